@@ -1,0 +1,36 @@
+# Each target sets up what it needs: an environment in .venv with the versions of constraints.txt.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test test-slow lint wheel bench clean
+
+demo: $(READY) ## predict a bundled recording with both frameworks and draw it: demo/demo.png
+	$(BIN)/python scripts/demo.py
+
+test: $(READY) ## all tests but the slow ones
+	$(BIN)/python -m pytest
+
+test-slow: $(READY) ## the slow tests: memory of an hour of audio, training runs
+	$(BIN)/python -m pytest -m slow
+
+lint: $(READY) ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+wheel: $(READY) ## build the wheel and use it in clean environments, with torch alone and with jax alone
+	$(BIN)/python scripts/check_wheel.py
+
+bench: $(READY) ## speed of both frameworks on this machine
+	$(BIN)/python scripts/benchmark.py
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[all,dev]"
+	touch $(READY)
+
+clean:
+	rm -rf $(VENV) demo dist

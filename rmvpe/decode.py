@@ -1,0 +1,90 @@
+"""Salience to f0: local average around the peak, or a Viterbi path; voicing by the largest salience of a frame.
+
+Conventions of the published weights (FACTS.md): the f0 is the salience-weighted mean of the cents of the nine bins
+around the centre bin; a frame is voiced if its largest salience reaches the threshold. Where forks disagree on
+equality (`>=` in yxlllc, `>` in RVC) we take `>=`.
+"""
+
+import numpy as np
+
+from rmvpe.config import DecodeConfig
+from rmvpe.pitch import N_BINS, bins_to_cents, cents_to_hz, hz_to_bins
+
+NEIGHBOURS = 4  # bins on each side of the centre that enter the mean: 80 cents, beyond which lies another pitch
+VITERBI_REACH = 30  # bins: the transition weight falls linearly to 0 at this distance (600 cents in 10 ms)
+
+
+def decode(salience: np.ndarray, config: DecodeConfig) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Decode salience [frames, 360] to (f0_hz, voiced, confidence), each [frames].
+
+    `f0_hz` is float64 and 0 where not voiced; `confidence` is the frame's largest salience within the f0 range.
+    """
+    salience = limit_range(np.asarray(salience, dtype=np.float32), config.f0_min_hz, config.f0_max_hz)
+    if not len(salience):
+        return np.zeros(0), np.zeros(0, dtype=bool), np.zeros(0, dtype=np.float32)
+    confidence = salience.max(axis=1)
+    centre = salience.argmax(axis=1) if config.decoder == "local-average" else viterbi_path(salience)
+    voiced = confidence >= config.threshold
+    f0_hz = np.where(voiced, cents_to_hz(local_average_cents(salience, centre)), 0.0)
+    # A Viterbi path may cross bins where nothing sounds; there is no pitch to report at such a frame.
+    voiced &= f0_hz > 0
+    return f0_hz, voiced, confidence
+
+
+def limit_range(salience: np.ndarray, f0_min_hz: float, f0_max_hz: float) -> np.ndarray:
+    """Salience [frames, 360] with bins outside the range set to 0: the best candidate *inside* it is then found."""
+    bins = np.arange(salience.shape[1])
+    low = hz_to_bins(np.float64(f0_min_hz)) if f0_min_hz > 0 else -np.inf
+    high = hz_to_bins(np.float64(f0_max_hz))
+    outside = (bins < low - 0.5) | (bins > high + 0.5)
+    return np.where(outside, np.float32(0.0), salience) if outside.any() else salience
+
+
+def local_average_cents(salience: np.ndarray, centre: np.ndarray) -> np.ndarray:
+    """Salience-weighted mean cents [frames] over the nine bins around `centre` [frames]; -inf where all nine are 0."""
+    offsets = np.arange(-NEIGHBOURS, NEIGHBOURS + 1)
+    bins = centre[:, None] + offsets  # [frames, 9]
+    inside = (bins >= 0) & (bins < salience.shape[1])
+    weights = np.where(inside, np.take_along_axis(salience, np.clip(bins, 0, salience.shape[1] - 1), axis=1), 0.0)
+    weights = weights.astype(np.float64)
+    total = weights.sum(axis=1)
+    mean = (weights * bins_to_cents(bins)).sum(axis=1) / np.where(total > 0, total, 1.0)
+    return np.where(total > 0, mean, -np.inf)
+
+
+def viterbi_path(salience: np.ndarray) -> np.ndarray:
+    """Most likely bin path [frames] through salience [frames, 360].
+
+    Observation: salience normalised per frame. Transition: `max(30 - |i - j|, 0)`, each row normalised. Start: uniform.
+    Only the 59 transitions within reach are looked at, so a frame costs 59 * 360 additions.
+    """
+    n_frames, n_bins = salience.shape
+    tiny = np.finfo(np.float64).tiny
+    total = salience.sum(axis=1, keepdims=True, dtype=np.float64)
+    observed = np.log(np.where(total > 0, salience / np.where(total > 0, total, 1.0), 1.0 / n_bins) + tiny)
+    distance = np.arange(-(VITERBI_REACH - 1), VITERBI_REACH)
+    weight = (VITERBI_REACH - np.abs(distance)).astype(np.float64)
+    source = np.arange(n_bins)[:, None] + distance  # [bins, 59]: the bin each transition comes from
+    inside = (source >= 0) & (source < n_bins)
+    row_sum = np.maximum(VITERBI_REACH - np.abs(np.subtract.outer(np.arange(n_bins), np.arange(n_bins))), 0).sum(axis=1)
+    clipped = np.clip(source, 0, n_bins - 1)
+    step = np.where(inside, np.log(weight / row_sum[clipped]), -np.inf)
+    best = observed[0] - np.log(n_bins)
+    back = np.zeros((n_frames, n_bins), dtype=np.int16)
+    rows = np.arange(n_bins)
+    for frame in range(1, n_frames):
+        candidates = best[clipped] + step
+        choice = candidates.argmax(axis=1)
+        back[frame] = clipped[rows, choice]
+        best = candidates[rows, choice] + observed[frame]
+    path = np.empty(n_frames, dtype=np.int64)
+    path[-1] = best.argmax()
+    for frame in range(n_frames - 1, 0, -1):
+        path[frame - 1] = back[frame, path[frame]]
+    return path
+
+
+def check_salience(salience: np.ndarray) -> None:
+    """Raise ValueError unless `salience` is [frames, 360]."""
+    if salience.ndim != 2 or salience.shape[1] != N_BINS:
+        raise ValueError(f"salience must be [frames, {N_BINS}], not {list(salience.shape)}")

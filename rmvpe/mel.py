@@ -1,0 +1,78 @@
+"""The log-mel spectrogram: THE definition, in numpy. `rmvpe_torch.mel` and `rmvpe_jax.mel` compute the same numbers.
+
+Periodic Hann window, magnitude spectrum, HTK mel scale with Slaney's area normalisation (each triangle divided by half
+its width in Hz), natural logarithm of `max(mel, 1e-5)`. These are the settings of the published weights.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+
+from rmvpe.config import MelConfig
+from rmvpe.framing import reflect_pad
+
+
+def hann(n: int) -> np.ndarray:
+    """Periodic Hann window [n], float64."""
+    return 0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(n) / n)
+
+
+def hz_to_mel(f_hz: np.ndarray | float) -> np.ndarray:
+    """HTK mel of a frequency in Hz (O'Shaughnessy 1987)."""
+    return 2595.0 * np.log10(1.0 + np.asarray(f_hz, dtype=np.float64) / 700.0)
+
+
+def mel_to_hz(mel: np.ndarray | float) -> np.ndarray:
+    """Frequency in Hz of an HTK mel."""
+    return 700.0 * (10.0 ** (np.asarray(mel, dtype=np.float64) / 2595.0) - 1.0)
+
+
+@lru_cache(maxsize=8)
+def filterbank(config: MelConfig) -> np.ndarray:
+    """Triangular mel filters [n_mels, window_samples // 2 + 1], float32, read-only."""
+    fft_hz = np.linspace(0.0, config.sample_rate / 2.0, config.window_samples // 2 + 1)
+    edges_hz = mel_to_hz(np.linspace(hz_to_mel(config.f_min_hz), hz_to_mel(config.f_max_hz), config.n_mels + 2))
+    lower, centre, upper = edges_hz[:-2, None], edges_hz[1:-1, None], edges_hz[2:, None]
+    rising = (fft_hz - lower) / (centre - lower)
+    falling = (upper - fft_hz) / (upper - centre)
+    weights = np.maximum(0.0, np.minimum(rising, falling)) * (2.0 / (upper - lower))
+    weights = weights.astype(np.float32)
+    weights.setflags(write=False)
+    return weights
+
+
+def frames_of(audio: np.ndarray, window_samples: int, hop_samples: int) -> np.ndarray:
+    """Overlapping frames [frames, window_samples] of `audio` [n], as a view; frame k starts at sample k * hop."""
+    if len(audio) < window_samples:
+        raise ValueError(f"{len(audio)} samples are fewer than one window of {window_samples}")
+    return np.lib.stride_tricks.sliding_window_view(audio, window_samples)[::hop_samples]
+
+
+def log_mel(
+    audio: np.ndarray, config: MelConfig, *, key_shift_semitones: float = 0.0, centred: bool = True
+) -> np.ndarray:
+    """Log-mel spectrogram [frames, n_mels], float32, of 16 kHz audio [n].
+
+    `centred`: frame k is around sample k * hop, with mirrored edges; otherwise frame k starts at sample k * hop.
+    `key_shift_semitones` makes the pitch appear that much higher without changing time: the window and FFT become
+    2^(k/12) times longer, the first bins are kept (zeros if fewer) and scaled back (the reference's training
+    augmentation). Raises ValueError if an uncentred `audio` is shorter than one window.
+    """
+    window_samples = int(np.round(config.window_samples * 2.0 ** (key_shift_semitones / 12.0)))
+    audio = np.asarray(audio, dtype=np.float32)
+    if centred:
+        # Half the window on each side, rounded as the reference does it, so that frame k stays around sample k * hop
+        audio = reflect_pad(audio, window_samples // 2)
+    frames = frames_of(audio, window_samples, config.hop_samples)
+    magnitude = np.abs(np.fft.rfft(frames * hann(window_samples).astype(np.float32), axis=-1)).astype(np.float32)
+    if window_samples != config.window_samples:
+        n_bins = config.window_samples // 2 + 1
+        missing = max(0, n_bins - magnitude.shape[1])
+        magnitude = np.pad(magnitude[:, :n_bins], ((0, 0), (0, missing)))
+        magnitude *= np.float32(config.window_samples / window_samples)
+    return magnitude_to_log_mel(magnitude, config)
+
+
+def magnitude_to_log_mel(magnitude: np.ndarray, config: MelConfig) -> np.ndarray:
+    """Log-mel [frames, n_mels] of a magnitude spectrum [frames, window_samples // 2 + 1]."""
+    return np.log(np.maximum(magnitude @ filterbank(config).T, np.float32(config.floor)))

@@ -1,0 +1,204 @@
+"""RMVPE in PyTorch: a residual U-Net over the log-mel spectrogram, then a bidirectional GRU (Interspeech 2023).
+
+Reads side by side with `rmvpe_jax/model.py`: same blocks, same names, same order. Module names are those of the
+published checkpoints, so that a `state_dict` of theirs is a `state_dict` of ours.
+
+Shapes: B batch, T frames (a multiple of 2^levels), F mel bands, C channels. Torch keeps images as [B, C, T, F].
+"""
+
+import torch
+from torch import Tensor, nn
+
+from rmvpe.config import ModelConfig
+
+KERNEL = 3  # every convolution of the U-Net is 3x3, "same" padding
+
+
+class ConvBlockRes(nn.Module):
+    """Two 3x3 convolutions with batch norm and ReLU, plus the input (through a 1x1 convolution if channels change)."""
+
+    def __init__(self, in_channels: int, out_channels: int, config: ModelConfig):
+        super().__init__()
+        self.conv = nn.Sequential(
+            nn.Conv2d(in_channels, out_channels, KERNEL, padding=1, bias=False),
+            batch_norm(out_channels, config),
+            nn.ReLU(),
+            nn.Conv2d(out_channels, out_channels, KERNEL, padding=1, bias=False),
+            batch_norm(out_channels, config),
+            nn.ReLU(),
+        )
+        self.shortcut = nn.Conv2d(in_channels, out_channels, 1) if in_channels != out_channels else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x) + (x if self.shortcut is None else self.shortcut(x))
+
+
+class ResBlocks(nn.Module):
+    """A chain of residual blocks: one encoder level before its pooling, or one layer at the bottom of the U-Net."""
+
+    def __init__(self, in_channels: int, out_channels: int, config: ModelConfig):
+        super().__init__()
+        self.conv = nn.ModuleList(residual_blocks(in_channels, out_channels, config))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for block in self.conv:
+            x = block(x)
+        return x
+
+
+class Encoder(nn.Module):
+    """Batch norm on the spectrogram, then levels of residual blocks, each followed by 2x2 average pooling."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.bn = batch_norm(1, config)
+        widths = [1, *level_channels(config)]
+        self.layers = nn.ModuleList(ResBlocks(i, o, config) for i, o in zip(widths[:-1], widths[1:]))
+        self.pool = nn.AvgPool2d(2)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        x = self.bn(x)
+        skips = []
+        for layer in self.layers:
+            x = layer(x)
+            skips.append(x)
+            x = self.pool(x)  # [B, C, T, F] -> [B, C, T/2, F/2]
+        return x, skips
+
+
+class Intermediate(nn.Module):
+    """The bottom of the U-Net: residual layers at the lowest resolution, the first of which doubles the channels."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        bottom = level_channels(config)[-1]
+        widths = [bottom] + [2 * bottom] * config.inter_layers
+        self.layers = nn.ModuleList(ResBlocks(i, o, config) for i, o in zip(widths[:-1], widths[1:]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+class TimbreFilter(nn.Module):
+    """One residual block on each skip connection (the paper's own configuration, preset `e2e`)."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.layers = nn.ModuleList(ConvBlockRes(c, c, config) for c in level_channels(config))
+
+    def forward(self, skips: list[Tensor]) -> list[Tensor]:
+        return [layer(skip) for layer, skip in zip(self.layers, skips)]
+
+
+class ResDecoderBlock(nn.Module):
+    """Transposed convolution that doubles time and frequency, the skip joined on, then residual blocks."""
+
+    def __init__(self, in_channels: int, out_channels: int, config: ModelConfig):
+        super().__init__()
+        self.conv1 = nn.Sequential(
+            nn.ConvTranspose2d(in_channels, out_channels, KERNEL, 2, padding=1, output_padding=1, bias=False),
+            batch_norm(out_channels, config),
+            nn.ReLU(),
+        )
+        self.conv2 = nn.ModuleList(residual_blocks(2 * out_channels, out_channels, config))
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        x = self.conv1(x)  # [B, C, T, F] -> [B, C/2, 2T, 2F]
+        x = torch.cat((x, skip), dim=1)
+        for block in self.conv2:
+            x = block(x)
+        return x
+
+
+class Decoder(nn.Module):
+    """Decoder levels, from the lowest resolution up."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        widths = [2 * level_channels(config)[-1], *reversed(level_channels(config))]
+        self.layers = nn.ModuleList(ResDecoderBlock(i, o, config) for i, o in zip(widths[:-1], widths[1:]))
+
+    def forward(self, x: Tensor, skips: list[Tensor]) -> Tensor:
+        for layer, skip in zip(self.layers, reversed(skips)):
+            x = layer(x, skip)
+        return x
+
+
+class DeepUnet(nn.Module):
+    """Encoder, bottom and decoder; the TimbreFilter exists only where it is used."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.encoder = Encoder(config)
+        self.intermediate = Intermediate(config)
+        self.tf = TimbreFilter(config) if config.timbre_filter else None
+        self.decoder = Decoder(config)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x, skips = self.encoder(x)
+        x = self.intermediate(x)
+        if self.tf is not None:
+            skips = self.tf(skips)
+        return self.decoder(x, skips)
+
+
+class BiGRU(nn.Module):
+    """Bidirectional GRU; forward and backward outputs side by side."""
+
+    def __init__(self, features: int, config: ModelConfig):
+        super().__init__()
+        self.gru = nn.GRU(features, config.gru_hidden, config.gru_layers, batch_first=True, bidirectional=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.gru(x)[0]  # [B, T, features] -> [B, T, 2 * hidden]
+
+
+class RMVPE(nn.Module):
+    """Log-mel [B, T, n_mels] -> salience [B, T, 360] in 0..1; T must be a multiple of 2^levels.
+
+    `conv_dtype` below float32 computes the U-Net's convolutions in that precision, on inputs and weights kept in
+    float32; GRU, output layer and sigmoid stay in float32 always (a float64 model stays float64 throughout).
+    """
+
+    def __init__(self, config: ModelConfig, conv_dtype: torch.dtype = torch.float32):
+        super().__init__()
+        self.config = config
+        self.conv_dtype = conv_dtype
+        self.unet = DeepUnet(config)
+        self.cnn = nn.Conv2d(config.channels, config.head_channels, KERNEL, padding=1)
+        self.fc = nn.Sequential(
+            BiGRU(config.head_channels * config.mel.n_mels, config),
+            nn.Linear(2 * config.gru_hidden, config.n_bins),
+            nn.Dropout(config.dropout),
+        )
+
+    def logits(self, log_mel: Tensor) -> Tensor:
+        """Salience before the sigmoid [B, T, 360]; in training the preset's dropout acts here, as in the reference."""
+        low = self.conv_dtype if self.conv_dtype in (torch.float16, torch.bfloat16) else None
+        x = log_mel.unsqueeze(1)  # [B, T, F] -> [B, 1, T, F]
+        with torch.autocast(x.device.type, dtype=low, enabled=low is not None):
+            x = self.cnn(self.unet(x))
+        x = x.to(log_mel.dtype)
+        x = x.transpose(1, 2).flatten(-2)  # [B, C, T, F] -> [B, T, C * F]
+        return self.fc(x)
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        return torch.sigmoid(self.logits(log_mel))
+
+
+def level_channels(config: ModelConfig) -> list[int]:
+    """Channels after each encoder level."""
+    return [config.channels * 2**level for level in range(config.levels)]
+
+
+def batch_norm(channels: int, config: ModelConfig) -> nn.BatchNorm2d:
+    """Batch norm whose running variance is the unbiased one (torch's way, which the JAX side follows)."""
+    return nn.BatchNorm2d(channels, eps=config.bn_epsilon, momentum=config.bn_momentum)
+
+
+def residual_blocks(in_channels: int, out_channels: int, config: ModelConfig) -> list[ConvBlockRes]:
+    """The residual blocks of one level: the first changes the channels."""
+    widths = [in_channels] + [out_channels] * config.blocks
+    return [ConvBlockRes(i, o, config) for i, o in zip(widths[:-1], widths[1:])]
