@@ -1,0 +1,185 @@
+"""The commands `jax2torch`, `torch2jax` and `inspect`; a framework is imported only where its files are touched."""
+
+import argparse
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from rmvpe.checkpoint import (
+    KNOWN_FILES,
+    Checkpoint,
+    HasShape,
+    bundled_weights,
+    load,
+    locate,
+    save,
+    select,
+    sha256,
+    summary,
+)
+from rmvpe.config import ModelConfig, to_json
+from rmvpe.errors import UserError
+from rmvpe.tensorfile import open_tensors
+
+LAYOUTS = ("rvc", "yxlllc", "safetensors")
+SUFFIXES = {"rvc": ".pt", "yxlllc": ".pt", "safetensors": ".safetensors"}
+BATCH_STATISTICS = ("running_mean", "running_var")
+
+
+def jax2torch(options: argparse.Namespace) -> int:
+    """Write any checkpoint as a .pt or .safetensors file."""
+    layout = options.layout or ("safetensors" if str(options.output or "").endswith(".safetensors") else "rvc")
+    output = Path(options.output) if options.output else default_output(options.checkpoint, SUFFIXES[layout])
+    if (output.suffix == ".safetensors") != (layout == "safetensors"):
+        raise UserError(f"{output} does not suit --layout {layout}: name it {output.with_suffix(SUFFIXES[layout])}")
+    checkpoint = with_source(load_any(options.checkpoint), options.checkpoint)
+    check_output(output, options.checkpoint, force=options.force)
+    if output.is_dir():
+        raise UserError(f"{output} is a folder: give a file name with -o")
+    if layout == "safetensors":
+        save(output, checkpoint, options.dtype)
+    else:
+        with needs("torch", f"writing a {layout} file"):
+            from rmvpe_torch.checkpoint import save_torch
+        save_torch(output, checkpoint, layout, options.dtype)
+    print(f"wrote {output}: {layout} layout, {options.dtype}, {checkpoint.config.name}, {counted(checkpoint.tensors)}")
+    if layout != "safetensors" and checkpoint.config != ModelConfig.e2e0():
+        print(f"note: RVC and yxlllc tools build the network e2e0 only; this is {checkpoint.config.name}, for rmvpe")
+    return 0
+
+
+def torch2jax(options: argparse.Namespace) -> int:
+    """Write a .pt or .safetensors file as an Orbax folder."""
+    if is_folder(options.checkpoint):
+        raise UserError(f"{options.checkpoint} is a folder: torch2jax takes a .pt or .safetensors file")
+    output = Path(options.output) if options.output else default_output(options.checkpoint, "")
+    checkpoint = with_source(load(options.checkpoint), options.checkpoint)
+    check_output(output, options.checkpoint, force=options.force)
+    with needs("jax", "writing an Orbax folder"):
+        from rmvpe_jax.checkpoint import save as save_jax
+    save_jax(output, checkpoint.tensors, checkpoint.config, checkpoint.metadata)
+    print(f"wrote {output}: Orbax folder, float32, {checkpoint.config.name}, {counted(checkpoint.tensors)}")
+    return 0
+
+
+def inspect(options: argparse.Namespace) -> int:
+    """Print what a checkpoint is. Raises UserError, after printing, if it would not load."""
+    if is_folder(options.checkpoint):
+        inspect_folder(options.checkpoint)
+    else:
+        with locate(options.checkpoint) as path:
+            inspect_file(path)
+    return 0
+
+
+def inspect_folder(path: str) -> None:
+    """Print what an Orbax folder holds."""
+    checkpoint = load_any(path)
+    row("folder", path)
+    row("kind", "Orbax checkpoint (JAX)")
+    row("network", checkpoint.config.name)
+    row("tensors", f"{counted(checkpoint.tensors)}, float32")
+    print_origin(checkpoint.config, checkpoint.metadata)
+
+
+def inspect_file(path: Path) -> None:
+    """Print what a file holds. Raises UserError, after printing, if it would not load."""
+    with open_tensors(path) as file:
+        digest = sha256(path)
+        row("file", f"{path} ({path.stat().st_size:,} bytes)")
+        row("kind", f"{file.container}, {file.wrapper}")
+        row("sha256", digest)
+        row("known as", KNOWN_FILES.get(digest, "not one of the known files in circulation"))
+        selection = select(file)
+        how = "as its config says" if selection.declared else "recognised by its tensors' shapes"
+        row("network", f"{selection.config.name} ({how})")
+        dtypes = ", ".join(sorted({tensor.dtype for tensor in selection.used.values()}))
+        row("tensors", f"{counted(selection.used)}, {dtypes}")
+        for reason, count in Counter(selection.ignored.values()).items():
+            examples = [name for name, why in selection.ignored.items() if why == reason][:2]
+            row("ignored", f"{count}: {reason} ({', '.join(examples)}{', ...' if count > len(examples) else ''})")
+        for problem in selection.problems[:20]:
+            row("problem", problem)
+        print_origin(selection.config, file.metadata)
+    if selection.problems:
+        raise UserError(f"{path} cannot be loaded: {summary(selection.problems)}")
+
+
+def print_origin(config: ModelConfig, metadata: Mapping[str, str]) -> None:
+    """Print metadata and config."""
+    for key, value in sorted(metadata.items()):
+        if key != "config":
+            row("metadata", f"{key}: {value}")
+    row("config", json.dumps(json.loads(to_json(config))))
+
+
+def row(label: str, value: str) -> None:
+    """Print one line of a report."""
+    print(f"{label:<12}{value}")
+
+
+def counted(tensors: Mapping[str, HasShape]) -> str:
+    """How many tensors and trained numbers, e.g. "623 tensors, 90,423,165 parameters"."""
+    trained = (math.prod(tensor.shape) for name, tensor in tensors.items() if not name.endswith(BATCH_STATISTICS))
+    return f"{len(tensors)} tensors, {sum(trained):,} parameters"
+
+
+def load_any(path: str) -> Checkpoint:
+    """Load an Orbax folder (with JAX), a file, or bundled weights. Raises UserError."""
+    if not is_folder(path):
+        return load(path)
+    with needs("jax", f"reading the Orbax folder {path}"):
+        from rmvpe_jax.checkpoint import load as load_jax
+    return load_jax(path)
+
+
+def is_folder(path: str) -> bool:
+    """Whether `path` names an Orbax folder; as in `rmvpe.checkpoint.load`, a bundled name wins over a folder's."""
+    return Path(path).is_dir() and path not in bundled_weights()
+
+
+def with_source(checkpoint: Checkpoint, path: str) -> Checkpoint:
+    """The checkpoint with the file it was converted from in its metadata, unless it already says where it came from."""
+    if "source" in checkpoint.metadata or not Path(path).is_file():
+        return checkpoint
+    return replace(checkpoint, metadata={**checkpoint.metadata, "source": f"{Path(path).name} sha256 {sha256(path)}"})
+
+
+def default_output(checkpoint: str, suffix: str) -> Path:
+    """Beside the input: `ckpt` and `ckpt.safetensors` -> `ckpt.pt`; `rmvpe.pt` -> `rmvpe`. Bundled names: here."""
+    path = Path(checkpoint)
+    if path.is_dir():
+        if path.name in ("", ".."):  # "." and "ckpt/.." have no name of their own
+            path = path.resolve()
+        return path.with_name(path.name + suffix)  # a folder's dots are part of its name: step.100
+    if not suffix and not path.suffix:
+        return path.with_name(path.name + "-orbax")  # not the input's own name
+    return path.with_suffix(suffix)
+
+
+def check_output(output: Path, checkpoint: str, *, force: bool) -> None:
+    """Raise UserError if `output` is the input itself, or exists and `force` is off."""
+    if not output.exists():
+        return
+    if Path(checkpoint).exists() and output.samefile(checkpoint):
+        raise UserError(f"{output} is the input itself: give another output with -o")
+    if not force:
+        raise UserError(f"{output} exists: give another output with -o, or --force to replace it")
+
+
+@contextmanager
+def needs(extra: str, purpose: str) -> Iterator[None]:
+    """Around an import: a framework that is not installed becomes a UserError that says how to install it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        ours = (error.name or "").split(".")[0]
+        if ours.startswith(("rmvpe", "convert")):
+            raise
+        raise UserError(
+            f"{purpose} needs {error.name}, which is not installed: pip install 'rmvpe[{extra}]'"
+        ) from error

@@ -1,0 +1,381 @@
+"""Checkpoints: one set of weights, the config that rebuilds its network, and where it came from.
+
+The canonical file is safetensors with the tensor names of the published checkpoints, so torch loads it without a table
+and JAX through exactly one. Files in circulation (RVC's and yxlllc's rmvpe.pt) are read too, without torch. Loading is
+strict both ways: a tensor is used, or listed as ignored with its reason, or a problem; all problems are told at once.
+"""
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from importlib import resources
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from rmvpe.config import PRESETS, ConfigError, ModelConfig, from_json, to_json
+from rmvpe.errors import UserError
+from rmvpe.tensorfile import StoredTensor, TensorFile, open_tensors, write_safetensors
+
+FORMAT = "rmvpe-1"
+DTYPES = ("float32", "float16")  # what checkpoints are written in
+FLOAT_DTYPES = ("float64", "float32", "float16", "bfloat16")  # what they are read from; float32 is what they become
+PROBLEMS_SHOWN = 6
+
+# A file name says nothing (two incompatible rmvpe.pt exist); these were identified by content
+KNOWN_FILES = {
+    "6d62215f4306e3ca278246188607209f09af3dc77ed4232efdd069798c4ec193": "RVC's rmvpe.pt of 2023-10-06 "
+    "(lj1995/VoiceConversionWebUI)",
+    "a5ed4719f59085d1affc5d81354c70828c740584f2d24e782523345a6a278962": "RVC's first rmvpe.pt of 2023-07-11, older "
+    "weights (lj1995/VoiceConversionWebUI)",
+    "19dc1809cf4cdb0a18db93441816bc327e14e5644b72eeaae5220560c6736fe2": "model.pt of yxlllc's release 230917",
+    "1d49bd662038808878c9d7420e0f583f506fe69086cc384f0da88f0b3a4e1115": "so-vits-svc's rmvpe.pt of 2023-07-10, which "
+    "its own project has withdrawn",
+}
+
+# What a network must hold to be recognised, with the number of axes of each
+LANDMARKS = {
+    "unet.encoder.layers.0.conv.0.conv.0.weight": 4,
+    "cnn.weight": 4,
+    "fc.0.gru.weight_ih_l0": 2,
+    "fc.0.gru.weight_hh_l0": 2,
+    "fc.1.weight": 2,
+}
+
+
+class HasShape(Protocol):
+    """An array, or a tensor that has not been read yet."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Weights of one network. `tensors` are float32 under the official torch names, in `expected_tensors`' order."""
+
+    config: ModelConfig
+    tensors: dict[str, np.ndarray]
+    metadata: dict[str, str] = field(default_factory=dict)  # git_commit, step, seed, licence, threshold, source, ...
+
+    @property
+    def threshold(self) -> float | None:
+        """The voicing threshold that is recommended for these weights, 0 to 1, if they bring one. Raises UserError."""
+        text = self.metadata.get("threshold")
+        if text is None:
+            return None
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not 0.0 <= value <= 1.0:
+            raise UserError(
+                f"the checkpoint recommends the voicing threshold {text!r}: it must be a number from 0 to 1"
+            )
+        return value
+
+
+@dataclass(frozen=True)
+class Selection:
+    """How the tensors of a file were told apart: `used` builds the network, `problems` keep it from loading."""
+
+    config: ModelConfig
+    declared: bool  # the file says which config it has; otherwise it was inferred from the shapes
+    used: dict[str, StoredTensor]
+    ignored: dict[str, str]  # name -> reason
+    problems: list[str]
+
+
+def load(name_or_path: str | os.PathLike[str]) -> Checkpoint:
+    """Load bundled weights by name ("small"), or a .safetensors or torch .pt file by path, as float32.
+
+    A bundled name wins over a file of that name: write `./small` for the file. Raises UserError if there is no such
+    weight or file, if it is damaged, holds code, or is of another network.
+    """
+    with locate(name_or_path) as path:
+        return load_file(path)
+
+
+@contextmanager
+def locate(name_or_path: str | os.PathLike[str]) -> Iterator[Path]:
+    """The file of bundled weights (its hash verified) or the given path. Raises UserError if there is no such thing."""
+    bundled = bundled_weights()
+    if isinstance(name_or_path, str) and name_or_path in bundled:
+        with resources.as_file(resources.files("rmvpe") / "weights" / bundled[name_or_path]) as path:
+            check_hash(path)
+            yield path
+        return
+    if not os.path.exists(name_or_path):
+        raise UserError(_no_such_weights(os.fspath(name_or_path), sorted(bundled)))
+    yield Path(name_or_path)
+
+
+def load_file(path: str | os.PathLike[str]) -> Checkpoint:
+    """Load a .safetensors or torch .pt file, as float32. Raises UserError as `load` does."""
+    with open_tensors(path) as file:
+        selection = select(file)
+        if selection.problems:
+            raise UserError(
+                f"{path} does not fit the network {selection.config.name!r}: {summary(selection.problems)}; "
+                "`python -m convert inspect` lists what it holds"
+            )
+        tensors = {name: _read_float32(path, name, stored) for name, stored in selection.used.items()}
+    metadata = {key: value for key, value in file.metadata.items() if key not in ("config", "format")}
+    return Checkpoint(selection.config, tensors, metadata)
+
+
+def save(path: str | os.PathLike[str], checkpoint: Checkpoint, dtype: str = "float32") -> None:
+    """Write the canonical safetensors file in "float32" or "float16", whole or not at all.
+
+    The same checkpoint always gives the same bytes. Raises UserError if the tensors do not fit the config, hold NaN
+    or infinity, overflow float16, or the file cannot be written.
+    """
+    if dtype not in DTYPES:
+        raise UserError(f"unknown dtype {dtype!r}: choose one of {', '.join(DTYPES)}")
+    check_writable(checkpoint, dtype)
+    metadata = {**checkpoint.metadata, "config": to_json(checkpoint.config), "format": FORMAT}
+    write_safetensors(
+        path, {name: checkpoint.tensors[name] for name in expected_tensors(checkpoint.config)}, metadata, dtype
+    )
+
+
+def check_writable(checkpoint: Checkpoint, dtype: str) -> None:
+    """Raise UserError, listing everything, unless the tensors are the config's, finite, and within `dtype`'s range."""
+    problems = compare_shapes(checkpoint.tensors, expected_tensors(checkpoint.config))
+    limit = float(np.finfo(dtype).max)
+    for name, tensor in checkpoint.tensors.items():
+        if not np.isfinite(tensor).all():
+            problems.append(f"{name} holds NaN or infinity")
+        elif tensor.size and float(np.abs(tensor).max()) > limit:
+            problems.append(f"{name} exceeds the largest {dtype}, {limit:g}: write float32 instead")
+    if problems:
+        raise UserError(f"the checkpoint cannot be written: {summary(problems)}")
+
+
+def select(file: TensorFile) -> Selection:
+    """Tell the tensors of an open file apart. Raises UserError if no network of the family can be recognised in it."""
+    try:
+        config = _declared_config(file)
+        declared = config is not None
+        config = config or infer_config(file.tensors)
+    except (ConfigError, UserError) as error:
+        raise UserError(f"{file.path}: {error}") from error
+    ignored, used = dict(file.ignored), {}
+    for name, stored in file.tensors.items():
+        reason = _why_ignored(name, config)
+        if reason is None:
+            used[name] = stored
+        else:
+            ignored[name] = reason
+    expected = expected_tensors(config)
+    problems = compare_shapes(used, expected)
+    problems += [
+        f"{n} is {t.dtype}, not a float" for n, t in used.items() if n in expected and t.dtype not in FLOAT_DTYPES
+    ]
+    return Selection(config, declared, {n: used[n] for n in expected if n in used}, ignored, problems)
+
+
+def compare_shapes(found: Mapping[str, HasShape], expected: Mapping[str, tuple[int, ...]]) -> list[str]:
+    """Every tensor that is missing, unexpected or of another shape, as one phrase each."""
+    problems = [f"{name} is missing" for name in expected if name not in found]
+    problems += [f"{name} is unexpected" for name in found if name not in expected]
+    for name, shape in expected.items():
+        if name in found and tuple(found[name].shape) != shape:
+            problems.append(f"{name} has shape {list(found[name].shape)}, not {list(shape)}")
+    return problems
+
+
+def summary(problems: list[str]) -> str:
+    """The first problems in one line, with the number of all."""
+    shown = "; ".join(problems[:PROBLEMS_SHOWN])
+    rest = len(problems) - PROBLEMS_SHOWN
+    return f"{shown}; and {rest} more ({len(problems)} in all)" if rest > 0 else shown
+
+
+def expected_tensors(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """Torch's name and shape of every tensor of the network, in `state_dict` order, without `num_batches_tracked`."""
+    return dict(_network(config))
+
+
+def timbre_filter_tensors(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of `unet.tf.*`, which yxlllc's files hold even where no network applies them."""
+    widths = level_channels(config)
+    return dict(pair for i, c in enumerate(widths) for pair in _block(f"unet.tf.layers.{i}", c, c))
+
+
+def level_channels(config: ModelConfig) -> list[int]:
+    """Channels after each encoder level."""
+    return [config.channels * 2**level for level in range(config.levels)]
+
+
+Shapes = Iterator[tuple[str, tuple[int, ...]]]
+
+
+def _network(config: ModelConfig) -> Shapes:
+    widths = level_channels(config)
+    bottom = 2 * widths[-1]
+    yield from _batch_norm("unet.encoder.bn", 1)
+    for i, (c_in, c_out) in enumerate(zip([1, *widths], widths, strict=False)):
+        yield from _blocks(f"unet.encoder.layers.{i}.conv", c_in, c_out, config.blocks)
+    for i in range(config.inter_layers):
+        yield from _blocks(f"unet.intermediate.layers.{i}.conv", bottom if i else widths[-1], bottom, config.blocks)
+    if config.timbre_filter:
+        yield from timbre_filter_tensors(config).items()
+    for i, c in enumerate(reversed(widths)):
+        yield f"unet.decoder.layers.{i}.conv1.0.weight", (2 * c, c, 3, 3)  # transposed convolution: input axis first
+        yield from _batch_norm(f"unet.decoder.layers.{i}.conv1.1", c)
+        yield from _blocks(f"unet.decoder.layers.{i}.conv2", 2 * c, c, config.blocks)
+    yield "cnn.weight", (config.head_channels, config.channels, 3, 3)
+    yield "cnn.bias", (config.head_channels,)
+    yield from _gru(config)
+    yield "fc.1.weight", (config.n_bins, 2 * config.gru_hidden)
+    yield "fc.1.bias", (config.n_bins,)
+
+
+def _gru(config: ModelConfig) -> Shapes:
+    gates = 3 * config.gru_hidden  # reset, update, new
+    for layer in range(config.gru_layers):
+        features = 2 * config.gru_hidden if layer else config.head_channels * config.mel.n_mels
+        for direction in ("", "_reverse"):
+            yield f"fc.0.gru.weight_ih_l{layer}{direction}", (gates, features)
+            yield f"fc.0.gru.weight_hh_l{layer}{direction}", (gates, config.gru_hidden)
+            yield f"fc.0.gru.bias_ih_l{layer}{direction}", (gates,)
+            yield f"fc.0.gru.bias_hh_l{layer}{direction}", (gates,)
+
+
+def _blocks(prefix: str, c_in: int, c_out: int, n_blocks: int) -> Shapes:
+    for i in range(n_blocks):
+        yield from _block(f"{prefix}.{i}", c_out if i else c_in, c_out)
+
+
+def _block(prefix: str, c_in: int, c_out: int) -> Shapes:
+    yield f"{prefix}.conv.0.weight", (c_out, c_in, 3, 3)
+    yield from _batch_norm(f"{prefix}.conv.1", c_out)
+    yield f"{prefix}.conv.3.weight", (c_out, c_out, 3, 3)
+    yield from _batch_norm(f"{prefix}.conv.4", c_out)
+    if c_in != c_out:
+        yield f"{prefix}.shortcut.weight", (c_out, c_in, 1, 1)
+        yield f"{prefix}.shortcut.bias", (c_out,)
+
+
+def _batch_norm(prefix: str, channels: int) -> Shapes:
+    for name in ("weight", "bias", "running_mean", "running_var"):
+        yield f"{prefix}.{name}", (channels,)
+
+
+def infer_config(tensors: Mapping[str, HasShape]) -> ModelConfig:
+    """The config of a network known by its tensors alone: a preset where the shapes are a preset's, else "custom".
+
+    The front end does not show in the weights: 128 mel bands are taken for the published weights' front end, 256 for
+    the paper's. `unet.tf.*` counts as used with 256 bands only (the published 128-band files carry it unused).
+    Raises UserError if this is no network of the family or has another number of mel bands.
+    """
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    wrong = [name for name, n_axes in LANDMARKS.items() if len(shapes.get(name, ())) != n_axes]
+    if wrong:
+        raise UserError(
+            f"not an RMVPE network: {summary([f'{name} is missing' for name in wrong])}; it holds {len(shapes)} "
+            f"tensors{', such as ' if shapes else ''}{', '.join(sorted(shapes)[:4])}; give an RMVPE checkpoint"
+        )
+    head_channels = shapes["cnn.weight"][0]
+    n_mels = shapes["fc.0.gru.weight_ih_l0"][1] // max(head_channels, 1)
+    mels = {preset().mel.n_mels: preset().mel for preset in PRESETS.values()}
+    if n_mels not in mels:
+        raise UserError(
+            f"the network has {n_mels} mel bands and no config says which front end they come from; without a config "
+            f"only {' and '.join(map(str, mels))} bands are known: give the .safetensors file that rmvpe wrote"
+        )
+    found = ModelConfig(
+        name="custom",
+        mel=mels[n_mels],
+        levels=_count(shapes, r"unet\.encoder\.layers\.(\d+)\."),
+        blocks=_count(shapes, r"unet\.encoder\.layers\.0\.conv\.(\d+)\."),
+        inter_layers=_count(shapes, r"unet\.intermediate\.layers\.(\d+)\."),
+        channels=shapes["unet.encoder.layers.0.conv.0.conv.0.weight"][0],
+        head_channels=head_channels,
+        gru_hidden=shapes["fc.0.gru.weight_hh_l0"][1],
+        gru_layers=_count(shapes, r"fc\.0\.gru\.weight_hh_l(\d+)$"),
+        n_bins=shapes["fc.1.weight"][0],
+        timbre_filter=n_mels == ModelConfig.e2e().mel.n_mels and _count(shapes, r"unet\.tf\.layers\.(\d+)\.") > 0,
+        dropout=0.0,
+    )
+    for preset in (make() for make in PRESETS.values()):
+        if replace(preset, name=found.name, dropout=found.dropout) == found:
+            return preset
+    return found
+
+
+def bundled_weights() -> dict[str, str]:
+    """Name -> file name of the weights in the package, e.g. {"small": "small-0123abcd.safetensors"}."""
+    folder = resources.files("rmvpe") / "weights"
+    names = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
+    matches = [re.fullmatch(r"(.+)-[0-9a-f]{8}\.safetensors", name) for name in names]
+    return {match[1]: match[0] for match in matches if match}
+
+
+def sha256(path: str | os.PathLike[str]) -> str:
+    """The file's SHA-256 in hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as source:
+        while piece := source.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def check_hash(path: Path) -> None:
+    """Raise UserError unless the eight digits at the end of the file's name are the start of its SHA-256."""
+    expected, actual = path.stem[-8:], sha256(path)[:8]
+    if actual != expected:
+        raise UserError(
+            f"{path} was changed since it was published: its sha256 should begin with {expected} but begins with "
+            f"{actual}; install rmvpe again"
+        )
+
+
+def _no_such_weights(name: str, bundled: list[str]) -> str:
+    if os.sep in name or "/" in name or Path(name).suffix:
+        return f"{name} does not exist: give a .safetensors or .pt file, or a bundled name ({_or_none(bundled)})"
+    known = f"the bundled weights are: {_or_none(bundled)}; the path of a .safetensors or .pt file is taken too"
+    if name.lower() in PRESETS:
+        return f"{name!r} is a network (presets: {', '.join(PRESETS)}) without bundled weights; {known}"
+    return f"there are no weights {name!r}; {known}"
+
+
+def _or_none(names: list[str]) -> str:
+    return ", ".join(names) or "none"
+
+
+def _declared_config(file: TensorFile) -> ModelConfig | None:
+    text = file.metadata.get("config")
+    if text is None:
+        return None
+    written = file.metadata.get("format")
+    if written != FORMAT:
+        raise UserError(f"its format is {written!r}, and this version of rmvpe reads {FORMAT!r}: install a newer rmvpe")
+    return from_json(ModelConfig, text)
+
+
+def _why_ignored(name: str, config: ModelConfig) -> str | None:
+    if name.endswith(".num_batches_tracked"):
+        return "a counter of training batches, which prediction does not use"
+    if name.startswith("unet.tf.") and not config.timbre_filter:
+        return "the TimbreFilter, which this network never applies (dead weights)"
+    return None
+
+
+def _read_float32(path: str | os.PathLike[str], name: str, stored: StoredTensor) -> np.ndarray:
+    tensor = np.ascontiguousarray(stored.read(), dtype=np.float32)
+    if not np.isfinite(tensor).all():
+        raise UserError(
+            f"{path}: {name} holds NaN or infinity, the run that wrote it diverged: give an earlier checkpoint"
+        )
+    return tensor
+
+
+def _count(names: Mapping[str, object], pattern: str) -> int:
+    """How many different numbers stand in the place of the pattern's group at the start of a name."""
+    return len({match[1] for match in (re.match(pattern, name) for name in names) if match})

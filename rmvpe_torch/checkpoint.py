@@ -1,0 +1,87 @@
+"""Checkpoints for PyTorch: build the network of one, or write files that torch programs load.
+
+Our own canonical file needs nothing here: `rmvpe.checkpoint` reads and writes it without torch.
+"""
+
+import json
+import os
+import zipfile
+from collections import OrderedDict
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rmvpe.checkpoint import FORMAT, Checkpoint, check_writable, expected_tensors, timbre_filter_tensors
+from rmvpe.config import to_json
+from rmvpe.errors import UserError
+from rmvpe.files import atomic_path
+from rmvpe.tensorfile import TORCH_METADATA_RECORD
+from rmvpe_torch.model import RMVPE
+
+LAYOUTS = ("rvc", "yxlllc")
+
+
+def load_model(checkpoint: Checkpoint, conv_dtype: torch.dtype = torch.float32) -> RMVPE:
+    """The checkpoint's network on the CPU, in evaluation mode, with weights of its own (float32).
+
+    Strict: raises RuntimeError, as torch does, if the tensors are not exactly the config's.
+    """
+    with torch.device("meta"):  # no memory and no random initialisation for weights that are about to be replaced
+        model = RMVPE(checkpoint.config, conv_dtype)
+    state = {name: torch.tensor(tensor) for name, tensor in checkpoint.tensors.items()}
+    model.load_state_dict(state | _counters(state), strict=True, assign=True)
+    return model.eval()
+
+
+def save_torch(
+    path: str | os.PathLike[str], checkpoint: Checkpoint, layout: str = "rvc", dtype: str = "float32"
+) -> None:
+    """Write a torch .pt file that other programs load with a strict `load_state_dict`, whole or not at all.
+
+    `layout` "rvc": the state_dict itself, as RVC, so-vits-svc and DDSP-SVC take it. "yxlllc": `{"model": state_dict}`
+    with `unet.tf.*` even where the network does not apply it, because yxlllc's classes hold it; those unused blocks
+    get convolutions of 0 and a neutral batch norm, which makes each of them the identity. `dtype` is "float32" or
+    "float16". The zip carries config and metadata in a record of its own that torch never looks at.
+    Raises UserError if the tensors do not fit the config, are not finite or overflow float16, or the path cannot be
+    written.
+    """
+    if layout not in LAYOUTS:
+        raise UserError(f"unknown layout {layout!r}: choose one of {', '.join(LAYOUTS)}")
+    if dtype not in ("float32", "float16"):
+        raise UserError(f"unknown dtype {dtype!r}: choose float32 or float16")
+    check_writable(checkpoint, dtype)
+    tensors = {name: checkpoint.tensors[name] for name in expected_tensors(checkpoint.config)}
+    if layout == "yxlllc":
+        tensors = identity_timbre_filter(checkpoint) | tensors
+    state = OrderedDict((name, torch.tensor(tensor.astype(dtype))) for name, tensor in tensors.items())
+    state.update(_counters(state))
+    with atomic_path(path) as temporary:
+        with temporary.open("wb") as out:  # given a name, torch would write that temporary name into the archive
+            torch.save({"model": state} if layout == "yxlllc" else state, out)
+        _append_metadata(temporary, checkpoint)
+
+
+def identity_timbre_filter(checkpoint: Checkpoint) -> dict[str, np.ndarray]:
+    """`unet.tf.*` whose blocks return their input unchanged: `x + relu(bn(0)) = x`. Float32."""
+    ones = (".1.weight", ".4.weight", ".running_var")  # the two batch norms of a block are conv.1 and conv.4
+    return {
+        name: np.full(shape, 1.0 if name.endswith(ones) else 0.0, dtype=np.float32)
+        for name, shape in timbre_filter_tensors(checkpoint.config).items()
+    }
+
+
+def _counters(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """`num_batches_tracked` for each batch norm: a strict load wants it, nothing uses it (our momentum is fixed)."""
+    suffix = "running_var"
+    names = [name.removesuffix(suffix) for name in state if name.endswith(suffix)]
+    return {f"{name}num_batches_tracked": torch.tensor(0) for name in names}
+
+
+def _append_metadata(path: Path, checkpoint: Checkpoint) -> None:
+    table = {**checkpoint.metadata, "config": to_json(checkpoint.config), "format": FORMAT}
+    with zipfile.ZipFile(path, "a") as archive:
+        prefix = archive.namelist()[0].split("/")[0]  # torch takes the first record's folder for the archive's name
+        # A fixed date keeps the file the same for the same checkpoint
+        archive.writestr(zipfile.ZipInfo(f"{prefix}/{TORCH_METADATA_RECORD}"), json.dumps(table, sort_keys=True))

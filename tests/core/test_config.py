@@ -1,0 +1,128 @@
+"""Configs: presets, strict JSON both ways, and the ranges that are checked."""
+
+import dataclasses
+import json
+
+import pytest
+
+from rmvpe import config
+from rmvpe.config import AugmentConfig, ConfigError, DecodeConfig, MelConfig, ModelConfig, TrainConfig
+
+
+def test_e2e0_is_the_network_of_the_published_weights() -> None:
+    preset = config.preset("e2e0")
+    assert preset.mel == MelConfig(16000, 1024, 160, 128, 30.0, 8000.0, 1e-5)
+    assert (preset.levels, preset.blocks, preset.inter_layers, preset.channels) == (5, 4, 4, 16)
+    assert (preset.gru_hidden, preset.n_bins, preset.timbre_filter) == (256, 360, False)
+    assert preset.time_multiple == 32
+
+
+def test_e2e_is_the_papers_configuration() -> None:
+    preset = config.preset("E2E")
+    assert (preset.mel.n_mels, preset.mel.window_samples, preset.mel.hop_s) == (256, 2048, 0.02)
+    assert preset.timbre_filter
+
+
+@pytest.mark.parametrize("name", config.PRESETS)
+def test_a_preset_bears_its_name(name: str) -> None:
+    assert config.preset(name).name == name
+
+
+def test_unknown_preset_lists_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match="unknown preset 'e2e1': choose one of e2e0, e2e, small"):
+        config.preset("e2e1")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        ModelConfig.e2e0(),
+        ModelConfig.e2e(),
+        ModelConfig.small(),
+        ModelConfig(name="x", mel=MelConfig(n_mels=64), levels=3, dropout=0.5),
+        DecodeConfig(),  # f0_max_hz is infinite, which JSON writes as Infinity
+        DecodeConfig(decoder="viterbi", threshold=0.5, f0_min_hz=50.0, f0_max_hz=1100.0, pad="reflect"),
+        AugmentConfig(key_shift_semitones=(0.0, 5.0)),
+        TrainConfig(data="elsewhere", seed=7),
+    ],
+)
+def test_json_round_trip(value: object) -> None:
+    again = config.from_json(type(value), config.to_json(value))
+    assert again == value
+    assert hash(again) == hash(value)
+
+
+def test_json_of_a_partial_table_fills_in_defaults() -> None:
+    assert config.from_json(ModelConfig, '{"channels": 4}') == ModelConfig(channels=4)
+
+
+def test_whole_numbers_are_accepted_for_floats_and_become_floats() -> None:
+    rebuilt = config.from_json(MelConfig, '{"f_min_hz": 40}')
+    assert isinstance(rebuilt.f_min_hz, float)
+    assert rebuilt.f_min_hz == 40.0
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"chanels": 4, "blok": 1}', "ModelConfig: unknown setting blok, chanels; known are name, mel, levels"),
+        ('{"mel": {"hop": 160}}', "ModelConfig.mel: unknown setting hop"),
+        ('{"mel": 160}', "ModelConfig.mel must be a table of settings, not int"),
+        ('{"channels": "16"}', "ModelConfig.channels must be .*int.*, not '16'"),
+        ('{"channels": 16.0}', "ModelConfig.channels must be .*int.*, not 16.0"),
+        ('{"channels": true}', "ModelConfig.channels must be .*int.*, not True"),
+        ('{"timbre_filter": 1}', "ModelConfig.timbre_filter must be .*bool.*, not 1"),
+        ('{"dropout": null}', "ModelConfig.dropout must be .*float.*, not None"),
+        ("[]", "ModelConfig must be a table of settings, not list"),
+        ("{", "ModelConfig: not JSON"),
+        ('{"mel": {"n_mels": 100}}', "n_mels 100 must be a multiple of 2\\^levels = 32"),
+    ],
+)
+def test_a_wrong_model_config_is_refused_by_name(text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        config.from_json(ModelConfig, text)
+
+
+def test_a_range_needs_both_its_ends() -> None:
+    with pytest.raises(ConfigError, match=r"AugmentConfig.snr_db must hold 2 values"):
+        config.from_json(AugmentConfig, '{"snr_db": [1.0]}')
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"decoder": "crepe"}, "unknown decoder 'crepe': choose one of local-average, viterbi"),
+        ({"pad": "edge"}, "unknown padding 'edge': choose one of silence, reflect, zero"),
+        ({"threshold": 1.5}, "threshold 1.5 is not between 0 and 1"),
+        ({"threshold": float("nan")}, "threshold nan is not between 0 and 1"),
+        ({"f0_min_hz": 500.0, "f0_max_hz": 100.0}, "f0 range 500.0 to 100.0 Hz is empty"),
+    ],
+)
+def test_a_wrong_decode_config_is_refused(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        DecodeConfig(**settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"batch_size": 0}, "batch_size must be at least 1, not 0"),
+        ({"excerpt_frames": 100}, "excerpt_frames 100 must be a multiple of 32"),
+        ({"schedule": "linear"}, "unknown schedule 'linear'"),
+        ({"conv_dtype": "int8"}, "unknown conv_dtype 'int8'"),
+    ],
+)
+def test_a_wrong_train_config_is_refused(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        TrainConfig(**settings)  # type: ignore[arg-type]
+
+
+def test_configs_are_frozen() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        ModelConfig.e2e0().channels = 8  # type: ignore[misc]
+
+
+def test_json_is_a_plain_table() -> None:
+    table = json.loads(config.to_json(ModelConfig.small()))
+    assert table["mel"]["hop_samples"] == 160
+    assert table["name"] == "small"
