@@ -81,7 +81,7 @@ class ModelConfig:
     @classmethod
     def small(cls) -> "ModelConfig":
         """The network of the bundled weights; what was compared to choose it is in docs/model.md."""
-        return cls(name="small", blocks=1, inter_layers=2, channels=8, gru_hidden=128, dropout=0.0)
+        return cls(name="small", blocks=2, inter_layers=1, channels=8, dropout=0.0)
 
 
 PRESETS = {"e2e0": ModelConfig.e2e0, "e2e": ModelConfig.e2e, "small": ModelConfig.small}

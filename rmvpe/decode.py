@@ -5,12 +5,15 @@ around the centre bin; a frame is voiced if its largest salience reaches the thr
 equality (`>=` in yxlllc, `>` in RVC) we take `>=`.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from rmvpe.config import DecodeConfig
 from rmvpe.pitch import N_BINS, bins_to_cents, cents_to_hz, hz_to_bins
 
 NEIGHBOURS = 4  # bins on each side of the centre that enter the mean: 80 cents, beyond which lies another pitch
+BLOCK_FRAMES = 4096  # observations in float64 at a time: an hour's would take a gigabyte
 VITERBI_REACH = 30  # bins: the transition weight falls linearly to 0 at this distance (600 cents in 10 ms)
 
 
@@ -24,18 +27,18 @@ def decode(salience: np.ndarray, config: DecodeConfig) -> tuple[np.ndarray, np.n
         return np.zeros(0), np.zeros(0, dtype=bool), np.zeros(0, dtype=np.float32)
     confidence = salience.max(axis=1)
     centre = salience.argmax(axis=1) if config.decoder == "local-average" else viterbi_path(salience)
-    voiced = confidence >= config.threshold
-    f0_hz = np.where(voiced, cents_to_hz(local_average_cents(salience, centre)), 0.0)
+    f0_hz = cents_to_hz(local_average_cents(salience, centre))
     # A Viterbi path may cross bins where nothing sounds; there is no pitch to report at such a frame.
-    voiced &= f0_hz > 0
-    return f0_hz, voiced, confidence
+    voiced = (confidence >= config.threshold) & (f0_hz > 0)
+    # The bin nearest to a limit may lie up to half a bin beyond it, and is needed to find a pitch at the limit itself
+    return np.where(voiced, np.clip(f0_hz, config.f0_min_hz, config.f0_max_hz), 0.0), voiced, confidence
 
 
 def limit_range(salience: np.ndarray, f0_min_hz: float, f0_max_hz: float) -> np.ndarray:
     """Salience [frames, 360] with bins outside the range set to 0: the best candidate *inside* it is then found."""
     bins = np.arange(salience.shape[1])
-    low = hz_to_bins(np.float64(f0_min_hz)) if f0_min_hz > 0 else -np.inf
-    high = hz_to_bins(np.float64(f0_max_hz))
+    low = hz_to_bins(np.array(f0_min_hz)) if f0_min_hz > 0 else -np.inf
+    high = hz_to_bins(np.array(f0_max_hz))
     outside = (bins < low - 0.5) | (bins > high + 0.5)
     return np.where(outside, np.float32(0.0), salience) if outside.any() else salience
 
@@ -59,9 +62,6 @@ def viterbi_path(salience: np.ndarray) -> np.ndarray:
     Only the 59 transitions within reach are looked at, so a frame costs 59 * 360 additions.
     """
     n_frames, n_bins = salience.shape
-    tiny = np.finfo(np.float64).tiny
-    total = salience.sum(axis=1, keepdims=True, dtype=np.float64)
-    observed = np.log(np.where(total > 0, salience / np.where(total > 0, total, 1.0), 1.0 / n_bins) + tiny)
     distance = np.arange(-(VITERBI_REACH - 1), VITERBI_REACH)
     weight = (VITERBI_REACH - np.abs(distance)).astype(np.float64)
     source = np.arange(n_bins)[:, None] + distance  # [bins, 59]: the bin each transition comes from
@@ -69,19 +69,30 @@ def viterbi_path(salience: np.ndarray) -> np.ndarray:
     row_sum = np.maximum(VITERBI_REACH - np.abs(np.subtract.outer(np.arange(n_bins), np.arange(n_bins))), 0).sum(axis=1)
     clipped = np.clip(source, 0, n_bins - 1)
     step = np.where(inside, np.log(weight / row_sum[clipped]), -np.inf)
-    best = observed[0] - np.log(n_bins)
     back = np.zeros((n_frames, n_bins), dtype=np.int16)
     rows = np.arange(n_bins)
-    for frame in range(1, n_frames):
+    for frame, observed in enumerate(log_observations(salience)):
+        if frame == 0:
+            best = observed - np.log(n_bins)
+            continue
         candidates = best[clipped] + step
         choice = candidates.argmax(axis=1)
         back[frame] = clipped[rows, choice]
-        best = candidates[rows, choice] + observed[frame]
+        best = candidates[rows, choice] + observed
     path = np.empty(n_frames, dtype=np.int64)
     path[-1] = best.argmax()
     for frame in range(n_frames - 1, 0, -1):
         path[frame - 1] = back[frame, path[frame]]
     return path
+
+
+def log_observations(salience: np.ndarray) -> Iterator[np.ndarray]:
+    """Log of each frame of `salience` [frames, 360] normalised to sum 1, float64 [360]; uniform where all is 0."""
+    for start in range(0, len(salience), BLOCK_FRAMES):
+        block = salience[start : start + BLOCK_FRAMES]
+        total = block.sum(axis=1, keepdims=True, dtype=np.float64)
+        share = np.where(total > 0, block / np.where(total > 0, total, 1.0), 1.0 / salience.shape[1])
+        yield from np.log(share + np.finfo(np.float64).tiny)
 
 
 def check_salience(salience: np.ndarray) -> None:

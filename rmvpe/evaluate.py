@@ -1,10 +1,11 @@
 """Accuracy of a network on a data set with known f0, at chosen voice-to-music ratios.
 
 The mix is made here, deterministically: voice plus its own accompaniment at the given ratio (`mix_at_snr`), so that
-every network, framework and version meets the same audio.
+every network, framework and version meets the same audio. The reference is the annotation, on its own times.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,64 +13,99 @@ from rmvpe.config import DecodeConfig, ModelConfig
 from rmvpe.data.augment import active_rms, mix_at_snr
 from rmvpe.data.pipeline import DEFAULT_VOICE_RMS, Source
 from rmvpe.decode import decode
-from rmvpe.framing import frame_times, plan_padding
-from rmvpe.mel import log_mel
+from rmvpe.framing import frame_times, samples_to_frames
 from rmvpe.metrics import Aligned, align, lag, melody_scores, octave_errors, pool
 from rmvpe.targets import f0_at_times
 
-Network = Callable[[np.ndarray], np.ndarray]  # log-mel [B, T, n_mels] -> salience [B, T, 360]
+SalienceOf = Callable[[np.ndarray], np.ndarray]  # 16 kHz mono audio [n] -> salience [frames, 360]
 CLEAN = float("inf")
 
 
-def file_salience(network: Network, audio: np.ndarray, model: ModelConfig) -> np.ndarray:
-    """Salience [frames, 360] of a whole 16 kHz clip [n] in one piece, padded with silence to the U-Net's stride."""
-    plan = plan_padding(len(audio), model.mel, model.time_multiple, "silence")
-    mel = log_mel(np.pad(audio, (0, plan.zeros_right)), model.mel)
-    return network(mel[None])[0, : plan.n_frames]
+@dataclass(frozen=True)
+class Reading:
+    """One file's annotation and what a network makes of it: a pitch for every frame, voicing not decided yet."""
+
+    ref_time_s: np.ndarray
+    ref_hz: np.ndarray
+    est_time_s: np.ndarray
+    est_hz: np.ndarray
+    confidence: np.ndarray
+
+    def aligned(self, threshold: float) -> Aligned:
+        """Both on the annotation's times, voiced where the confidence reaches `threshold`."""
+        return align(self.ref_time_s, self.ref_hz, self.est_time_s, self.est_hz, self.confidence >= threshold)
 
 
-def mixed(item: dict, snr_db: float, hop_samples: int) -> np.ndarray:
+def mixed(item: dict, snr_db: float, model: ModelConfig) -> np.ndarray:
     """The item's voice with its accompaniment at `snr_db`; `CLEAN` is the voice alone."""
     if item["accompaniment"] is None or snr_db == CLEAN:
         return item["voice"]
-    frames = np.arange(len(item["voice"]) // hop_samples + 1) * (hop_samples / 16000)
-    level = active_rms(item["voice"], f0_at_times(item["time_s"], item["f0_hz"], frames), hop_samples)
-    mix = mix_at_snr(item["voice"], item["accompaniment"], level or DEFAULT_VOICE_RMS, snr_db)
-    return mix / max(1.0, float(np.abs(mix).max()))  # a wav file could not hold more
+    times = frame_times(samples_to_frames(len(item["voice"]), model.mel.hop_samples), model.mel)
+    f0_hz = f0_at_times(item["time_s"], item["f0_hz"], times)
+    level = active_rms(item["voice"], f0_hz, model.mel.hop_samples) or DEFAULT_VOICE_RMS
+    mix = mix_at_snr(item["voice"], item["accompaniment"], level, snr_db)
+    return mix / max(1.0, float(np.abs(mix).max()))  # a sound file could not hold more
 
 
-def align_file(salience: np.ndarray, item: dict, model: ModelConfig, threshold: float) -> Aligned:
-    """Reference and estimate of one file on the annotation's times, pitch read whatever the voicing decision."""
-    f0_hz, _, confidence = decode(salience, DecodeConfig(threshold=0.0))
-    times = frame_times(len(f0_hz), model.mel)
-    return align(item["time_s"], item["f0_hz"], times, f0_hz, confidence >= threshold)
+def read_file(salience_of: SalienceOf, item: dict, snr_db: float, model: ModelConfig) -> Reading:
+    """One item at one voice-to-music ratio."""
+    f0_hz, _, confidence = decode(salience_of(mixed(item, snr_db, model)), DecodeConfig(threshold=0.0))
+    return Reading(item["time_s"], item["f0_hz"], frame_times(len(f0_hz), model.mel), f0_hz, confidence)
+
+
+def readings(
+    salience_of: SalienceOf,
+    source: Source,
+    model: ModelConfig,
+    snr_db: Sequence[float],
+    indices: Sequence[int] | None = None,
+    progress: bool = False,
+) -> dict[str, list[Reading]]:
+    """Readings of the items by voice-to-music ratio ("clean", "0 dB"); `salience_of` as `Estimator.salience`."""
+    rows: dict[str, list[Reading]] = {snr_name(snr): [] for snr in snr_db}
+    for item in _items(source, indices, progress):
+        for snr in snr_db:
+            rows[snr_name(snr)].append(read_file(salience_of, item, snr, model))
+    return rows
+
+
+def _items(source: Source, indices: Sequence[int] | None, progress: bool) -> Iterator[dict]:
+    from tqdm import tqdm
+
+    for index in tqdm(range(len(source)) if indices is None else indices, unit="file", disable=not progress):
+        yield source[index]
+
+
+def scores(files: list[Reading], threshold: float) -> dict[str, float]:
+    """RPA, RCA, OA, VR, VFA, octave errors (0 to 1) and lag (points of the annotation's grid) of all frames together."""
+    parts = [reading.aligned(threshold) for reading in files]
+    whole = pool(parts)
+    return melody_scores(whole) | {"octave": octave_errors(whole), "lag": float(lag(whole.ref_hz, whole.est_hz))}
 
 
 def evaluate(
-    network: Network,
+    salience_of: SalienceOf,
     source: Source,
     model: ModelConfig,
     *,
     threshold: float,
     snr_db: Sequence[float] = (CLEAN, 0.0),
-    indices: Iterable[int] | None = None,
+    indices: Sequence[int] | None = None,
+    progress: bool = False,
 ) -> dict[str, dict[str, float]]:
-    """Pooled scores by voice-to-music ratio ("clean", "0 dB"): RPA, RCA, OA, VR, VFA, octave errors, lag in frames."""
-    parts: dict[str, list[Aligned]] = {snr_name(snr): [] for snr in snr_db}
-    for index in range(len(source)) if indices is None else indices:
-        item = source[index]
-        for snr in snr_db:
-            salience = file_salience(network, mixed(item, snr, model.mel.hop_samples), model)
-            parts[snr_name(snr)].append(align_file(salience, item, model, threshold))
-    return {name: scores(pool(files)) for name, files in parts.items()}
+    """Pooled `scores` by voice-to-music ratio."""
+    rows = readings(salience_of, source, model, snr_db, indices, progress)
+    return {name: scores(files, threshold) for name, files in rows.items()}
 
 
-def scores(aligned: Aligned) -> dict[str, float]:
-    """All figures of one pool of frames; lag in points of the annotation's grid."""
-    return melody_scores(aligned) | {
-        "octave": octave_errors(aligned),
-        "lag": float(lag(aligned.ref_hz, aligned.est_hz)),
-    }
+def best_threshold(rows: dict[str, list[Reading]], candidates: Sequence[float]) -> float:
+    """The voicing threshold with the highest overall accuracy, averaged over the voice-to-music ratios."""
+
+    def accuracy(threshold: float) -> float:
+        pools = (pool([reading.aligned(threshold) for reading in files]) for files in rows.values())
+        return float(np.mean([melody_scores(whole)["OA"] for whole in pools]))
+
+    return max(candidates, key=accuracy)
 
 
 def snr_name(snr_db: float) -> str:

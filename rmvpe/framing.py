@@ -6,6 +6,7 @@ missing frames in three ways (`silence`, `reflect`, `zero`, see `PadPlan`). Long
 starts are multiples of 32 frames, so every window sees the pooling grid that the whole file would see.
 """
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +24,12 @@ def frames_to_seconds(frames: np.ndarray | int, mel: MelConfig) -> np.ndarray:
     return np.asarray(frames, dtype=np.float64) * mel.hop_samples / mel.sample_rate
 
 
+def frames_at_hop(duration_s: float, hop_s: float) -> int:
+    """Number of frames k with k * hop_s within `duration_s` > 0 seconds of audio, frame 0 included."""
+    # The margin forgives the rounding of seconds: 512 k samples hold exactly k hops of 512 samples
+    return int(duration_s / hop_s + 1e-6) + 1
+
+
 def frame_times(n_frames: int, mel: MelConfig) -> np.ndarray:
     """Times in seconds [n_frames] of the first `n_frames` frames."""
     return frames_to_seconds(np.arange(n_frames), mel)
@@ -37,7 +44,7 @@ def round_up(value: int, multiple: int) -> int:
 class PadPlan:
     """How audio of `n_samples` becomes `padded_frames` network frames, of which `n_frames` are answers.
 
-    `frame_source` [padded_frames] names, for each network frame, the spectrogram frame it shows; -1 is a frame of zeros.
+    `frame_source` [padded_frames] names the spectrogram frame that each network frame shows; -1 is a frame of zeros.
     """
 
     n_samples: int
@@ -76,6 +83,19 @@ def reflect_pad(audio: np.ndarray, margin: int) -> np.ndarray:
     return np.pad(audio, margin, mode="reflect" if len(audio) > 1 else "edge")
 
 
+def samples_of_frames(audio: np.ndarray, zeros_right: int, first: int, stop: int, mel: MelConfig) -> np.ndarray:
+    """The samples under frames [first, stop) of the centred STFT of `audio` [n > 0] followed by `zeros_right` zeros.
+
+    An uncentred STFT of the result has exactly these frames: the same numbers as `reflect_pad` of everything would
+    give, without ever making a copy of long audio.
+    """
+    n_samples, margin = len(audio) + zeros_right, mel.window_samples // 2
+    index = np.arange(first * mel.hop_samples - margin, (stop - 1) * mel.hop_samples + margin)
+    last = n_samples - 1
+    index = np.abs((index + last) % max(2 * last, 1) - last)  # mirrored at both ends, as often as needed
+    return np.where(index < len(audio), audio[np.minimum(index, len(audio) - 1)], np.float32(0.0))
+
+
 @dataclass(frozen=True)
 class Window:
     """Frames [start, stop) of the padded spectrogram that go through the network together."""
@@ -85,13 +105,15 @@ class Window:
 
 
 def plan_windows(n_frames: int, window_frames: int, overlap_frames: int, multiple: int) -> list[Window]:
-    """Cover `n_frames` (a multiple of `multiple`) with windows of equal length that overlap by at least `overlap_frames`.
+    """Cover `n_frames` (a multiple of `multiple`) with equal windows that overlap by at least `overlap_frames`.
 
     All but a single short window have exactly `window_frames` frames, so a compiling backend compiles once; the last
     one is moved back to end with the audio. `window_frames` must be a multiple of `multiple`.
     """
     if window_frames % multiple or not 0 <= overlap_frames < window_frames:
-        raise ValueError(f"a window of {window_frames} frames with overlap {overlap_frames} does not fit the stride {multiple}")
+        raise ValueError(
+            f"a window of {window_frames} frames with overlap {overlap_frames} does not fit the stride {multiple}"
+        )
     if n_frames <= window_frames:
         return [Window(0, n_frames)]
     step = (window_frames - overlap_frames) // multiple * multiple
@@ -108,3 +130,19 @@ def fade_in(overlap_frames: int) -> np.ndarray:
     """
     position = (np.arange(overlap_frames) + 0.5) / max(overlap_frames, 1)
     return np.clip(2.0 * position - 0.5, 0.0, 1.0).astype(np.float32)
+
+
+def stitch(windows: Sequence[Window], outputs: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Cross-fade the windows' outputs [window frames, bins] into consecutive blocks that cover every frame once.
+
+    A block is given out as soon as no later window can change it, so no more than one window is held.
+    """
+    tail = np.zeros((0, 0), dtype=np.float32)  # the part of earlier windows that lies under the current one
+    stops = [*(window.start for window in windows[1:]), windows[-1].stop] if windows else []
+    for window, stop, output in zip(windows, stops, outputs):
+        if len(tail):
+            weight = fade_in(len(tail))[:, None]
+            faded = tail * (1.0 - weight) + output[: len(tail)] * weight
+            output = np.concatenate([faded, output[len(tail) :]])
+        yield output[: stop - window.start]
+        tail = output[stop - window.start :]

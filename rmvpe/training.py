@@ -10,7 +10,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from rmvpe.checkpoint import Checkpoint, save
 from rmvpe.config import TrainConfig, to_dict
 from rmvpe.data.pipeline import Batch, Source, training_batches
 from rmvpe.errors import UserError
+from rmvpe.estimator import Backend, Estimator
 from rmvpe.evaluate import CLEAN, evaluate
 from rmvpe.files import atomic_path
 from rmvpe.schedule import learning_rate
@@ -30,6 +31,7 @@ class Trainer(Protocol):
     """One framework's network, optimizer and averaged weights."""
 
     step: int  # updates done
+    batch_windows: int  # as of an estimator's backend
 
     def train_step(self, batch: Batch, learning_rate: float) -> dict[str, float]:
         """One update; returns {"loss", "grad_norm"} (the norm before clipping)."""
@@ -96,8 +98,9 @@ def validate(trainer: Trainer, config: TrainConfig, valid: Source) -> dict[str, 
     """Scores by voice-to-music ratio on at most `config.validation_files` files spread over the split."""
     count = min(config.validation_files, len(valid))
     indices = np.unique(np.linspace(0, len(valid) - 1, count).round().astype(int)).tolist()
+    network = Estimator(cast(Backend, trainer), config.model)  # its host front end asks for `salience` alone
     return evaluate(
-        trainer.salience,
+        network.salience,
         valid,
         config.model,
         threshold=VALIDATION_THRESHOLD,
@@ -136,7 +139,7 @@ def git_commit() -> str:
 
 
 def _append(logdir: Path, record: dict) -> None:
-    with (logdir / "log.jsonl").open("a") as log:
+    with (logdir / "log.jsonl").open("a") as log:  # appended line by line: a crash loses one line at most
         log.write(json.dumps(record) + "\n")
 
 

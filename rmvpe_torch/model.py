@@ -6,6 +6,8 @@ published checkpoints, so that a `state_dict` of theirs is a `state_dict` of our
 Shapes: B batch, T frames (a multiple of 2^levels), F mel bands, C channels. Torch keeps images as [B, C, T, F].
 """
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
@@ -53,7 +55,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.bn = batch_norm(1, config)
         widths = [1, *level_channels(config)]
-        self.layers = nn.ModuleList(ResBlocks(i, o, config) for i, o in zip(widths[:-1], widths[1:]))
+        self.layers = nn.ModuleList(ResBlocks(i, o, config) for i, o in pairwise(widths))
         self.pool = nn.AvgPool2d(2)
 
     def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -73,7 +75,7 @@ class Intermediate(nn.Module):
         super().__init__()
         bottom = level_channels(config)[-1]
         widths = [bottom] + [2 * bottom] * config.inter_layers
-        self.layers = nn.ModuleList(ResBlocks(i, o, config) for i, o in zip(widths[:-1], widths[1:]))
+        self.layers = nn.ModuleList(ResBlocks(i, o, config) for i, o in pairwise(widths))
 
     def forward(self, x: Tensor) -> Tensor:
         for layer in self.layers:
@@ -118,7 +120,7 @@ class Decoder(nn.Module):
     def __init__(self, config: ModelConfig):
         super().__init__()
         widths = [2 * level_channels(config)[-1], *reversed(level_channels(config))]
-        self.layers = nn.ModuleList(ResDecoderBlock(i, o, config) for i, o in zip(widths[:-1], widths[1:]))
+        self.layers = nn.ModuleList(ResDecoderBlock(i, o, config) for i, o in pairwise(widths))
 
     def forward(self, x: Tensor, skips: list[Tensor]) -> Tensor:
         for layer, skip in zip(self.layers, reversed(skips)):
@@ -201,4 +203,4 @@ def batch_norm(channels: int, config: ModelConfig) -> nn.BatchNorm2d:
 def residual_blocks(in_channels: int, out_channels: int, config: ModelConfig) -> list[ConvBlockRes]:
     """The residual blocks of one level: the first changes the channels."""
     widths = [in_channels] + [out_channels] * config.blocks
-    return [ConvBlockRes(i, o, config) for i, o in zip(widths[:-1], widths[1:])]
+    return [ConvBlockRes(i, o, config) for i, o in pairwise(widths)]

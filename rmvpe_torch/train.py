@@ -22,6 +22,8 @@ STATE_PATTERN = re.compile(r"state-(\d{8})\.pt")
 class TorchTrainer:
     """One network in training. `device` is a torch device; batches come as numpy and are moved here."""
 
+    batch_windows = 1
+
     def __init__(self, config: TrainConfig, device: torch.device | str = "cpu", initial: Checkpoint | None = None):
         torch.manual_seed(config.seed)
         self.config = config

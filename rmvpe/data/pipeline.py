@@ -44,6 +44,16 @@ def place(audio: np.ndarray, n_samples: int, rng: np.random.Generator) -> np.nda
     return audio[start : start + n_samples]
 
 
+def followed_by_silence(item: dict[str, Any], n_samples: int) -> dict[str, Any]:
+    """The item with its audio lengthened to at least `n_samples`."""
+    missing = (0, max(0, n_samples - len(item["voice"])))
+    accompaniment = item["accompaniment"]
+    return item | {
+        "voice": np.pad(item["voice"], missing),
+        "accompaniment": None if accompaniment is None else np.pad(accompaniment, missing),
+    }
+
+
 @dataclass(frozen=True)
 class TakeExcerpt:
     """Item index -> one augmented training example; a grain random map."""
@@ -53,31 +63,25 @@ class TakeExcerpt:
 
     def __call__(self, index: int, rng: np.random.Generator) -> Batch:
         mel, settings = self.config.model.mel, self.config.augment
-        item = self.source[index]
         frames = self.config.excerpt_frames
+        item = followed_by_silence(self.source[index], frames * mel.hop_samples)
         n_frames = len(item["voice"]) // mel.hop_samples + 1
         first = int(rng.integers(max(1, n_frames - frames + 1)))
         times = frame_times(n_frames, mel)
         f0_hz = f0_at_times(item["time_s"], item["f0_hz"], times)
         voice_rms = active_rms(item["voice"], f0_hz, mel.hop_samples)
-        f0_excerpt = np.pad(f0_hz[first : first + frames], (0, max(0, first + frames - n_frames)))
+        f0_excerpt = f0_hz[first : first + frames]
         key_shift = draw_key_shift(f0_excerpt, settings, rng)
         start, stop = excerpt_samples(first, frames, key_shift, mel)
         excerpt = {
-            "voice": self._cut(item["voice"], start, stop),
-            "accompaniment": None if item["accompaniment"] is None else self._cut(item["accompaniment"], start, stop),
+            "voice": cut(item["voice"], start, stop),
+            "accompaniment": None if item["accompaniment"] is None else cut(item["accompaniment"], start, stop),
             "f0_hz": f0_excerpt,
             "voice_rms": voice_rms if voice_rms > RMS_FLOOR else DEFAULT_VOICE_RMS,
         }
         foreign = self._foreign(stop - start, rng) if item["accompaniment"] is not None else None
         mix, f0_excerpt = augment(excerpt, foreign, mel, settings, rng)
         return example(mix, f0_excerpt, key_shift, mel)
-
-    @staticmethod
-    def _cut(audio: np.ndarray, start: int, stop: int) -> np.ndarray:
-        """Like `cut`; audio shorter than the excerpt is followed by silence."""
-        short = stop - len(audio) - min(len(audio) - 1, stop - start)
-        return cut(np.pad(audio, (0, short)) if short > 0 else audio, start, stop)
 
     def _foreign(self, n_samples: int, rng: np.random.Generator) -> np.ndarray | None:
         """Another item's accompaniment, with the configured probability; None to keep the item's own."""

@@ -1,0 +1,123 @@
+"""The training stream: deterministic, resumable, and made of the log-mel that inference computes."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from rmvpe.config import AugmentConfig, ModelConfig, TrainConfig
+from rmvpe.data.pipeline import cut, excerpt_samples, training_batches, training_dataset
+from rmvpe.mel import log_mel
+from rmvpe.pitch import cents_between
+from rmvpe.targets import salience_target
+
+pytest.importorskip("grain")
+MEL = ModelConfig.small().mel
+PLAIN = AugmentConfig(
+    key_shift_probability=0.0,
+    accompaniment_probability=0.0,
+    voiceless_probability=0.0,
+    noise_probability=0.0,
+    tilt_probability=0.0,
+    gain_log10=(0.0, 0.0),
+)
+
+
+class Glides:
+    """Items of two seconds: a gliding tone with a label on the 10 ms grid from line 1, and noise beside it."""
+
+    def __init__(self, count: int = 6, accompanied: bool = True):
+        self.count, self.accompanied = count, accompanied
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> dict:
+        time = np.arange(32000) / 16000
+        f0 = 150.0 * 2.0 ** (index / 3 + time / 2)
+        voice = 0.3 * np.sin(2 * np.pi * np.cumsum(f0) / 16000)
+        noise = np.random.default_rng(index).standard_normal(len(time)) * 0.05
+        grid = 0.01 * np.arange(1, 201)
+        return {
+            "name": str(index),
+            "voice": voice.astype(np.float32),
+            "accompaniment": noise.astype(np.float32) if self.accompanied else None,
+            "f0_hz": (150.0 * 2.0 ** (index / 3 + grid / 2)).astype(np.float32),
+            "time_s": grid,
+        }
+
+
+def config(augment: AugmentConfig = AugmentConfig(), **changes) -> TrainConfig:
+    return dataclasses.replace(TrainConfig(augment=augment, batch_size=4, excerpt_frames=64), **changes)
+
+
+def test_batches_are_the_same_for_any_thread_count_and_start():
+    reference = [training_dataset(Glides(), config())[step] for step in range(4)]
+    for threads, first in ((1, 0), (3, 0), (2, 2)):
+        stream = training_batches(Glides(), config(), first, threads)
+        for step in range(first, 4):
+            batch = next(stream)
+            for name in batch:
+                np.testing.assert_array_equal(batch[name], reference[step][name])
+
+
+def test_another_seed_gives_other_batches():
+    one, other = (training_dataset(Glides(), config(seed=seed))[0]["log_mel"] for seed in (0, 1))
+    assert np.abs(one - other).max() > 0.1
+
+
+def test_training_mel_is_a_slice_of_the_inference_mel():
+    audio = Glides()[2]["voice"]
+    whole = log_mel(audio, MEL)
+    for first in (0, 3, 50, len(whole) - 64):
+        start, stop = excerpt_samples(first, 64, 0.0, MEL)
+        piece = log_mel(cut(audio, start, stop), MEL, centred=False)
+        np.testing.assert_array_equal(piece, whole[first : first + 64])
+
+
+def test_stream_shows_mel_and_target_of_the_same_moment():
+    batch = training_dataset(Glides(), config(PLAIN))[0]
+    wholes = [(log_mel(item["voice"], MEL), item) for item in (Glides()[index] for index in range(6))]
+    for mel, f0_hz, target in zip(batch["log_mel"], batch["f0_hz"], batch["target"]):
+        found = [
+            (first, item)
+            for whole, item in wholes
+            for first in range(len(whole) - 63)
+            if np.array_equal(whole[first : first + 64], mel)
+        ]
+        assert len(found) == 1
+        first, item = found[0]
+        # Frame k is at k * 10 ms, line k of the label too, and line k is entry k - 1
+        expected = np.concatenate([[0.0], item["f0_hz"]])[first : first + 64]
+        voiced = expected > 0
+        np.testing.assert_array_equal(f0_hz > 0, voiced)
+        np.testing.assert_allclose(f0_hz[voiced], expected[voiced], rtol=1e-6)
+        np.testing.assert_array_equal(target, salience_target(f0_hz.astype(np.float64)).astype(np.float32))
+
+
+def test_key_shift_moves_mel_and_label_together():
+    shifting = dataclasses.replace(PLAIN, key_shift_probability=1.0, key_shift_semitones=(7.0, 7.0))
+    batch = training_dataset(Glides(1), config(shifting))[0]
+    plain = training_dataset(Glides(1), config(PLAIN))[0]
+    voiced = (batch["f0_hz"] > 0) & (plain["f0_hz"] > 0)
+    np.testing.assert_allclose(cents_between(batch["f0_hz"][voiced], plain["f0_hz"][voiced]), 700.0, atol=0.5)
+    bands = np.argmax(batch["log_mel"][voiced], axis=-1) - np.argmax(plain["log_mel"][voiced], axis=-1)
+    # A fifth up at 150-300 Hz is 3 to 7 of the 128 mel bands
+    assert np.median(bands) >= 3
+
+
+def test_short_items_are_followed_by_silence():
+    class Short(Glides):
+        def __getitem__(self, index: int) -> dict:
+            item = super().__getitem__(index)
+            return item | {
+                "voice": item["voice"][:4000],
+                "accompaniment": item["accompaniment"][:4000],
+                "f0_hz": item["f0_hz"][:24],
+                "time_s": item["time_s"][:24],
+            }
+
+    batch = training_dataset(Short(), config(PLAIN))[0]
+    assert batch["log_mel"].shape == (4, 64, 128)
+    assert (batch["f0_hz"][:, 26:] == 0).all()
+    np.testing.assert_allclose(batch["log_mel"][:, 40:], np.log(MEL.floor), rtol=1e-6)
