@@ -1,0 +1,1 @@
+"""Training data: the Hybrid folder and how a synthetic one is made."""

@@ -1,0 +1,65 @@
+"""`make demo`: the pitch of the bundled recording from both frameworks, how far they agree, and a picture.
+
+    python scripts/demo.py [RECORDING] [-o FOLDER]
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+
+import rmvpe
+from rmvpe import audio
+from rmvpe.compare import Comparison, compare_salience
+from rmvpe.errors import cli_errors
+from rmvpe.plot import plot_track
+from rmvpe.track import F0Track
+
+RECORDING = Path(__file__).resolve().parents[1] / "examples" / "demo.flac"
+
+
+def predict(recording: Path, backend: str) -> tuple[F0Track, np.ndarray, float]:
+    """Track, salience and seconds of one backend; the seconds are those of a second run, compilation done."""
+    estimator = rmvpe.load("small", backend)
+    samples = audio.read(recording).samples
+    salience = estimator.salience(samples)
+    start = time.perf_counter()
+    track = estimator.from_file(recording)
+    return track, salience, time.perf_counter() - start
+
+
+def table(tracks: dict[str, tuple[F0Track, float]], comparison: Comparison) -> str:
+    """One row per backend, then how far they agree."""
+    lines = [f"{'backend':<8} {'seconds':>8} {'voiced %':>9} {'median f0 Hz':>13}"]
+    for name, (track, seconds) in tracks.items():
+        voiced = 100 * track.voiced.mean()
+        median = np.median(track.f0_hz[track.voiced]) if track.voiced.any() else 0.0
+        lines.append(f"{name:<8} {seconds:8.2f} {voiced:9.1f} {median:13.2f}")
+    lines.append(
+        f"torch and jax: max |Δ f0| {comparison.max_cents:.4f} cents over {comparison.voiced_both} frames voiced in both, "
+        f"{comparison.flips} voicing flips, max |Δ salience| {comparison.max_salience:.1e}"
+    )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recording", nargs="?", type=Path, default=RECORDING, help="default: examples/demo.flac")
+    parser.add_argument("-o", "--output", type=Path, default=Path("demo"), help="folder (default: %(default)s)")
+    arguments = parser.parse_args()
+    with cli_errors("demo"):
+        results = {name: predict(arguments.recording, name) for name in ("torch", "jax")}
+        config = rmvpe.load("small", "torch").config
+        comparison = compare_salience(results["torch"][1], results["jax"][1], config)
+        print(table({name: (track, seconds) for name, (track, _, seconds) in results.items()}, comparison))
+        arguments.output.mkdir(parents=True, exist_ok=True)
+        stem, track = arguments.recording.stem, results["torch"][0]
+        track.write(arguments.output / f"{stem}.csv")
+        picture = arguments.output / f"{stem}.png"
+        plot_track(audio.read(arguments.recording).samples, track, picture, title=arguments.recording.name)
+        print(f"picture: {picture}")
+
+
+if __name__ == "__main__":
+    main()
