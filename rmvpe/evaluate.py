@@ -108,6 +108,11 @@ def best_threshold(rows: dict[str, list[Reading]], candidates: Sequence[float]) 
     return max(candidates, key=accuracy)
 
 
+def spread(count: int, wanted: int) -> list[int]:
+    """At most `wanted` of `count` indices, evenly spread."""
+    return np.unique(np.linspace(0, count - 1, min(wanted, count)).round().astype(int)).tolist()
+
+
 def snr_name(snr_db: float) -> str:
     """How tables call a voice-to-music ratio."""
     return "clean" if snr_db == CLEAN else f"{snr_db:g} dB"

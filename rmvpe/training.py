@@ -19,7 +19,7 @@ from rmvpe.config import TrainConfig, to_dict
 from rmvpe.data.pipeline import Batch, Source, training_batches
 from rmvpe.errors import UserError
 from rmvpe.estimator import Backend, Estimator
-from rmvpe.evaluate import CLEAN, evaluate
+from rmvpe.evaluate import CLEAN, evaluate, spread
 from rmvpe.files import atomic_path
 from rmvpe.schedule import learning_rate
 
@@ -96,8 +96,6 @@ def _timed_step(trainer: Trainer, config: TrainConfig, batches: Iterator[Batch])
 
 def validate(trainer: Trainer, config: TrainConfig, valid: Source) -> dict[str, dict[str, float]]:
     """Scores by voice-to-music ratio on at most `config.validation_files` files spread over the split."""
-    count = min(config.validation_files, len(valid))
-    indices = np.unique(np.linspace(0, len(valid) - 1, count).round().astype(int)).tolist()
     network = Estimator(cast(Backend, trainer), config.model)  # its host front end asks for `salience` alone
     return evaluate(
         network.salience,
@@ -105,7 +103,7 @@ def validate(trainer: Trainer, config: TrainConfig, valid: Source) -> dict[str, 
         config.model,
         threshold=VALIDATION_THRESHOLD,
         snr_db=VALIDATION_SNR_DB,
-        indices=indices,
+        indices=spread(len(valid), config.validation_files),
     )
 
 

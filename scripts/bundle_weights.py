@@ -1,9 +1,9 @@
 """Make the bundled weights of a finished run: fp16, with the voicing threshold that suits them best.
 
-    python scripts/bundle_weights.py runs/small/best.safetensors --data Hybrid
+    python scripts/bundle_weights.py runs/small/best.safetensors --data Hybrid --range-hz 50-1500
 
 The threshold is the one with the highest overall accuracy on the *validation* split, averaged over clean voice and
-mixes at 10, 5 and 0 dB. Writes rmvpe/weights/NAME-<first 8 digits of its sha256>.safetensors and removes older ones.
+mixes at 10, 5 and 0 dB of up to 40 files spread over the split. Writes rmvpe/weights/NAME-<first 8 digits of its sha256>.safetensors and removes older ones.
 """
 
 import argparse
@@ -18,22 +18,24 @@ import rmvpe
 from rmvpe.checkpoint import Checkpoint, load, save
 from rmvpe.data.sources import Hybrid
 from rmvpe.errors import cli_errors
-from rmvpe.evaluate import CLEAN, best_threshold, readings
+from rmvpe.evaluate import CLEAN, best_threshold, readings, spread
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "rmvpe" / "weights"
 RATIOS_DB = (CLEAN, 10.0, 5.0, 0.0)
 CANDIDATES = tuple(np.round(np.arange(0.02, 0.71, 0.01), 2).tolist())
+FILES = 40
 LICENCE = "Apache-2.0"
 
 
-def with_threshold(checkpoint: Checkpoint, data: str, licence: str) -> Checkpoint:
-    """The checkpoint with its recommended threshold and licence in the metadata."""
+def with_threshold(checkpoint: Checkpoint, data: str) -> Checkpoint:
+    """The checkpoint with its recommended threshold in the metadata."""
     estimator = rmvpe.load(checkpoint)
-    rows = readings(estimator.salience, Hybrid(data, "valid"), checkpoint.config, RATIOS_DB, progress=True)
-    threshold = best_threshold(rows, CANDIDATES)
-    return dataclasses.replace(
-        checkpoint, metadata=checkpoint.metadata | {"threshold": f"{threshold:g}", "licence": licence}
+    valid = Hybrid(data, "valid")
+    rows = readings(
+        estimator.salience, valid, checkpoint.config, RATIOS_DB, spread(len(valid), FILES), progress=True
     )
+    threshold = best_threshold(rows, CANDIDATES)
+    return dataclasses.replace(checkpoint, metadata=checkpoint.metadata | {"threshold": f"{threshold:g}"})
 
 
 def bundle(checkpoint: Checkpoint, folder: Path) -> Path:
@@ -55,10 +57,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("weights", help="a safetensors file of a run: best.safetensors or last.safetensors")
     parser.add_argument("--data", default="Hybrid", help="folder with valid/ (default: %(default)s)")
+    parser.add_argument("--range-hz", required=True, metavar="LOW-HIGH", help="where the weights are trustworthy")
     parser.add_argument("--licence", default=LICENCE, help="of the weights (default: %(default)s)")
     arguments = parser.parse_args()
     with cli_errors("bundle_weights"):
-        checkpoint = with_threshold(load(arguments.weights), arguments.data, arguments.licence)
+        checkpoint = with_threshold(load(arguments.weights), arguments.data)
+        claims = {"range_hz": arguments.range_hz, "licence": arguments.licence}
+        checkpoint = dataclasses.replace(checkpoint, metadata=checkpoint.metadata | claims)
         WEIGHTS.mkdir(exist_ok=True)
         path = bundle(checkpoint, WEIGHTS)
         print(f"{path.name}: {path.stat().st_size / 1e6:.1f} MB, threshold {checkpoint.metadata['threshold']}")

@@ -1,0 +1,70 @@
+"""Speed of both frameworks on this machine, side by side: seconds per second of audio, interleaved, median of runs.
+
+    python scripts/benchmark.py [--weights small] [--seconds 60] [--runs 5] [--device cpu]
+
+`e2e0` and `e2e` have no bundled weights: their speed is measured with random ones.
+"""
+
+import argparse
+import time
+
+import numpy as np
+
+import rmvpe
+from rmvpe.checkpoint import Checkpoint, bundled_weights, expected_tensors
+from rmvpe.config import PRESETS, preset
+from rmvpe.cost import flops_per_second
+from rmvpe.errors import UserError, cli_errors
+from rmvpe.mel import log_mel
+
+BACKENDS = ("torch", "jax")
+
+
+def weights_of(name: str) -> str | Checkpoint:
+    """Bundled weights or a path as given; random weights for a preset that has none."""
+    if name in bundled_weights() or name not in PRESETS:
+        return name
+    config, rng = preset(name), np.random.default_rng(0)
+    shapes = expected_tensors(config)
+    return Checkpoint(config, {key: (rng.random(shape) * 0.05).astype(np.float32) for key, shape in shapes.items()})
+
+
+def median_seconds(estimators: dict[str, rmvpe.Estimator], audio: np.ndarray, runs: int) -> dict[str, float]:
+    """Median wall time of a whole prediction by backend; the backends take turns, after one warm-up each."""
+    times: dict[str, list[float]] = {name: [] for name in estimators}
+    for run in range(runs + 1):
+        for name, estimator in estimators.items():
+            start = time.perf_counter()
+            estimator.from_audio(audio, 16000)
+            if run:
+                times[name].append(time.perf_counter() - start)
+    return {name: float(np.median(values)) for name, values in times.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--weights", default="small", help="bundled name, preset or file (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=60.0, help="of audio (default: %(default)s)")
+    parser.add_argument("--runs", type=int, default=5, help="timed runs of each backend (default: %(default)s)")
+    parser.add_argument("--device", default="cpu", help="of both backends (default: %(default)s)")
+    arguments = parser.parse_args()
+    with cli_errors("benchmark"):
+        if arguments.runs < 1 or arguments.seconds <= 0:
+            raise UserError("--runs must be at least 1 and --seconds more than 0")
+        weights = weights_of(arguments.weights)
+        estimators = {name: rmvpe.load(weights, name, arguments.device) for name in BACKENDS}
+        audio = np.random.default_rng(0).normal(0, 0.1, int(16000 * arguments.seconds)).astype(np.float32)
+        model = estimators["torch"].model
+        start = time.perf_counter()
+        log_mel(audio, model.mel)
+        front_end = time.perf_counter() - start
+        medians = median_seconds(estimators, audio, arguments.runs)
+        print(f"{model.name}: {flops_per_second(model) / 1e9:.2f} GFLOP per second of audio; {arguments.seconds:g} s of audio")
+        for name, seconds in medians.items():
+            share = seconds / arguments.seconds
+            print(f"{name:<6} {share:.4f} s per second of audio ({1 / share:.0f} times real time)")
+        print(f"jax / torch: {medians['jax'] / medians['torch']:.2f}; log-mel alone: {front_end / arguments.seconds:.5f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""The bundled weights from file to f0: both frameworks agree on a real recording, and what the model card claims holds."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+import rmvpe
+from rmvpe import audio
+from rmvpe.checkpoint import bundled_weights, load
+from rmvpe.compare import compare_salience
+from rmvpe.config import PAD_MODES, DecodeConfig
+from rmvpe.cost import flops_per_second
+from rmvpe.metrics import lag
+from rmvpe.pitch import cents_between
+
+pytest.importorskip("torch")
+pytest.importorskip("jax")
+
+ROOT = Path(__file__).resolve().parents[2]
+RECORDING = ROOT / "examples" / "demo.flac"
+RATES = (8000, 11025, 16000, 22050, 44100, 48000, 96000)
+
+
+@pytest.fixture(scope="module")
+def estimators() -> dict[str, rmvpe.Estimator]:
+    return {name: rmvpe.load("small", name, "cpu") for name in ("torch", "jax")}
+
+
+@pytest.fixture(scope="module")
+def claimed_hz() -> tuple[float, float]:
+    """The range in which the weights claim to work, as their metadata and the model card state it."""
+    low, high = load("small").metadata["range_hz"].split("-")
+    return float(low), float(high)
+
+
+@pytest.mark.parametrize("pad", PAD_MODES)
+def test_both_frameworks_give_the_same_f0_on_a_real_recording(estimators, pad):
+    samples = audio.read(RECORDING).samples
+    saliences = [estimator.salience(samples, pad=pad) for estimator in estimators.values()]
+    for decoder in ("local-average", "viterbi"):
+        config = DecodeConfig(threshold=estimators["torch"].config.threshold, decoder=decoder)
+        comparison = compare_salience(*saliences, config)
+        assert comparison.voiced_both > 500
+        assert comparison.agrees(), comparison
+
+
+def test_both_frameworks_report_the_same_voice(estimators):
+    tracks = {name: estimator.from_file(RECORDING) for name, estimator in estimators.items()}
+    for track in tracks.values():
+        # A man's opera parody between 200 and 700 Hz, with pauses (examples/README.md)
+        assert 0.7 < track.voiced.mean() < 0.95
+        assert 350 < np.median(track.f0_hz[track.voiced]) < 500
+        assert ((track.f0_hz[track.voiced] > 180) & (track.f0_hz[track.voiced] < 750)).mean() > 0.99
+    np.testing.assert_array_equal(tracks["torch"].voiced, tracks["jax"].voiced)
+
+
+def test_weights_keep_their_size_and_cost():
+    path = ROOT / "rmvpe" / "weights" / bundled_weights()["small"]
+    assert path.stat().st_size <= 16e6
+    assert flops_per_second(load("small").config) <= 1.3e9
+    assert "licence" in load("small").metadata
+
+
+def harmonic(f0_hz: np.ndarray, rate: int) -> np.ndarray:
+    """Harmonics falling as 1/k up to 7 kHz or the rate's limit, of the f0 [samples] in Hz."""
+    phase = 2 * np.pi * np.cumsum(f0_hz) / rate
+    limit = min(7000.0, 0.45 * rate)
+    wave = sum(np.sin(k * phase) / k * (k * f0_hz < limit) for k in range(1, 21))
+    return 0.3 * wave / np.abs(wave).max()
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_known_tones_are_unbiased_from_file_to_f0(estimators, claimed_hz, tmp_path, rate):
+    pitches = [f0_hz for f0_hz in np.geomspace(*claimed_hz, 12) if f0_hz < 0.4 * rate]
+    estimator = estimators["torch" if RATES.index(rate) % 2 else "jax"]
+    biases = {}
+    for f0_hz in pitches:
+        path = tmp_path / "tone.wav"
+        soundfile.write(path, harmonic(np.full(rate, f0_hz), rate), rate)
+        track = estimator.from_file(path)
+        middle = slice(10, -10)  # away from the abrupt start and end
+        assert track.voiced[middle].mean() > 0.98, f"{f0_hz:.1f} Hz at {rate}: not heard"
+        cents = cents_between(track.f0_hz[middle][track.voiced[middle]], f0_hz)
+        biases[round(float(f0_hz), 1)] = float(np.median(cents))
+    assert max(np.abs(list(biases.values()))) < 5.0, biases
+
+
+@pytest.mark.parametrize("hop_s", [0.005, 0.01, 0.0116, 0.02])
+@pytest.mark.parametrize("rate", [16000, 44100])
+def test_a_glide_is_followed_without_lag_at_every_hop(estimators, hop_s, rate):
+    seconds = 4.0
+    time = np.arange(int(seconds * rate)) / rate
+    # Two octaves per second up and down: 24 cents per 10 ms, so a frame of lag stands out
+    octaves = np.abs((time * 1.0) % 2 - 1) * 2
+    track = estimators["torch"].from_audio(harmonic(150.0 * 2**octaves, rate).astype(np.float32), rate, hop_s=hop_s)
+    truth = 150.0 * 2 ** (np.abs((track.time_s * 1.0) % 2 - 1) * 2)
+    np.testing.assert_allclose(track.time_s, np.arange(len(track)) * hop_s, atol=1e-12)
+    assert lag(truth, track.f0_hz) == 0
+    rising = track.voiced & (track.time_s > 1.1) & (track.time_s < 1.9)
+    # On a straight glide a constant delay would show as a constant offset: 240 cents per 0.1 s
+    delay_s = -np.median(cents_between(track.f0_hz[rising], truth[rising])) / 2400
+    assert abs(delay_s) < 0.25 * 0.01
+
+
+def test_nothing_is_sung_in_silence(estimators):
+    for samples in (np.zeros(32000, np.float32), np.full(32000, 0.2, np.float32)):
+        track = estimators["torch"].from_audio(samples, 16000)
+        assert not track.voiced.any()
