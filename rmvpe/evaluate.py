@@ -77,7 +77,7 @@ def _items(source: Source, indices: Sequence[int] | None, progress: bool) -> Ite
 
 
 def scores(files: list[Reading], threshold: float) -> dict[str, float]:
-    """RPA, RCA, OA, VR, VFA, octave errors (0 to 1) and lag (points of the annotation's grid) of all frames together."""
+    """RPA, RCA, OA, VR, VFA, octave errors (0 to 1) and lag (points of the annotation) of all frames together."""
     parts = [reading.aligned(threshold) for reading in files]
     whole = pool(parts)
     return melody_scores(whole) | {"octave": octave_errors(whole), "lag": float(lag(whole.ref_hz, whole.est_hz))}

@@ -102,5 +102,5 @@ def _triangles(config: MelConfig) -> list[tuple[np.ndarray, np.ndarray, np.ndarr
         empty = ~covered.any(axis=1)
         first = np.where(empty, 0, covered.argmax(axis=1))
         last = np.where(empty, 0, bank.shape[1] - covered[:, ::-1].argmax(axis=1))
-        halves.append((bank.sum(axis=0), np.stack([first, last], axis=1).ravel(), empty))
+        halves.append((bank.sum(axis=0), np.stack([first, last], axis=1).ravel(), np.asarray(empty)))
     return halves

@@ -33,7 +33,7 @@ def f0_at_times(time_s: np.ndarray, f0_hz: np.ndarray, at_s: np.ndarray) -> np.n
 
 
 def salience_target(f0_hz: np.ndarray) -> np.ndarray:
-    """Target salience [frames, 360], float32, of `f0_hz` [frames]: exp(-d^2 / (2 sigma^2)), all zeros where unvoiced."""
+    """Target salience [frames, 360], float32, of `f0_hz` [frames]: exp(-d^2 / (2 sigma^2)), zeros where unvoiced."""
     voiced = f0_hz > 0
     centre = hz_to_bins(np.where(voiced, f0_hz, 1.0))
     distance = np.arange(N_BINS) - centre[:, None]

@@ -37,7 +37,7 @@ def load_model(checkpoint: Checkpoint, conv_dtype: DTypeLike = jnp.float32, axis
 
 
 def load_tensors(model: RMVPE, checkpoint: Checkpoint) -> None:
-    """Put the checkpoint's weights into the model. Raises ConversionError if they are not those of the model's config."""
+    """Put the checkpoint's weights into the model. Raises ConversionError if they are not its config's."""
     flat = torch_to_nnx(checkpoint.tensors, model.config)
     state = nnx.to_flat_state(nnx.state(model, (nnx.Param, nnx.BatchStat)))
     filled = {path: variable.replace(jnp.asarray(flat[dotted(path)])) for path, variable in state}

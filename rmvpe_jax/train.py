@@ -63,9 +63,11 @@ class JaxTrainer:
         model = RMVPE(config.model, seed=config.seed, conv_dtype=conv_dtype, axis_name=AXIS)
         if initial is not None:
             load_tensors(model, initial)
-        self.graph, params, statistics, rest = nnx.split(model, nnx.Param, nnx.BatchStat, ...)
+        self.graph, params, statistics, rest = split(model)
         optimizer = ADAM.init(params)
-        self.state = self._replicate(State(params, statistics, rest, optimizer, (params, statistics), jnp.zeros((), int)))
+        self.state = self._replicate(
+            State(params, statistics, rest, optimizer, (params, statistics), jnp.zeros((), int))
+        )
         self._update = jax.pmap(
             partial(update, self.graph, config), axis_name=AXIS, devices=devices, in_axes=(0, 0, None), donate_argnums=0
         )
@@ -125,7 +127,9 @@ class JaxTrainer:
             raise UserError(f"{folder} holds no training state to resume: give the --logdir of an earlier run")
         stored = checkpoint.load(paths[-1]).config
         if stored != self.config.model:
-            raise UserError(f"{paths[-1]} is a state of network {stored.name!r}, not of this run's {self.config.model.name!r}")
+            raise UserError(
+                f"{paths[-1]} is a state of network {stored.name!r}, not of this run's {self.config.model.name!r}"
+            )
         single = self._single()
         trees = restore_items(paths[-1], training_items(single))
         self.state = self._replicate(from_training_items(single, trees))
@@ -203,10 +207,12 @@ def update(graph: nnx.GraphDef, config: TrainConfig, state: State, batch: dict[s
     """One update on one device's share of the batch, inside a pmap over `AXIS`."""
 
     def loss_of(params: nnx.State) -> tuple[Array, tuple[nnx.State, nnx.State]]:
-        model = nnx.merge(graph, params, state.statistics, state.rest, copy=True)  # the originals belong to the outer trace
+        model = nnx.merge(
+            graph, params, state.statistics, state.rest, copy=True
+        )  # the originals belong to the outer trace
         model.train()
         loss = bce(model.logits(batch["log_mel"]), batch["target"])
-        _, _, statistics, rest = nnx.split(model, nnx.Param, nnx.BatchStat, ...)
+        _, _, statistics, rest = split(model)
         return loss, (statistics, rest)
 
     (loss, (statistics, rest)), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
@@ -219,6 +225,13 @@ def update(graph: nnx.GraphDef, config: TrainConfig, state: State, batch: dict[s
     step = state.step + 1
     average = averaged(state.average, (params, statistics), step, config.ema_decay)
     return State(params, statistics, rest, optimizer, average, step), loss, norm
+
+
+def split(model: RMVPE) -> tuple[nnx.GraphDef, nnx.State, nnx.State, nnx.State]:
+    """The model as graph, parameters, batch statistics and the rest."""
+    parts: Any = nnx.split(model, nnx.Param, nnx.BatchStat, ...)  # its annotation leaves the number of states open
+    graph, params, statistics, rest = parts
+    return graph, params, statistics, rest
 
 
 def averaged(average: Any, latest: Any, step: Array, decay: float) -> Any:

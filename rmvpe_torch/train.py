@@ -33,7 +33,7 @@ class TorchTrainer:
         if initial is not None:
             self._load_tensors(initial.tensors)
         # Channels last is the faster convolution layout on CPUs and tensor cores; the numbers are the same
-        self.model.to(self.device, memory_format=torch.channels_last)
+        self.model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = {name: value.detach().clone() for name, value in self._floats().items()}
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=config.learning_rate)
 
@@ -109,7 +109,9 @@ class TorchTrainer:
         state = torch.load(paths[-1], map_location=self.device, weights_only=True)
         stored = from_dict(ModelConfig, state["model_config"])
         if stored != self.config.model:
-            raise UserError(f"{paths[-1]} is a state of network {stored.name!r}, not of this run's {self.config.model.name!r}")
+            raise UserError(
+                f"{paths[-1]} is a state of network {stored.name!r}, not of this run's {self.config.model.name!r}"
+            )
         self.step = state["step"]
         self.model.load_state_dict(state["model"])
         self.average = state["average"]

@@ -59,11 +59,11 @@ def main() -> None:
         log_mel(audio, model.mel)
         front_end = time.perf_counter() - start
         medians = median_seconds(estimators, audio, arguments.runs)
-        print(f"{model.name}: {flops_per_second(model) / 1e9:.2f} GFLOP per second of audio; {arguments.seconds:g} s of audio")
+        print(f"{model.name}: {flops_per_second(model) / 1e9:.2f} GFLOP/s of audio; {arguments.seconds:g} s of audio")
         for name, seconds in medians.items():
             share = seconds / arguments.seconds
             print(f"{name:<6} {share:.4f} s per second of audio ({1 / share:.0f} times real time)")
-        print(f"jax / torch: {medians['jax'] / medians['torch']:.2f}; log-mel alone: {front_end / arguments.seconds:.5f} s")
+        print(f"jax / torch: {medians['jax'] / medians['torch']:.2f}; log-mel: {front_end / arguments.seconds:.5f} s")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
     python scripts/bundle_weights.py runs/small/best.safetensors --data Hybrid --range-hz 50-1500
 
 The threshold is the one with the highest overall accuracy on the *validation* split, averaged over clean voice and
-mixes at 10, 5 and 0 dB of up to 40 files spread over the split. Writes rmvpe/weights/NAME-<first 8 digits of its sha256>.safetensors and removes older ones.
+mixes at 10, 5 and 0 dB of up to 40 files spread over the split.
+Writes rmvpe/weights/NAME-<first 8 digits of its sha256>.safetensors and removes older ones.
 """
 
 import argparse
@@ -31,9 +32,7 @@ def with_threshold(checkpoint: Checkpoint, data: str) -> Checkpoint:
     """The checkpoint with its recommended threshold in the metadata."""
     estimator = rmvpe.load(checkpoint)
     valid = Hybrid(data, "valid")
-    rows = readings(
-        estimator.salience, valid, checkpoint.config, RATIOS_DB, spread(len(valid), FILES), progress=True
-    )
+    rows = readings(estimator.salience, valid, checkpoint.config, RATIOS_DB, spread(len(valid), FILES), progress=True)
     threshold = best_threshold(rows, CANDIDATES)
     return dataclasses.replace(checkpoint, metadata=checkpoint.metadata | {"threshold": f"{threshold:g}"})
 

@@ -1,6 +1,6 @@
 """`make demo`: the pitch of the bundled recording from both frameworks, how far they agree, and a picture.
 
-    python scripts/demo.py [RECORDING] [-o FOLDER]
+python scripts/demo.py [RECORDING] [-o FOLDER]
 """
 
 import argparse
@@ -37,7 +37,7 @@ def table(tracks: dict[str, tuple[F0Track, float]], comparison: Comparison) -> s
         median = np.median(track.f0_hz[track.voiced]) if track.voiced.any() else 0.0
         lines.append(f"{name:<8} {seconds:8.2f} {voiced:9.1f} {median:13.2f}")
     lines.append(
-        f"torch and jax: max |Δ f0| {comparison.max_cents:.4f} cents over {comparison.voiced_both} frames voiced in both, "
+        f"torch and jax: max |Δ f0| {comparison.max_cents:.4f} cents over {comparison.voiced_both} voiced frames, "
         f"{comparison.flips} voicing flips, max |Δ salience| {comparison.max_salience:.1e}"
     )
     return "\n".join(lines)

@@ -1,6 +1,6 @@
 """Accuracy of weights on a Hybrid split at chosen voice-to-music ratios, with the annotation as reference.
 
-    python scripts/evaluate.py --data Hybrid --split test --weights small --backend torch --snr clean,20,10,5,0,-5
+python scripts/evaluate.py --data Hybrid --split test --weights small --backend torch --snr clean,20,10,5,0,-5
 """
 
 import argparse
@@ -28,7 +28,10 @@ def markdown(rows: dict[str, dict[str, float]]) -> str:
     """The scores as a Markdown table, in percent; lag in frames of 10 ms."""
     lines = ["| voice to music | " + " | ".join(COLUMNS) + " |", "|---" * (len(COLUMNS) + 1) + "|"]
     for name, scores in rows.items():
-        cells = [f"{scores[key] * times:.0f}" if key == "lag" else f"{scores[key] * times:.2f}" for key, times in COLUMNS.items()]
+        cells = [
+            f"{scores[key] * times:.0f}" if key == "lag" else f"{scores[key] * times:.2f}"
+            for key, times in COLUMNS.items()
+        ]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -49,9 +52,15 @@ def main() -> None:
         threshold = estimator.config.threshold if arguments.threshold is None else arguments.threshold
         source = Hybrid(arguments.data, arguments.split)
         rows = evaluate(
-            estimator.salience, source, estimator.model, threshold=threshold, snr_db=ratios(arguments.snr), progress=True
+            estimator.salience,
+            source,
+            estimator.model,
+            threshold=threshold,
+            snr_db=ratios(arguments.snr),
+            progress=True,
         )
-        print(f"{arguments.weights} on {len(source)} files of {arguments.split}, threshold {threshold}, {estimator.backend.name}")
+        name = f"{arguments.weights} by {estimator.backend.name}"
+        print(f"{name}: {len(source)} files of {arguments.split}, threshold {threshold}")
         print(markdown(rows))
         if arguments.json:
             with atomic_path(arguments.json) as path:

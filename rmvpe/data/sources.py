@@ -9,7 +9,7 @@ Conventions, stated once:
 - A stereo file has the accompaniment in channel 0 and the voice in channel 1; a mono file is the voice alone.
 - Files are 16 kHz; other rates are resampled when read.
 
-Every complaint is one sentence that names the file and the remedy, as FileNotFoundError or ValueError.
+Every complaint is one sentence that names the file and the remedy, as FileNotFoundError or UserError.
 """
 
 import math
@@ -20,6 +20,7 @@ import numpy as np
 import soundfile
 import soxr
 
+from rmvpe.errors import UserError
 from rmvpe.pitch import hz_to_midi, midi_to_hz
 
 SAMPLE_RATE_HZ = 16_000
@@ -34,7 +35,7 @@ class Hybrid:
 
     `root` is the folder with train/, valid/ and test/. Items are sorted by name. The constructor checks names only;
     a label is checked when its item is read, or all at once by `check`.
-    Raises FileNotFoundError (no such split, a recording without label) or ValueError (empty split, doubled name).
+    Raises FileNotFoundError (no such split, a recording without label) or UserError (empty split, doubled name).
     """
 
     def __init__(self, root: str | Path, split: str) -> None:
@@ -43,7 +44,7 @@ class Hybrid:
             raise FileNotFoundError(f"{folder} is not a folder: give the folder that holds {split}/")
         self.paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in AUDIO_SUFFIXES)
         if not self.paths:
-            raise ValueError(f"{folder} holds no .wav or .flac file: put recordings and their .pv labels there")
+            raise UserError(f"{folder} holds no .wav or .flac file: put recordings and their .pv labels there")
         _check_names(self.paths)
 
     def __len__(self) -> int:
@@ -71,11 +72,11 @@ class Hybrid:
 
         Same keys as `__getitem__`; `time_s` counts from the start of the excerpt, so the first label is at 0 when
         `start_s` is a positive multiple of 10 ms, and at 0.01 for `start_s` = 0 (time 0 has no line). The excerpt
-        ends with the file if that comes first. Raises ValueError if it starts before 0 or after the end.
+        ends with the file if that comes first. Raises UserError if it starts before 0 or after the end.
         """
         path = self.paths[index]
         if not 0 <= start_s < self.duration_s(index):
-            raise ValueError(f"{path} has no sound at {start_s} s: it lasts {self.duration_s(index):.2f} s")
+            raise UserError(f"{path} has no sound at {start_s} s: it lasts {self.duration_s(index):.2f} s")
         f0_hz = read_label(path.with_suffix(".pv"))
         _check_lengths(path, len(f0_hz), self.duration_s(index))
         # The small margin keeps a label that lies on start_s despite rounding of k x 0.01.
@@ -94,7 +95,7 @@ class Hybrid:
 def read_label(path: str | Path) -> np.ndarray:
     """The f0 of a .pv file: float32 [lines] in Hz, 0 = unvoiced; entry j is line j + 1.
 
-    Raises FileNotFoundError, or ValueError for a line that is not a number of 0 or more.
+    Raises FileNotFoundError, or UserError for a line that is not a number of 0 or more.
     """
     path = Path(path)
     if not path.is_file():
@@ -111,12 +112,12 @@ def write_hybrid_pair(
 
     `voice` and `accompaniment`: float [samples] within -1..1 at 16 kHz, None writes a mono file. `f0_hz`: [frames]
     at 10 ms **from time 0**; its first entry is not written, since time 0 has no line in a .pv file.
-    Raises ValueError for channels of different length, or a label that does not fit the audio.
+    Raises UserError for channels of different length, or a label that does not fit the audio.
     """
     folder = Path(folder)
     path = folder / f"{name}.wav"
     if accompaniment is not None and accompaniment.shape != voice.shape:
-        raise ValueError(f"{path}: accompaniment {accompaniment.shape} and voice {voice.shape} must have one length")
+        raise UserError(f"{path}: accompaniment {accompaniment.shape} and voice {voice.shape} must have one length")
     _check_lengths(path, len(f0_hz) - 1, len(voice) / SAMPLE_RATE_HZ)
     channels = voice if accompaniment is None else np.stack([accompaniment, voice], axis=1)
     folder.mkdir(parents=True, exist_ok=True)
@@ -129,7 +130,7 @@ def write_hybrid_pair(
 
 
 def read_mono(path: str | Path) -> np.ndarray:
-    """Any sound file as float64 [samples] at 16 kHz, its channels averaged. Raises ValueError if it is no sound."""
+    """Any sound file as float64 [samples] at 16 kHz, its channels averaged. Raises UserError if it is no sound."""
     return _read_audio(Path(path), dtype="float64").mean(axis=1)
 
 
@@ -140,12 +141,12 @@ def _check_names(paths: list[Path]) -> None:
     stems = [path.stem for path in paths]
     for path, earlier in zip(paths[1:], stems, strict=False):
         if path.stem == earlier:
-            raise ValueError(f"{path} shares its name with another recording: keep one of {earlier}.wav and .flac")
+            raise UserError(f"{path} shares its name with another recording: keep one of {earlier}.wav and .flac")
 
 
 def _check_lengths(path: Path, lines: int, duration_s: float) -> None:
     if abs(lines * LABEL_STEP_S - duration_s) > LENGTH_TOLERANCE_S + 1e-9:
-        raise ValueError(
+        raise UserError(
             f"{path} lasts {duration_s:.2f} s but its label {lines * LABEL_STEP_S:.2f} s: "
             "write one line per 10 ms of the recording"
         )
@@ -157,7 +158,7 @@ def _midi_number(path: Path, number: int, line: str) -> float:
     except ValueError:
         midi = math.nan
     if not 0 <= midi < math.inf:
-        raise ValueError(f"{path}, line {number}: {line[:40]!r} is not a MIDI number; write 0 where nobody sings")
+        raise UserError(f"{path}, line {number}: {line[:40]!r} is not a MIDI number; write 0 where nobody sings")
     return midi
 
 
@@ -165,7 +166,7 @@ def _audio_info(path: Path) -> Any:
     try:
         return soundfile.info(path)
     except soundfile.LibsndfileError as error:
-        raise ValueError(f"{path} cannot be read as sound ({error.error_string}): replace or remove it") from error
+        raise UserError(f"{path} cannot be read as sound ({error.error_string}): replace or remove it") from error
 
 
 def _read_audio(path: Path, start_s: float = 0.0, seconds: float | None = None, dtype: str = "float32") -> np.ndarray:
@@ -175,13 +176,13 @@ def _read_audio(path: Path, start_s: float = 0.0, seconds: float | None = None, 
     try:
         audio, _ = soundfile.read(path, frames=count, start=start, dtype=dtype, always_2d=True)
     except soundfile.LibsndfileError as error:
-        raise ValueError(f"{path} cannot be read as sound ({error.error_string}): replace or remove it") from error
+        raise UserError(f"{path} cannot be read as sound ({error.error_string}): replace or remove it") from error
     return audio if rate == SAMPLE_RATE_HZ else soxr.resample(audio, rate, SAMPLE_RATE_HZ)
 
 
 def _item(name: str, audio: np.ndarray, f0_hz: np.ndarray, time_s: np.ndarray) -> dict[str, Any]:
     if audio.shape[1] > 2:
-        raise ValueError(f"{name} has {audio.shape[1]} channels: give mono (voice) or stereo (accompaniment, voice)")
+        raise UserError(f"{name} has {audio.shape[1]} channels: give mono (voice) or stereo (accompaniment, voice)")
     mono = audio.shape[1] == 1
     return {
         "name": name,

@@ -57,7 +57,7 @@ def test_lag_finds_the_shift(shift: int):
 
 def test_align_reads_another_grid():
     est_times = np.arange(0, 1.1, 0.005)
-    est_hz = 200.0 * 2.0 ** est_times
+    est_hz = 200.0 * 2.0**est_times
     result = align(TIMES, 200.0 * 2.0**TIMES, est_times, est_hz, est_times > 0.5)
     np.testing.assert_allclose(result.est_hz, result.ref_hz, rtol=1e-9)
     np.testing.assert_array_equal(result.est_voiced, TIMES > 0.5 + 1e-9)

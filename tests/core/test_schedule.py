@@ -1,6 +1,7 @@
 """The learning rate follows its two schedules."""
 
 import dataclasses
+from itertools import pairwise
 
 import pytest
 
@@ -22,4 +23,4 @@ def test_cosine_warms_up_and_ends_at_zero():
     assert learning_rate(500, config) == pytest.approx(2.5e-4)
     assert learning_rate(1000, config) == pytest.approx(0.0)
     rates = [learning_rate(step, config) for step in range(100, 1001)]
-    assert all(earlier >= later for earlier, later in zip(rates, rates[1:]))
+    assert all(earlier >= later for earlier, later in pairwise(rates))

@@ -47,8 +47,10 @@ class Glides:
         }
 
 
-def config(augment: AugmentConfig = AugmentConfig(), **changes) -> TrainConfig:
-    return dataclasses.replace(TrainConfig(augment=augment, batch_size=4, excerpt_frames=64), **changes)
+def config(augment: AugmentConfig | None = None, **changes) -> TrainConfig:
+    return dataclasses.replace(
+        TrainConfig(augment=augment or AugmentConfig(), batch_size=4, excerpt_frames=64), **changes
+    )
 
 
 def test_batches_are_the_same_for_any_thread_count_and_start():

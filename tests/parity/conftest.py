@@ -1,7 +1,8 @@
-"""JAX as strict as it goes, and float64 where a test asks for it; neither leaks into other tests."""
+"""JAX as strict as it goes, float64 where a test asks for it, torch on one thread; none of it leaks."""
 
 import jax
 import pytest
+import torch
 
 
 @pytest.fixture(autouse=True)
@@ -14,3 +15,12 @@ def strict_jax():
 def float64():
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture(autouse=True, scope="package")
+def one_torch_thread():
+    """Torch's threads wait by spinning: beside other work, these small tensors would take a hundred times longer."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -1,4 +1,4 @@
-"""Golden files of the reference implementation, and weights rebuilt from their names: see tests/data/golden/README.md."""
+"""Golden files of the reference, and weights rebuilt from their names: see tests/data/golden/README.md."""
 
 import zlib
 from pathlib import Path

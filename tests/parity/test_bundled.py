@@ -1,4 +1,4 @@
-"""The bundled weights from file to f0: both frameworks agree on a real recording, and what the model card claims holds."""
+"""The bundled weights from file to f0: both frameworks agree on real audio, and what the model card claims holds."""
 
 from pathlib import Path
 

@@ -1,6 +1,5 @@
 """Front end and decoding against the reference's numbers: the core's own, and the spectrum on both devices."""
 
-from tests.parity import golden
 import jax
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ from rmvpe.config import DecodeConfig, MelConfig
 from rmvpe.decode import decode
 from rmvpe.framing import reflect_pad
 from rmvpe.mel import filterbank, log_mel
+from tests.parity import golden
 
 # The reference computes in float32, where a quiet band's magnitude keeps few digits; its logarithm shows them
 MEL_TOLERANCE = 2e-4
