@@ -63,7 +63,9 @@ def melody_scores(aligned: Aligned) -> dict[str, float]:
 
 def pool(parts: list[Aligned]) -> Aligned:
     """All files end to end, so that every frame weighs the same."""
-    return Aligned(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("ref_hz", "est_hz", "est_voiced")))
+    return Aligned(
+        *(np.concatenate([getattr(part, name) for part in parts]) for name in ("ref_hz", "est_hz", "est_voiced"))
+    )
 
 
 def octave_errors(aligned: Aligned) -> float:

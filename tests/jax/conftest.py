@@ -1,4 +1,4 @@
-"""JAX as strict as it goes, and float64 where a test asks for it; neither leaks into other tests."""
+"""JAX as strict as it goes, and float64 where a test asks for it; nothing leaks into other tests."""
 
 import jax
 import pytest

@@ -8,10 +8,10 @@ import pytest
 import rmvpe_jax.infer
 import rmvpe_torch.infer
 from rmvpe import audio
+from rmvpe.checkpoint import load
 from rmvpe.compare import compare_salience
 from rmvpe.config import DecodeConfig, ModelConfig
-from rmvpe.decode import local_average_cents
-from rmvpe.estimator import Estimator
+from rmvpe.estimator import Estimator, default_config
 from rmvpe.mel import log_mel
 from tests.parity import golden
 
@@ -59,13 +59,16 @@ def test_windows_in_a_batch_do_not_touch_each_other(framework):
     np.testing.assert_allclose(together[2], backend.salience(windows[2:])[0], rtol=0, atol=1e-6)
 
 
+# bfloat16 keeps 8 bits of a number, float16 11: their rounding moves a salience by about 0.02 and 0.002
+@pytest.mark.parametrize(("conv_dtype", "max_cents", "margin"), [("bfloat16", 10.0, 0.03), ("float16", 1.0, 0.005)])
 @pytest.mark.parametrize("framework", BACKENDS)
-def test_bfloat16_convolutions_keep_the_pitch(samples, framework):
-    mel = log_mel(samples[: 16000 * 2 + 864], CHECKPOINT.config.mel, centred=False)[None, :192]
-    full, low = (BACKENDS[framework](CHECKPOINT, "cpu", dtype).salience(mel)[0] for dtype in ("float32", "bfloat16"))
-    assert 0 < np.abs(full - low).max() < 0.1
-    centre = full.argmax(axis=1)
-    # The peak of random weights is flat, so the mean around float32's peak is compared; trained weights are measured
-    # in docs/model.md
-    cents = local_average_cents(full, centre) - local_average_cents(low, centre)
-    assert np.abs(cents).max() < 2.0
+def test_lower_precision_of_the_convolutions_keeps_the_pitch(samples, framework, conv_dtype, max_cents, margin):
+    weights = load("small")  # random weights have no pitch to keep
+    full, low = (
+        Estimator(BACKENDS[framework](weights, "cpu", dtype), weights.config).salience(samples)
+        for dtype in ("float32", conv_dtype)
+    )
+    found = compare_salience(full, low, default_config(weights))
+    assert found.voiced_both > 200
+    assert found.agrees(salience_tolerance=0.1, cents_tolerance=max_cents, flip_margin=margin), found
+    assert found.max_salience > 1e-4  # the setting had an effect

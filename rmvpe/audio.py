@@ -1,0 +1,232 @@
+"""Audio in: any file that libsndfile reads, or an array, as mono float32 at 16 kHz; folders to lists of files.
+
+Conventions: mono is the mean of the channels; resampling is soxr's high quality in a stream, so that long audio never
+lies in memory at its own rate, and the result is not shifted in time. N samples at rate r become floor(16000 N / r)
+samples (at least one), which makes the number of 10 ms frames floor(duration / 10 ms) + 1 whatever the rate.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rmvpe.errors import UserError
+
+SAMPLE_RATE_HZ = 16_000
+BLOCK_VALUES = 1 << 19  # samples times channels at the original rate in memory at a time: 2 MB
+MIN_RATE_HZ, MAX_RATE_HZ = 1_000, 4_000_000
+MAX_CHANNELS = 32  # a 2-d array with more columns than this, and than rows, is surely [channels, samples]
+MAX_MAGNITUDE = 1e12  # full scale is 1; the spectrum of much larger values overflows float32
+
+# Name endings that folders are searched for, with the libsndfile format each needs; a file named by itself may have any
+SUFFIX_FORMATS = {
+    ".wav": "WAV",
+    ".wave": "WAV",
+    ".bwf": "WAV",
+    ".rf64": "RF64",
+    ".w64": "W64",
+    ".flac": "FLAC",
+    ".ogg": "OGG",
+    ".oga": "OGG",
+    ".opus": "OGG",
+    ".mp3": "MP3",
+    ".aif": "AIFF",
+    ".aiff": "AIFF",
+    ".aifc": "AIFF",
+    ".au": "AU",
+    ".snd": "AU",
+    ".caf": "CAF",
+    ".sph": "NIST",
+    ".nist": "NIST",
+    ".ircam": "IRCAM",
+    ".voc": "VOC",
+}
+
+
+@dataclass(frozen=True)
+class Recording:
+    """`samples` float32 [n], mono at 16 kHz; `duration_s` of the original (n / 16000 may be one sample less)."""
+
+    samples: np.ndarray
+    duration_s: float
+
+
+@dataclass(frozen=True)
+class AudioFile:
+    """A file to read; `name` is its relative path for results, without a format's suffix, unique in its list."""
+
+    path: Path
+    name: Path
+
+
+def read(path: str | os.PathLike[str]) -> Recording:
+    """Read a sound file in blocks: mono, 16 kHz.
+
+    Raises UserError if the file is missing, is no sound file, or holds a sample that is not a finite number (the
+    message tells the time of the first).
+    """
+    import soundfile
+
+    path = Path(path)
+    _check_readable(path)
+    try:
+        with soundfile.SoundFile(str(path)) as file:
+            return _recording(_file_blocks(file), file.samplerate, str(path))
+    except soundfile.LibsndfileError as error:
+        raise UserError(
+            f"{path} cannot be read as sound ({error.error_string.rstrip('. ')}): "
+            "give a wav, flac, ogg, mp3 or aiff file, or convert it to one, for example with ffmpeg"
+        ) from error
+
+
+def from_array(audio: Any, sample_rate: float) -> Recording:
+    """Audio from memory, [n] or [n, channels], at `sample_rate` Hz: mono, 16 kHz.
+
+    Floats have full scale 1; integers of 8, 16 or 32 bits (uint8 is centred on 128, as in wav files) are scaled to it.
+    Raises UserError for another shape or type (64-bit integers tell no full scale; [channels, n] as torchaudio has it
+    is not guessed at but refused with the remedy), an impossible sample rate, or a sample that is not finite.
+    """
+    array = np.asarray(audio)
+    if array.ndim == 1:
+        array = array[:, None]
+    if array.ndim != 2 or array.shape[1] == 0:
+        raise UserError(f"audio must be [samples] or [samples, channels], not of shape {list(np.shape(audio))}")
+    if array.shape[1] > max(MAX_CHANNELS, array.shape[0]):
+        raise UserError(f"audio of shape {list(array.shape)} looks like [channels, samples]: give its transpose")
+    _check_type(array.dtype)
+    rows = max(1, BLOCK_VALUES // array.shape[1])
+    blocks = (_to_float(array[start : start + rows]) for start in range(0, len(array), rows))
+    return _recording(blocks, sample_rate, "audio")
+
+
+def to_mono_16k(audio: Any, sample_rate: float) -> np.ndarray:
+    """Samples float32 [n], mono at 16 kHz, of an array as `from_array` takes it. Raises UserError as it does."""
+    return from_array(audio, sample_rate).samples
+
+
+def find_audio(paths: Sequence[str | os.PathLike[str]]) -> list[AudioFile]:
+    """The sound files among `paths`, folders searched recursively and in sorted order; each file once.
+
+    A result's `name` is the path inside the folder that was given, or the file's own name. Where two would be the same
+    (a/x.wav and b/x.wav), all names start at the folder common to all files; where that does not help (x.wav, x.flac),
+    those keep their suffix. Hidden files are passed over. Raises UserError for a missing path or a soundless folder.
+    """
+    found: dict[Path, AudioFile] = {}
+    for path in map(Path, paths):
+        for file in _sound_files(path) if path.is_dir() else [path]:
+            _check_readable(file)
+            inside = file.relative_to(path) if path.is_dir() else Path(file.name)
+            found.setdefault(file.resolve(), AudioFile(file, inside))
+    return _with_unique_names(list(found.values()))
+
+
+def _sound_files(folder: Path) -> list[Path]:
+    import soundfile
+
+    known = {suffix for suffix, name in SUFFIX_FORMATS.items() if name in soundfile.available_formats()}
+    inside = (path for path in folder.rglob("*") if path.suffix.lower() in known and path.is_file())
+    files = sorted(path for path in inside if not any(part.startswith(".") for part in path.relative_to(folder).parts))
+    if not files:
+        raise UserError(f"{folder} holds no sound file ({', '.join(sorted(known))}): give a file or another folder")
+    return files
+
+
+def _with_unique_names(files: list[AudioFile]) -> list[AudioFile]:
+    if _doubled(files):
+        absolute = [Path(os.path.abspath(file.path)) for file in files]
+        base = os.path.commonpath([path.parent for path in absolute])
+        files = [AudioFile(file.path, path.relative_to(base)) for file, path in zip(files, absolute)]
+    doubled = _doubled(files)
+    return [
+        AudioFile(file.path, file.name if file.name.with_suffix("") in doubled else file.name.with_suffix(""))
+        for file in files
+    ]
+
+
+def _doubled(files: list[AudioFile]) -> set[Path]:
+    counts = Counter(file.name.with_suffix("") for file in files)
+    return {name for name, count in counts.items() if count > 1}
+
+
+def _check_readable(path: Path) -> None:
+    if path.is_dir():
+        raise UserError(f"{path} is a folder: give a sound file")
+    if not path.exists():
+        raise UserError(f"{path} does not exist: check the path")
+    if not os.access(path, os.R_OK):
+        raise UserError(f"{path} may not be read: change its permissions")
+    if path.suffix.lower() == ".raw":
+        raise UserError(f"{path} has no header that tells its sample rate: convert it to wav")
+
+
+def _file_blocks(file: Any) -> Iterator[np.ndarray]:
+    """Blocks [frames, channels] of an open SoundFile, float32 of full scale 1."""
+    frames = max(1, BLOCK_VALUES // file.channels)
+    while len(block := file.read(frames, dtype="float32", always_2d=True)):
+        yield block
+
+
+def _recording(blocks: Iterable[np.ndarray], sample_rate: float, name: str) -> Recording:
+    """Mono at 16 kHz of consecutive `blocks` [frames, channels] at `sample_rate`."""
+    import soxr
+
+    sample_rate = _checked_rate(sample_rate, name)
+    resampler = None
+    if sample_rate != SAMPLE_RATE_HZ:
+        resampler = soxr.ResampleStream(sample_rate, SAMPLE_RATE_HZ, 1, dtype="float32", quality="HQ")
+    parts, n_in = [np.zeros(0, dtype=np.float32)], 0
+    for block in blocks:
+        mono = _to_mono(block)
+        _check_samples(mono, n_in / sample_rate, sample_rate, name)
+        parts.append(mono if resampler is None else resampler.resample_chunk(mono))
+        n_in += len(block)
+    if resampler is not None:
+        parts.append(resampler.resample_chunk(np.zeros(0, dtype=np.float32), last=True))
+    # soxr rounds the length; a fraction of a sample more could open a frame that lies after the end of the audio
+    n_out = max(1, int(n_in * SAMPLE_RATE_HZ // sample_rate)) if n_in else 0
+    samples = np.concatenate(parts)[:n_out]
+    return Recording(np.pad(samples, (0, n_out - len(samples))), n_in / sample_rate)
+
+
+def _to_mono(block: np.ndarray) -> np.ndarray:
+    """Mean over channels of [frames, channels], float32; what float32 cannot hold becomes infinite."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        mono = block[:, 0] if block.shape[1] == 1 else block.mean(axis=1, dtype=np.float64)
+        return np.ascontiguousarray(mono, dtype=np.float32)
+
+
+def _to_float(block: np.ndarray) -> np.ndarray:
+    """Floats as they are, integers scaled to full scale 1."""
+    if block.dtype.kind == "f":
+        return block
+    centre = 128.0 if block.dtype == np.uint8 else 0.0
+    return (block - centre) / 2.0 ** (8 * block.dtype.itemsize - 1)
+
+
+def _check_type(dtype: np.dtype) -> None:
+    if dtype.kind != "f" and dtype not in (np.dtype(kind) for kind in ("uint8", "int8", "int16", "int32")):
+        raise UserError(
+            f"audio of type {dtype} has no known full scale: give floats between -1 and 1, or 8, 16 or 32-bit integers"
+        )
+
+
+def _checked_rate(sample_rate: float, name: str) -> float:
+    if not MIN_RATE_HZ <= sample_rate <= MAX_RATE_HZ:
+        raise UserError(
+            f"{name} has a sample rate of {sample_rate} Hz: it must be between {MIN_RATE_HZ} and {MAX_RATE_HZ} Hz"
+        )
+    return float(sample_rate)
+
+
+def _check_samples(mono: np.ndarray, start_s: float, sample_rate: float, name: str) -> None:
+    bad = ~(np.abs(mono) <= MAX_MAGNITUDE)  # true for NaN as well
+    if bad.any():
+        first = int(bad.argmax())
+        raise UserError(
+            f"{name} holds {mono[first]} at {start_s + first / sample_rate:.3f} s, which is no sound: "
+            "repair it or cut that part out"
+        )

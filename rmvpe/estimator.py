@@ -1,0 +1,264 @@
+"""Audio to f0: windows over the spectrogram, a backend's salience, stitching, decoding. Long audio lives here only.
+
+The network reads windows of `WINDOW_FRAMES` frames that overlap by `OVERLAP_FRAMES`, and their answers are cross-faded
+in the middle of the overlap (`rmvpe.framing`). Audio is held once, as 16 kHz mono; spectrogram and salience exist for
+one window at a time. Only Viterbi keeps the salience of the whole file: its path depends on every later frame.
+"""
+
+import importlib
+import importlib.util
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from rmvpe import audio as audio_files
+from rmvpe import mel
+from rmvpe.audio import SAMPLE_RATE_HZ, Recording
+from rmvpe.checkpoint import Checkpoint
+from rmvpe.checkpoint import load as load_checkpoint
+from rmvpe.config import DecodeConfig, ModelConfig
+from rmvpe.decode import decode
+from rmvpe.errors import UserError
+from rmvpe.framing import (
+    PadPlan,
+    Window,
+    frame_times,
+    frames_at_hop,
+    plan_padding,
+    plan_windows,
+    samples_of_frames,
+    samples_to_frames,
+    stitch,
+)
+from rmvpe.track import F0Track, check_hop
+
+DEFAULT_WEIGHTS = "small"
+BACKENDS = ("torch", "jax")  # in the order in which "auto" looks for them
+FRONT_ENDS = ("host", "device")
+# At half a minute and four seconds (10 ms frames) the answer of a trained network is that of the whole file: no voiced
+# frame of 150 s of voice with music moved by more than 0.02 cents, and salience by at most 3e-4 (2e-3 with an overlap
+# of 256 frames, 1e-2 with 128). On CPUs the speed is the same from 1024 frames on.
+WINDOW_FRAMES = 3072
+OVERLAP_FRAMES = 384
+Progress = Callable[[float], None]  # is told the share of a file that is done, 0 to 1
+
+
+class Backend(Protocol):
+    """What a framework package computes: `rmvpe_torch.infer.Backend`, `rmvpe_jax.infer.Backend`."""
+
+    name: str
+    device: str
+    batch_windows: int  # windows that go through the network together
+
+    def salience(self, log_mel: np.ndarray) -> np.ndarray:
+        """Log-mel float32 [B, T, n_mels], T a multiple of the U-Net's stride -> salience float32 [B, T, 360]."""
+        ...
+
+    def log_mel(self, audio: np.ndarray) -> np.ndarray:
+        """Audio float32 [B, samples] -> log-mel [B, frames, n_mels] of uncentred frames, computed on the device."""
+        ...
+
+
+def load(
+    weights: str | os.PathLike[str] | Checkpoint = DEFAULT_WEIGHTS,
+    backend: str = "auto",
+    device: str = "auto",
+    *,
+    config: DecodeConfig | None = None,
+    conv_dtype: str = "float32",
+    front_end: str = "host",
+) -> "Estimator":
+    """An estimator from bundled weights ("small"), a checkpoint file, or a `Checkpoint`.
+
+    backend: "torch", "jax", or "auto" for the one that is installed (torch first). device: "auto", or a name that the
+    backend knows. config: how to decode; by default `DecodeConfig()` with the threshold that the weights recommend.
+    conv_dtype: "float32", or "bfloat16" or "float16" for the convolutions alone. front_end: where the spectrogram is
+    computed; "host" gives both backends bit-identical input.
+    Raises UserError for weights, a backend or a device that are not there, ConfigError for an unknown setting.
+    """
+    if front_end not in FRONT_ENDS:
+        raise UserError(f"unknown front end {front_end!r}: choose {' or '.join(FRONT_ENDS)}")
+    name = choose_backend(backend)
+    checkpoint = weights if isinstance(weights, Checkpoint) else load_checkpoint(weights)
+    network = backend_class(name)(checkpoint, device=device, conv_dtype=conv_dtype)
+    return Estimator(network, checkpoint.config, config or default_config(checkpoint), front_end=front_end)
+
+
+def choose_backend(backend: str = "auto") -> str:
+    """The name of an installed framework: `backend` itself, or for "auto" the first of `BACKENDS`.
+
+    Raises UserError if it is unknown or not installed.
+    """
+    if backend not in ("auto", *BACKENDS):
+        raise UserError(f"unknown backend {backend!r}: choose auto, {' or '.join(BACKENDS)}")
+    wanted = BACKENDS if backend == "auto" else (backend,)
+    for name in wanted:
+        if importlib.util.find_spec(name) is not None:
+            return name
+    commands = " or ".join(f"pip install 'rmvpe[{name}]'" for name in wanted)
+    raise UserError(f"{' and '.join(wanted)} {'is' if len(wanted) == 1 else 'are'} not installed: run {commands}")
+
+
+def backend_class(name: str) -> Any:
+    """The `Backend` of a framework package. Raises UserError if something that the package needs is not installed."""
+    try:
+        return importlib.import_module(f"rmvpe_{name}.infer").Backend
+    except ModuleNotFoundError as error:
+        raise UserError(f"backend {name} needs {error.name}: run pip install 'rmvpe[{name}]'") from error
+
+
+def default_config(checkpoint: Checkpoint) -> DecodeConfig:
+    """Decoding as the weights recommend: their metadata's voicing threshold, else `DecodeConfig`'s."""
+    return DecodeConfig() if checkpoint.threshold is None else DecodeConfig(threshold=checkpoint.threshold)
+
+
+class Estimator:
+    """Pitch of whole recordings through one network. `config` holds the decode settings a call can override."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        model: ModelConfig,
+        config: DecodeConfig | None = None,
+        *,
+        front_end: str = "host",
+        window_frames: int = WINDOW_FRAMES,
+        overlap_frames: int = OVERLAP_FRAMES,
+    ):
+        if model.mel.sample_rate != SAMPLE_RATE_HZ:
+            raise UserError(f"a network for {model.mel.sample_rate} Hz is not supported: only {SAMPLE_RATE_HZ} Hz is")
+        self.backend = backend
+        self.model = model
+        self.config = config or DecodeConfig()
+        self.front_end = front_end
+        self.window_frames = window_frames
+        self.overlap_frames = overlap_frames
+
+    def __repr__(self) -> str:
+        return f"Estimator({self.model.name}, {self.backend.name} on {self.backend.device}, {self.config})"
+
+    def from_file(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        hop_s: float | None = None,
+        progress: Progress | None = None,
+        **decoding: Any,
+    ) -> F0Track:
+        """The f0 of a sound file. Arguments as for `from_audio`; raises UserError as it and `rmvpe.audio.read` do."""
+        config = self._config(hop_s, decoding)
+        return self._track(audio_files.read(path), config, hop_s, progress)
+
+    def from_recording(
+        self, recording: Recording, *, hop_s: float | None = None, progress: Progress | None = None, **decoding: Any
+    ) -> F0Track:
+        """The f0 of a `Recording`, for callers who need the samples besides. Arguments as for `from_audio`."""
+        return self._track(recording, self._config(hop_s, decoding), hop_s, progress)
+
+    def from_audio(
+        self,
+        audio: Any,
+        sample_rate: float,
+        *,
+        hop_s: float | None = None,
+        progress: Progress | None = None,
+        **decoding: Any,
+    ) -> F0Track:
+        """The f0 of audio [samples] or [samples, channels] at `sample_rate` Hz; see `rmvpe.audio.from_array`.
+
+        hop_s: seconds between the answer's frames, by default the network's own (10 ms); the count is
+        floor(duration / hop) + 1, none for no samples. progress: called with the share done. decoding: fields of
+        `DecodeConfig` to override in this call. Raises UserError for unusable audio, ConfigError for a bad setting.
+        """
+        config = self._config(hop_s, decoding)
+        return self._track(audio_files.from_array(audio, sample_rate), config, hop_s, progress)
+
+    def from_files(
+        self, paths: Iterable[str | os.PathLike[str]], *, hop_s: float | None = None, **decoding: Any
+    ) -> Iterator[tuple[Path, F0Track | UserError]]:
+        """Each path with its track, or with the UserError that tells why there is none; one bad file stops nothing."""
+        for path in map(Path, paths):
+            try:
+                yield path, self.from_file(path, hop_s=hop_s, **decoding)
+            except UserError as error:
+                yield path, error
+
+    def salience(self, audio: np.ndarray, pad: str | None = None, progress: Progress | None = None) -> np.ndarray:
+        """Salience float32 [frames, 360] of 16 kHz mono audio [n]; frame k is at k hops. `pad` as in `DecodeConfig`."""
+        n_frames = samples_to_frames(len(audio), self.model.mel.hop_samples)
+        whole = np.empty((n_frames, self.model.n_bins), dtype=np.float32)
+        done = 0
+        for block in self.iter_salience(audio, pad, progress):
+            whole[done : done + len(block)] = block
+            done += len(block)
+        return whole
+
+    def iter_salience(
+        self, audio: np.ndarray, pad: str | None = None, progress: Progress | None = None
+    ) -> Iterator[np.ndarray]:
+        """The rows of `salience` in consecutive blocks [k, 360] of at most a window each, whatever the length."""
+        if not len(audio):
+            return
+        audio = np.asarray(audio, dtype=np.float32)
+        plan = plan_padding(len(audio), self.model.mel, self.model.time_multiple, pad or self.config.pad)
+        windows = plan_windows(plan.padded_frames, self.window_frames, self.overlap_frames, self.model.time_multiple)
+        done = 0
+        for block in stitch(windows, self._outputs(audio, plan, windows)):
+            block = block[: plan.n_frames - done]  # the rest answers frames of padding
+            done += len(block)
+            if len(block):
+                yield block
+            if progress is not None:
+                progress(done / plan.n_frames)
+
+    def _config(self, hop_s: float | None, decoding: dict[str, Any]) -> DecodeConfig:
+        """This call's settings; mistakes come to light here, before any work."""
+        if hop_s is not None:
+            check_hop(hop_s)
+        return replace(self.config, **decoding)
+
+    def _track(
+        self, recording: Recording, config: DecodeConfig, hop_s: float | None, progress: Progress | None
+    ) -> F0Track:
+        f0_hz, voiced, confidence = self._decode(recording.samples, config, progress)
+        track = F0Track(frame_times(len(f0_hz), self.model.mel), f0_hz, voiced, confidence)
+        if hop_s is None:
+            return track
+        return track.resampled(hop_s, frames_at_hop(recording.duration_s, hop_s) if len(track) else 0)
+
+    def _decode(
+        self, audio: np.ndarray, config: DecodeConfig, progress: Progress | None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        if config.decoder == "viterbi":
+            return decode(self.salience(audio, config.pad, progress), config)
+        decoded = [decode(np.zeros((0, self.model.n_bins)), config)]
+        decoded += [decode(block, config) for block in self.iter_salience(audio, config.pad, progress)]
+        f0_hz, voiced, confidence = (np.concatenate(parts) for parts in zip(*decoded))
+        return f0_hz, voiced, confidence
+
+    def _outputs(self, audio: np.ndarray, plan: PadPlan, windows: Sequence[Window]) -> Iterator[np.ndarray]:
+        """The network's salience [window frames, 360] of each window in turn."""
+        at_once = max(1, self.backend.batch_windows)
+        for start in range(0, len(windows), at_once):
+            log_mel = np.stack([self._window_mel(audio, plan, window) for window in windows[start : start + at_once]])
+            salience = self.backend.salience(log_mel)
+            if not np.isfinite(salience).all():
+                raise UserError("the network's answer is not finite: use conv_dtype float32, or other weights")
+            yield from salience
+
+    def _window_mel(self, audio: np.ndarray, plan: PadPlan, window: Window) -> np.ndarray:
+        """Log-mel [window frames, n_mels] of a window of the padded spectrogram: the same numbers as in the whole."""
+        source = plan.frame_source[window.start : window.stop]
+        first, stop = int(source[source >= 0].min()), int(source.max()) + 1
+        samples = samples_of_frames(audio, plan.zeros_right, first, stop, self.model.mel)
+        if self.front_end == "host":
+            log_mel = mel.log_mel(samples, self.model.mel, centred=False)
+        else:
+            log_mel = self.backend.log_mel(samples[None])[0]
+        shown = log_mel[np.maximum(source - first, 0)]
+        shown[source < 0] = 0.0
+        return shown

@@ -1,0 +1,157 @@
+"""Salience to f0: peaks, voicing, ranges, and the Viterbi path against one searched exhaustively."""
+
+import numpy as np
+import pytest
+
+from rmvpe.config import ConfigError, DecodeConfig
+from rmvpe.decode import (
+    VITERBI_REACH,
+    check_salience,
+    decode,
+    limit_range,
+    local_average_cents,
+    log_observations,
+    viterbi_path,
+)
+from rmvpe.pitch import bins_to_cents, bins_to_hz, cents_between, hz_to_bins
+
+
+def bumps(*centres: float, height: float = 1.0) -> np.ndarray:
+    """Salience [frames, 360] with one Gaussian per frame."""
+    distance = np.arange(360) - np.array(centres)[:, None]
+    return (height * np.exp(-0.5 * (distance / 1.25) ** 2)).astype(np.float32)
+
+
+def test_local_average_weighs_nine_bins():
+    salience = np.zeros((1, 360), dtype=np.float32)
+    salience[0, [96, 100, 104]] = [0.1, 0.8, 0.3]
+    salience[0, [95, 105, 300]] = 0.7  # outside the nine, and another pitch: no part in it
+    expected = (0.1 * bins_to_cents(96) + 0.8 * bins_to_cents(100) + 0.3 * bins_to_cents(104)) / 1.2
+    assert local_average_cents(salience, np.array([100]))[0] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("centre", [0, 1, 358, 359])
+def test_peaks_at_the_edges(centre: int):
+    f0_hz, voiced, _ = decode(bumps(float(centre)), DecodeConfig())
+    assert voiced[0]
+    assert abs(cents_between(f0_hz, bins_to_hz(np.array([centre])))[0]) < 25  # one-sided neighbours pull inward
+
+
+def test_voicing_reaches_the_threshold():
+    salience = np.zeros((3, 360), dtype=np.float32)
+    salience[:, 50] = [0.4999, 0.5, 0.5001]
+    f0_hz, voiced, confidence = decode(salience, DecodeConfig(threshold=0.5))
+    assert voiced.tolist() == [False, True, True]
+    assert (f0_hz > 0).tolist() == voiced.tolist()
+    np.testing.assert_array_equal(confidence, salience.max(axis=1))
+    assert (f0_hz.dtype, voiced.dtype, confidence.dtype) == (np.float64, np.bool_, np.float32)
+
+
+def test_silence_has_no_pitch_even_without_a_threshold():
+    for decoder in ("local-average", "viterbi"):
+        f0_hz, voiced, _ = decode(np.zeros((5, 360)), DecodeConfig(decoder=decoder, threshold=0.0))
+        assert not f0_hz.any()
+        assert not voiced.any()
+
+
+def test_a_range_finds_the_best_pitch_inside_it():
+    salience = bumps(80.0) + 0.6 * bumps(200.0)
+    inside = {"f0_min_hz": float(bins_to_hz(np.array(150))), "f0_max_hz": float(bins_to_hz(np.array(250)))}
+    for decoder in ("local-average", "viterbi"):
+        f0_hz, _, confidence = decode(salience, DecodeConfig(decoder=decoder, **inside))
+        assert abs(cents_between(f0_hz, bins_to_hz(np.array([200.0])))[0]) < 1
+        assert confidence[0] == pytest.approx(0.6, abs=1e-3)
+        assert (
+            abs(cents_between(decode(salience, DecodeConfig(decoder=decoder))[0], bins_to_hz(np.array([80.0])))[0]) < 1
+        )
+
+
+@pytest.mark.parametrize("limit", [199.5, 199.9, 200.0, 200.3, 200.49])
+def test_a_pitch_at_the_limit_is_found_and_none_beyond_it(limit: float):
+    limit_hz = float(bins_to_hz(np.array(limit)))
+    salience = bumps(*np.linspace(190.0, 210.0, 41))
+    high, voiced, _ = decode(salience, DecodeConfig(f0_max_hz=limit_hz))
+    assert high.max() <= limit_hz
+    # The bins beyond the limit are out of the average, which pulls a pitch at the limit inward: by 15 cents at most
+    assert cents_between(high.max(), np.array(limit_hz)) > -15
+    low, _, _ = decode(salience, DecodeConfig(f0_min_hz=limit_hz))
+    assert low[low > 0].min() >= limit_hz
+    assert voiced[:20].all()
+
+
+def test_no_limit_copies_nothing():
+    salience = bumps(100.0)
+    assert limit_range(salience, 0.0, float("inf")) is salience
+    assert limit_range(salience, 20.0, 3000.0) is salience
+
+
+def test_no_frames():
+    for decoder in ("local-average", "viterbi"):
+        assert [len(part) for part in decode(np.zeros((0, 360)), DecodeConfig(decoder=decoder))] == [0, 0, 0]
+
+
+def exhaustive_path(salience: np.ndarray) -> np.ndarray:
+    """Viterbi as the textbook has it: the full transition matrix, in float64."""
+    n_bins = salience.shape[1]
+    transition = np.maximum(VITERBI_REACH - np.abs(np.subtract.outer(np.arange(n_bins), np.arange(n_bins))), 0).astype(
+        float
+    )
+    transition /= transition.sum(axis=1, keepdims=True)
+    with np.errstate(divide="ignore"):
+        log_transition = np.log(transition)
+    log_observed = np.log(salience / salience.sum(axis=1, keepdims=True, dtype=np.float64) + np.finfo(np.float64).tiny)
+    best, back = log_observed[0] - np.log(n_bins), []
+    for observed in log_observed[1:]:
+        scores = best[:, None] + log_transition
+        back.append(scores.argmax(axis=0))
+        best = scores.max(axis=0) + observed
+    path = [int(best.argmax())]
+    for choice in reversed(back):
+        path.append(int(choice[path[-1]]))
+    return np.array(path[::-1])
+
+
+def test_the_viterbi_path_is_the_textbooks(monkeypatch: pytest.MonkeyPatch):
+    rng = np.random.default_rng(0)
+    walk = np.clip(np.cumsum(rng.integers(-12, 13, 80)) + 180, 0, 359).astype(float)
+    salience = bumps(*walk) + rng.random((80, 360), dtype=np.float32) ** 8
+    expected = exhaustive_path(salience)
+    np.testing.assert_array_equal(viterbi_path(salience), expected)
+    monkeypatch.setattr("rmvpe.decode.BLOCK_FRAMES", 7)  # observations come in blocks, which must not show
+    np.testing.assert_array_equal(viterbi_path(salience), expected)
+
+
+def test_viterbi_ignores_a_flash_that_local_average_follows():
+    salience = bumps(*[100.0] * 21)
+    salience[10] = bumps(240.0, height=0.9)[0] + bumps(100.0, height=0.5)[0]
+    jumps = decode(salience, DecodeConfig())[0]
+    stays = decode(salience, DecodeConfig(decoder="viterbi"))[0]
+    assert hz_to_bins(jumps)[10] == pytest.approx(240, abs=0.1)
+    assert hz_to_bins(stays)[10] == pytest.approx(100, abs=0.1)
+
+
+def test_observations_of_silence_are_uniform():
+    (observed,) = log_observations(np.zeros((1, 360), dtype=np.float32))
+    np.testing.assert_allclose(np.exp(observed), 1 / 360)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"decoder": "argmax"},
+        {"threshold": 1.5},
+        {"threshold": float("nan")},
+        {"f0_min_hz": 500.0, "f0_max_hz": 200.0},
+        {"f0_min_hz": -5.0},
+        {"pad": "wrap"},
+    ],
+)
+def test_impossible_settings(wrong: dict):
+    with pytest.raises(ConfigError):
+        DecodeConfig(**wrong)
+
+
+@pytest.mark.parametrize("shape", [(360,), (10, 359), (1, 10, 360)])
+def test_shapes_are_checked(shape: tuple[int, ...]):
+    with pytest.raises(ValueError, match="360"):
+        check_salience(np.zeros(shape))

@@ -1,0 +1,78 @@
+"""Pictures: whole or absent, for any audio, without touching pyplot."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rmvpe.errors import UserError
+from rmvpe.plot import LOWEST_HZ, draw, log_frequency_picture, plot_track
+from rmvpe.track import F0Track
+
+pytest.importorskip("matplotlib")
+
+
+def voice(seconds: float) -> tuple[np.ndarray, F0Track]:
+    """Ten harmonics of a vibrato around 220 Hz, with a pause, and its track."""
+    time = np.arange(int(seconds * 16000)) / 16000
+    f0_hz = 220 * 2 ** (0.05 * np.sin(2 * np.pi * 5 * time))
+    phase = 2 * np.pi * np.cumsum(f0_hz) / 16000
+    sound = sum(np.sin(k * phase) / k for k in range(1, 11)) * 0.2 * ((time < 1) | (time > 1.5))
+    frames = np.arange(len(time) // 160 + 1) * 0.01
+    voiced = (frames < 1) | (frames > 1.5)
+    f0_frames = f0_hz[np.minimum(np.arange(len(frames)) * 160, max(len(time) - 1, 0))] if len(time) else np.zeros(1)
+    return np.asarray(sound), F0Track(frames, f0_frames * voiced, voiced, np.where(voiced, 0.8, 0.1))
+
+
+@pytest.mark.parametrize("ending", ["png", "PNG", "svg", "pdf"])
+def test_a_picture_is_written(ending: str, tmp_path: Path):
+    plot_track(*voice(2.0), tmp_path / f"voice.{ending}", title="a voice")
+    content = (tmp_path / f"voice.{ending}").read_bytes()
+    starts = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
+    assert content.startswith(starts[ending.lower()])
+    assert [path.name for path in tmp_path.iterdir()] == [f"voice.{ending}"]
+    assert "matplotlib.pyplot" not in sys.modules  # no window, no global state
+
+
+@pytest.mark.parametrize("n", [0, 1, 100, 5000])
+def test_any_audio_can_be_drawn(n: int, tmp_path: Path):
+    frames = n // 160 + 1 if n else 0
+    track = F0Track(np.arange(frames) * 0.01, *np.zeros((3, frames)))
+    for sound in (np.zeros(n), np.full(n, 0.5)):
+        plot_track(sound, track, tmp_path / "few.png")
+    assert (tmp_path / "few.png").stat().st_size > 1000
+
+
+def test_the_picture_shows_a_tone_at_its_frequency_and_time():
+    time = np.arange(32000) / 16000
+    sound = 0.5 * np.sin(2 * np.pi * 880 * time) * (time > 1)
+    picture, step_s = log_frequency_picture(sound)
+    assert picture[:, int(0.5 / step_s)].max() < picture[:, int(1.5 / step_s)].max() - 5
+    row = picture[:, int(1.5 / step_s)].argmax()
+    rows_hz = np.geomspace(LOWEST_HZ, 5000.0, len(picture))
+    assert rows_hz[row] == pytest.approx(880, rel=0.02)
+
+
+def test_long_audio_keeps_the_picture_small():
+    picture, step_s = log_frequency_picture(np.zeros(16000 * 300, dtype=np.float32), max_columns=500)
+    assert picture.shape[1] <= 500
+    assert picture.shape[1] * step_s == pytest.approx(300, rel=0.01)
+
+
+def test_both_panels_share_the_time_axis():
+    sound, track = voice(2.0)
+    upper, lower = draw(sound, track, "title").axes
+    assert upper.get_xlim() == lower.get_xlim() == (0.0, 2.0)
+    assert upper.get_title(loc="left") == "title"
+
+
+def test_what_cannot_be_drawn_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    with pytest.raises(UserError, match=r"voice\.csv is no name for a picture: let it end in \.png"):
+        plot_track(*voice(0.1), tmp_path / "voice.csv")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot write"):
+        plot_track(*voice(0.1), tmp_path / "file" / "voice.png")
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(UserError, match=r"pip install 'rmvpe\[plot\]'"):
+        plot_track(*voice(0.1), tmp_path / "voice.png")

@@ -1,0 +1,45 @@
+"""The device's log-mel is rmvpe.mel's."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from rmvpe import mel as host  # noqa: E402
+from rmvpe.config import MelConfig, ModelConfig  # noqa: E402
+from rmvpe_torch import mel  # noqa: E402
+
+
+def sounds(n: int = 20_000) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    time = np.arange(n) / 16000
+    phase = 2 * np.pi * np.cumsum(200 * 2 ** (time / 2)) / 16000
+    voice = sum(np.sin(k * phase) / k for k in range(1, 25)) * 0.2 + 1e-3 * rng.standard_normal(n)
+    return {
+        "voice": np.asarray(voice),
+        "noise": rng.standard_normal(n) * 0.1,
+        "silence": np.zeros(n),
+        "dc": np.full(n, 0.5),
+        "click": np.eye(1, n, n // 2)[0],
+        "quiet": voice * 1e-4,
+    }
+
+
+@pytest.mark.parametrize("name", sounds())
+@pytest.mark.parametrize("config", [MelConfig(), ModelConfig.e2e().mel], ids=["e2e0", "e2e"])
+def test_it_is_the_hosts(name: str, config: MelConfig):
+    sound = sounds()[name].astype(np.float32)
+    expected = host.log_mel(sound, config, centred=False)
+    audio = torch.from_numpy(np.stack([sound, sound[::-1]]))
+    # The product sums 512 terms in float32: its rounding shows in bands that are a thousand times quieter than the rest
+    for complex_fft, tolerance in ((None, 1e-5), (True, 1e-5), (False, 1e-3)):
+        found = mel.log_mel(audio, config, complex_fft=complex_fft).numpy()
+        assert found.shape == (2, *expected.shape)
+        assert found.dtype == np.float32
+        assert np.abs(found[0] - expected).max() <= tolerance
+
+
+def test_less_than_a_window_is_refused():
+    with pytest.raises(ValueError, match="1023 samples"):
+        mel.log_mel(torch.zeros(1, 1023), MelConfig())
+    assert mel.log_mel(torch.zeros(1, 1024), MelConfig()).shape == (1, 1, 128)
