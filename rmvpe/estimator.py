@@ -97,10 +97,16 @@ def choose_backend(backend: str = "auto") -> str:
         raise UserError(f"unknown backend {backend!r}: choose auto, {' or '.join(BACKENDS)}")
     wanted = BACKENDS if backend == "auto" else (backend,)
     for name in wanted:
-        if importlib.util.find_spec(name) is not None:
+        if is_installed(name):
             return name
     commands = " or ".join(f"pip install 'rmvpe[{name}]'" for name in wanted)
     raise UserError(f"{' and '.join(wanted)} {'is' if len(wanted) == 1 else 'are'} not installed: run {commands}")
+
+
+def is_installed(package: str) -> bool:
+    """Whether a package can be imported. A mere folder of that name in the working directory does not count."""
+    spec = importlib.util.find_spec(package)
+    return spec is not None and spec.origin is not None
 
 
 def backend_class(name: str) -> Any:

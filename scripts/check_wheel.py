@@ -36,7 +36,7 @@ def check(wheel: Path, framework: str, absent: str, folder: Path) -> None:
     if voiced < 50:
         sys.exit(f"{framework}: only {voiced} voiced frames in {len(lines) - 1}: the wheel does not predict")
     probe = f"import importlib.util as u, sys; sys.exit(u.find_spec('{absent}') is not None)"
-    run(python, "-c", probe, cwd=folder)
+    run(python, "-I", "-c", probe, cwd=folder)  # -I: the folders here are named like the frameworks
     print(f"wheel with {framework} alone: {len(lines) - 1} frames, {voiced} voiced")
 
 

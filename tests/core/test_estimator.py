@@ -20,13 +20,13 @@ from rmvpe.compare import FLIP_MARGIN
 from rmvpe.config import ConfigError, DecodeConfig, ModelConfig
 from rmvpe.decode import decode
 from rmvpe.errors import UserError
-from rmvpe.estimator import Estimator, choose_backend, default_config
+from rmvpe.estimator import Estimator, choose_backend, default_config, is_installed
 from rmvpe.framing import plan_padding
 from rmvpe.mel import hz_to_mel, log_mel
 from rmvpe.pitch import bins_to_hz, cents_between
 
 MODEL = ModelConfig.small()
-FRAMEWORKS = [name for name in estimator.BACKENDS if importlib.util.find_spec(name)]
+FRAMEWORKS = [name for name in estimator.BACKENDS if is_installed(name)]
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -260,7 +260,7 @@ def test_the_threshold_comes_with_the_weights():
 
 def test_the_backend_is_the_one_installed(monkeypatch: pytest.MonkeyPatch):
     installed: set[str] = set()
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name if name in installed else None)
+    monkeypatch.setattr(estimator, "is_installed", lambda name: name in installed)
     with pytest.raises(UserError, match=r"torch and jax are not installed: run pip install 'rmvpe\[torch\]' or .*jax"):
         choose_backend()
     installed.add("jax")
@@ -382,3 +382,10 @@ def test_an_hour_of_audio_fits_into_memory(framework: str, name: str, decoder: s
     print(f"{framework} {name} {decoder}: {peak} GB")
     assert int(frames) == 360_001
     assert float(peak) < gigabytes
+
+
+def test_a_folder_named_like_a_framework_is_not_one(tmp_path, monkeypatch):
+    (tmp_path / "no_such_framework").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    assert not is_installed("no_such_framework")
+    assert is_installed("numpy")

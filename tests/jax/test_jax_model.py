@@ -94,7 +94,8 @@ def test_a_model_without_seed_is_zeros_for_a_checkpoint_to_fill():
 @pytest.mark.parametrize("conv_dtype", ["bfloat16", "float16"])
 def test_lower_precision_reaches_the_convolutions_alone(monkeypatch, conv_dtype):
     model = RMVPE(TINY, conv_dtype=conv_dtype)
-    assert {leaf.dtype for leaf in jax.tree.leaves(nnx.state(model, (nnx.Param, nnx.BatchStat)))} == {jnp.float32}
+    weights = nnx.state(model, (nnx.Param, nnx.BatchStat))
+    assert {str(leaf.dtype) for leaf in jax.tree.leaves(weights)} == {"float32"}
     seen = []
     recurrence = rmvpe_jax.gru.gru
 
@@ -112,7 +113,7 @@ def test_lower_precision_reaches_the_convolutions_alone(monkeypatch, conv_dtype)
     image, logits, salience = jax.eval_shape(dtypes, state, LOG_MEL)
     assert image.dtype == conv_dtype
     assert logits.dtype == salience.dtype == jnp.float32
-    assert set(seen) == {jnp.dtype("float32")}
+    assert {str(dtype) for dtype in seen} == {"float32"}
 
 
 def test_dropout_acts_on_the_logits_in_training_only():
@@ -120,7 +121,7 @@ def test_dropout_acts_on_the_logits_in_training_only():
     run = nnx.jit(lambda model, x: model(x))
     first, second = (np.asarray(run(model, LOG_MEL)) for _ in range(2))
     # A dropped logit is 0, which the sigmoid makes 0.5; each call drops others
-    assert (first == 0.5).mean() == pytest.approx(0.25, abs=0.03)
+    assert (first == 0.5).mean() == pytest.approx(0.25, abs=0.06)  # of 768: four standard deviations
     assert ((first == 0.5) != (second == 0.5)).any()
     model.eval()
     evaluate = nnx.jit(lambda model, x: model(x))
