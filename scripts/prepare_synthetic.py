@@ -13,17 +13,18 @@ import math
 import multiprocessing
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from rmvpe.data import synth
+from rmvpe.data import synth, voices
+from rmvpe.errors import UserError, cli_errors
+from rmvpe.files import atomic_path
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Parse, plan, render; returns the exit code, 2 for bad input."""
+def main(arguments: list[str] | None = None) -> None:
+    """Parse, plan, render; exits with code 2 for bad input."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--voices", type=Path, required=True, help="one sub-folder of dry clips per speaker")
     parser.add_argument("--music", type=Path, required=True, help="one sub-folder of excerpts per package")
@@ -35,16 +36,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, default=1, help="processes; the result is the same for any number")
     parser.add_argument("--resume", action="store_true", help="go on with a folder this script made before")
     options = parser.parse_args(arguments)
-    try:
+    with cli_errors("prepare_synthetic"):
         prepare(options)
-    except (ValueError, OSError, ModuleNotFoundError) as error:
-        sys.stderr.write(f"prepare_synthetic: {error}\n")
-        return 2
-    return 0
 
 
 def prepare(options: argparse.Namespace) -> None:
-    """Write the manifest, then every item that is not there yet."""
+    """Write the manifest, then every item that is not there yet. Raises UserError for what cannot be used."""
+    _check_numbers(options)
     sources = synth.split_sources(options.voices, options.music)
     minutes = {"valid": options.valid_minutes, "test": options.test_minutes, "train": 60 * options.train_hours}
     counts = {split: math.ceil(60 * amount * 2 / sum(synth.SECONDS)) for split, amount in minutes.items()}
@@ -53,7 +51,11 @@ def prepare(options: argparse.Namespace) -> None:
         for split, count in counts.items()
         for index in range(count)
     ]
-    _claim_folder(options.out, _manifest(plans, options), options.resume)
+    manifest = _manifest(plans, options)
+    _check_folder(options.out, manifest, options.resume)
+    voices.world()  # a missing pyworld is told here, before anything is written
+    with atomic_path(options.out / "manifest.json") as path:
+        path.write_text(json.dumps(manifest, indent=1), encoding="utf-8")
     missing = [plan for plan in plans if not (options.out / plan.split / f"{plan.name}.wav").is_file()]
     cache = options.out / ".analysis"
     make = functools.partial(synth.make_item, voices=options.voices, music=options.music, cache=cache, out=options.out)
@@ -62,6 +64,12 @@ def prepare(options: argparse.Namespace) -> None:
         for _ in tqdm(pool.imap_unordered(make, missing), total=len(missing), unit="item"):
             pass
     shutil.rmtree(cache, ignore_errors=True)
+
+
+def _check_numbers(options: argparse.Namespace) -> None:
+    for name in ("train_hours", "valid_minutes", "test_minutes", "seed"):
+        if not 0 <= getattr(options, name) < math.inf:
+            raise UserError(f"--{name.replace('_', '-')} {getattr(options, name)} must be a number of 0 or more")
 
 
 def _manifest(plans: list[synth.Plan], options: argparse.Namespace) -> dict[str, Any]:
@@ -79,19 +87,27 @@ def _manifest(plans: list[synth.Plan], options: argparse.Namespace) -> dict[str,
     }
 
 
-def _claim_folder(out: Path, manifest: dict[str, Any], resume: bool) -> None:
+def _check_folder(out: Path, manifest: dict[str, Any], resume: bool) -> None:
     path = out / "manifest.json"
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out} is a file: give a folder as --out")
     if out.is_dir() and any(out.iterdir()):
         if not path.is_file():
-            raise ValueError(f"{out} holds files this script did not make: give an empty or new folder as --out")
+            raise UserError(f"{out} holds files this script did not make: give an empty or new folder as --out")
         if not resume:
-            raise ValueError(f"{out} was made before: add --resume to complete it, or give another --out")
-        made = json.loads(path.read_text(encoding="utf-8"))["items"]
+            raise UserError(f"{out} was made before: add --resume to complete it, or give another --out")
+        made = _made_items(path)
         if any(json.dumps(made.get(name, item)) != json.dumps(item) for name, item in manifest["items"].items()):
-            raise ValueError(f"{out} was made with another seed or other sources: give those, or another --out")
-    out.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+            raise UserError(f"{out} was made with another seed or other sources: give those, or another --out")
+
+
+def _made_items(path: Path) -> dict[str, Any]:
+    try:
+        made: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["items"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is not a manifest of this script: give another --out") from error
+    return made
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

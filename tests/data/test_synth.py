@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from rmvpe.data import synth
+from rmvpe.data import contours, synth, tones, voices
 from rmvpe.data.sources import Hybrid
 from rmvpe.pitch import hz_to_midi
 
@@ -59,9 +59,9 @@ def _cents(voice: np.ndarray, f0_hz: np.ndarray) -> dict[int, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def clips() -> list[synth.Analysis]:
+def clips() -> list[voices.Analysis]:
     """Two analysed clips of one speaker."""
-    return [synth.analyse(_vowel(2.5, f0_hz)) for f0_hz in (120.0, 150.0)]
+    return [voices.analyse(_vowel(2.5, f0_hz)) for f0_hz in (120.0, 150.0)]
 
 
 @pytest.fixture(scope="module")
@@ -102,14 +102,14 @@ def _plan(kind: str, index: int, seconds: float = 4.0) -> synth.Plan:
 
 @needs_pyworld
 def test_world_loads_without_pkg_resources() -> None:
-    assert callable(synth.world().synthesize)
+    assert callable(voices.world().synthesize)
 
 
 # Measured over whole data sets the median is 2 cents (sung) and 6 (spoken): jitter and glides within the window of
 # four periods, and the aperiodicity that real voices have. The bounds leave a factor of about 2.
 @needs_pyworld
 @pytest.mark.parametrize(("kind", "bound_cents"), [("sing", 5.0), ("speech", 10.0)])
-def test_the_label_is_the_pitch_one_measures(clips: list[synth.Analysis], kind: str, bound_cents: float) -> None:
+def test_the_label_is_the_pitch_one_measures(clips: list[voices.Analysis], kind: str, bound_cents: float) -> None:
     errors = []
     for index in range(4):
         voice, _, f0_hz = synth.render_item(_plan(kind, index), clips, None)
@@ -128,7 +128,7 @@ def test_a_tone_has_exactly_its_label() -> None:
     rng = np.random.default_rng(3)
     cents = []
     for _ in range(3):
-        sound, f0_hz = synth.tones(4 * RATE, (60.0, 1950.0), rng)
+        sound, f0_hz = tones.tones(4 * RATE, (60.0, 1950.0), rng)
         assert not sound[np.repeat(f0_hz[:-1] == 0, 80) & np.repeat(f0_hz[1:] == 0, 80)].any()
         cents.append(_cents(sound, f0_hz[::2])[0])
     # The label is exact; half a cent is what the autocorrelation of glides and vibrato leaves.
@@ -136,7 +136,7 @@ def test_a_tone_has_exactly_its_label() -> None:
 
 
 def test_a_tone_is_band_limited_and_its_phase_the_integral_of_f0() -> None:
-    tone = synth.harmonic_tone(np.full(401, 1000.0), np.random.default_rng(0))
+    tone = tones.harmonic_tone(np.full(401, 1000.0), np.random.default_rng(0))
     spectrum = np.abs(np.fft.rfft(tone[: 2 * RATE] * np.hanning(2 * RATE)))
     partials = np.flatnonzero(spectrum > 1e-3 * spectrum.max()) / 2
     assert np.abs(partials - 1000 * np.round(partials / 1000)).max() <= 2
@@ -148,19 +148,19 @@ def test_a_tone_is_band_limited_and_its_phase_the_integral_of_f0() -> None:
 def test_voices_are_periodic_at_any_pitch(f0_hz: float) -> None:
     # WORLD's own pulses reach 18 dB above 700 Hz: f0 drowned in scatter. Aperiodicity 0.001 allows 60 dB.
     contour, flat = np.full(401, f0_hz), np.zeros((401, 513))
-    frames = synth.Analysis(contour, flat, flat + 0.001, contour > 0)
-    voice = synth.synthesise(frames, contour, 2 * RATE, np.random.default_rng(0))[RATE // 2 : 3 * RATE // 2]
+    frames = voices.Analysis(contour, flat, flat + 0.001, contour > 0)
+    voice = voices.synthesise(frames, contour, 2 * RATE, np.random.default_rng(0))[RATE // 2 : 3 * RATE // 2]
     power = np.square(np.abs(np.fft.rfft(voice * np.blackman(RATE))))
     bins = np.arange(len(power))  # 1 Hz each
     harmonic = np.abs(bins - f0_hz * np.round(bins / f0_hz)) < 5
     assert power[harmonic].sum() > 1e5 * power[~harmonic].sum()
     # White frames have the same power as noise and as harmonics, but for the fade below 8 kHz.
-    noise = synth.synthesise(frames, 0 * contour, 2 * RATE, np.random.default_rng(0))
+    noise = voices.synthesise(frames, 0 * contour, 2 * RATE, np.random.default_rng(0))
     assert np.std(voice) == pytest.approx(np.std(noise), rel=0.1)
 
 
 @needs_pyworld
-def test_silent_items_have_no_pitch(clips: list[synth.Analysis]) -> None:
+def test_silent_items_have_no_pitch(clips: list[voices.Analysis]) -> None:
     peaks = []
     for index in range(6):
         voice, _, f0_hz = synth.render_item(_plan("silent", index, 1.0), clips, None)
@@ -171,7 +171,7 @@ def test_silent_items_have_no_pitch(clips: list[synth.Analysis]) -> None:
 
 
 @needs_pyworld
-def test_pauses_are_quiet_and_unvoiced(clips: list[synth.Analysis]) -> None:
+def test_pauses_are_quiet_and_unvoiced(clips: list[voices.Analysis]) -> None:
     voice, _, f0_hz = synth.render_item(_plan("sing", 1), clips, None)
     deep = np.convolve(f0_hz > 0, np.ones(13), mode="same") == 0
     quiet = np.abs(voice[np.repeat(deep[:-1], 160)])
@@ -180,7 +180,7 @@ def test_pauses_are_quiet_and_unvoiced(clips: list[synth.Analysis]) -> None:
 
 
 @needs_pyworld
-def test_the_accompaniment_has_the_level_of_the_voice(clips: list[synth.Analysis]) -> None:
+def test_the_accompaniment_has_the_level_of_the_voice(clips: list[voices.Analysis]) -> None:
     music = 0.01 * np.random.default_rng(0).standard_normal(2 * RATE)
     voice, accompaniment, f0_hz = synth.render_item(_plan("sing", 2), clips, music)
     assert accompaniment is not None
@@ -192,11 +192,11 @@ def test_the_accompaniment_has_the_level_of_the_voice(clips: list[synth.Analysis
 def test_melodies_keep_to_the_voicing_and_move() -> None:
     voiced = np.arange(2400) % 300 > 60
     limits = hz_to_midi(np.array([80.0, 1000.0]))
-    contours = [synth.melody(voiced, 60.0, tuple(limits), np.random.default_rng(seed)) for seed in range(30)]
-    assert all(contour.shape == voiced.shape for contour in contours)
-    assert all(np.ptp(contour) > 1.0 for contour in contours)
-    assert 50 < np.median(contours) < 70
-    assert min(map(np.min, contours)) > limits[0] - 6
+    drawn = [contours.melody(voiced, 60.0, tuple(limits), np.random.default_rng(seed)) for seed in range(30)]
+    assert all(contour.shape == voiced.shape for contour in drawn)
+    assert all(np.ptp(contour) > 1.0 for contour in drawn)
+    assert 50 < np.median(drawn) < 70
+    assert min(map(np.min, drawn)) > limits[0] - 6
 
 
 def test_recipes_are_shares() -> None:
@@ -243,7 +243,7 @@ def test_items_depend_neither_on_workers_nor_on_order(
 ) -> None:
     monkeypatch.setattr(synth, "SECONDS", (2.0, 3.0))  # short items keep the test short
     pool, alone = tmp_path / "pool", tmp_path / "alone"
-    assert script.main(_arguments(folders, pool, "--workers", "2")) == 0
+    script.main(_arguments(folders, pool, "--workers", "2"))
     sources = synth.split_sources(folders / "voices", folders / "music")
     for split, index in (("test", 0), ("train", 1), ("train", 0), ("valid", 0)):
         plan = synth.plan_item(sources[split], split, index, 0)
@@ -261,19 +261,21 @@ def test_items_depend_neither_on_workers_nor_on_order(
     # A second run refuses; --resume makes just what is missing, and only with the same seed.
     lost = sorted((pool / "train").glob("*.wav"))[0]
     lost.unlink()
-    assert script.main(_arguments(folders, pool)) == 2
-    assert script.main(_arguments(folders, pool, "--resume", "--seed", "1")) == 2
-    assert script.main(_arguments(folders, pool, "--resume")) == 0
+    for refused in ([], ["--resume", "--seed", "1"]):
+        with pytest.raises(SystemExit, match="2"):
+            script.main(_arguments(folders, pool, *refused))
+    script.main(_arguments(folders, pool, "--resume"))
     assert lost.read_bytes() == (alone / "train" / lost.name).read_bytes()
 
 
 def test_bad_input_is_one_sentence_and_exit_code_2(
     folders: Path, tmp_path: Path, script: ModuleType, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    empty, foreign = tmp_path / "empty", tmp_path / "foreign"
-    empty.mkdir()
-    foreign.mkdir()
+    empty, foreign, broken = tmp_path / "empty", tmp_path / "foreign", tmp_path / "broken"
+    for folder in (empty, foreign, broken):
+        folder.mkdir()
     (foreign / "thesis.txt").write_text("mine", encoding="utf-8")
+    (broken / "manifest.json").write_text('{"items": {"tr', encoding="utf-8")
     train_only = tmp_path / "voices"
     (train_only / "someone").mkdir(parents=True)
     soundfile.write(train_only / "someone" / "0.wav", np.zeros(RATE), RATE)
@@ -283,9 +285,30 @@ def test_bad_input_is_one_sentence_and_exit_code_2(
         ([*good, "--music", str(empty)], "empty has no sub-folder with .wav or .flac files"),
         ([*good, "--voices", str(train_only)], "the valid split has no voice"),
         ([*good, "--out", str(foreign)], "foreign holds files this script did not make"),
+        ([*good, "--out", str(foreign / "thesis.txt")], "thesis.txt is a file"),
+        ([*good, "--out", str(broken), "--resume"], "manifest.json is not a manifest of this script"),
+        ([*good, "--seed", "-1"], "--seed -1 must be a number of 0 or more"),
+        ([*good, "--train-hours", "nan"], "--train-hours nan must be"),
     ):
-        assert script.main(arguments) == 2
+        with pytest.raises(SystemExit, match="2"):
+            script.main(arguments)
         captured = capsys.readouterr()
         assert captured.err.count("\n") == 1
+        assert captured.err.startswith("prepare_synthetic: ")
         assert sentence in captured.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_pyworld_nothing_is_written(
+    folders: Path,
+    tmp_path: Path,
+    script: ModuleType,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(voices, "world", voices.world.__wrapped__)  # without what earlier tests have cached
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit, match="2"):
+        script.main(_arguments(folders, tmp_path / "out"))
+    assert capsys.readouterr().err.endswith("needs pyworld: pip install 'rmvpe[synth]'\n")
     assert not (tmp_path / "out").exists()
