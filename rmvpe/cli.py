@@ -106,7 +106,8 @@ def predict(arguments: argparse.Namespace) -> int:
         check_folder(folder)
     failures = run_jobs(estimator, jobs, hop_s, file_format)
     for source, error in failures:
-        sys.stderr.write(f"rmvpe predict: {source}: {error}\n")
+        text = str(error) if str(source) in str(error) else f"{source}: {error}"
+        sys.stderr.write(f"rmvpe predict: {text}\n")
     if failures:
         sys.stderr.write(f"rmvpe predict: {len(failures)} of {len(jobs)} files failed\n")
     return 1 if failures else 0
@@ -116,8 +117,8 @@ def plan_jobs(files: list[audio.AudioFile], output: Path, arguments: argparse.Na
     """Where each result goes. Raises UserError if flags contradict each other or a result would replace an input."""
     single_file = len(files) == 1 and not Path(arguments.inputs[0]).is_dir()
     suffix = output.suffix[1:].lower()
-    names_file = suffix in WRITERS or (single_file and suffix != "" and not arguments.output.endswith(("/", "\\")))
-    if names_file and not output.is_dir():
+    is_folder = output.is_dir() or arguments.output.endswith(("/", "\\"))
+    if not is_folder and (suffix in WRITERS or (single_file and suffix)):
         if not single_file:
             raise UserError(
                 f"{output} is a file's name but the input is not one file: give a folder and --format {suffix}"

@@ -113,6 +113,7 @@ def load(directory: str | os.PathLike[str]) -> Checkpoint:
     folder = latest(directory)
     wanted = {WEIGHTS: ocp.args.StandardRestore(), ABOUT: ocp.args.JsonRestore()}
     try:
+        read_through(folder / WEIGHTS)
         with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
             found = checkpointer.restore(folder, args=ocp.args.Composite(**wanted))
         about, flat = found[ABOUT], {name: np.asarray(array) for name, array in found[WEIGHTS].items()}
@@ -129,6 +130,20 @@ def load(directory: str | os.PathLike[str]) -> Checkpoint:
         raise UserError(f"{folder}: {error}") from error
     metadata = {str(key): str(value) for key, value in about.get("metadata", {}).items()}
     return Checkpoint(config, {name: tensor.astype(np.float32) for name, tensor in tensors.items()}, metadata)
+
+
+def read_through(item: Path) -> None:
+    """Read every record of an Orbax item once; raises ValueError if one cannot be read.
+
+    Orbax reads all arrays at the same time, and when one fails the others go on to print a traceback each.
+    """
+    import tensorstore
+
+    if not (item / "manifest.ocdbt").is_file():
+        raise ValueError(f"{item} has no manifest")
+    records = tensorstore.KvStore.open({"driver": "ocdbt", "base": f"file://{item}/"}).result()
+    for key in records.list().result():
+        records.read(key).result()
 
 
 def latest(directory: str | os.PathLike[str]) -> Path:

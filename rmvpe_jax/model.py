@@ -199,9 +199,10 @@ class ConvTranspose(nnx.Module):
     """Transposed 3x3 convolution, stride 2, as torch's with padding 1 and output padding 1, without bias.
 
     It is the convolution of the input, zeros put between its pixels, with `kernel` [3, 3, C, C'], which is torch's
-    flipped in both axes. Written so, XLA's gradient on a CPU takes ten times as long as all else; so the zeros are
-    left out: an even output pixel 2i sees the kernel's middle on input i, an odd one 2i + 1 its ends on i and i + 1.
-    That is one 2x2 convolution for each of the four kinds of output pixel, whose results are then interleaved.
+    flipped in both axes. XLA's gradient of that is slow on a CPU (it makes a training step of `small` half as long
+    again), so the zeros are left out: an even output pixel 2i sees the kernel's middle on input i, an odd one 2i + 1
+    its ends on i and i + 1. That is one 2x2 convolution for each of the four kinds of output pixel, whose results are
+    then interleaved.
     """
 
     def __init__(self, kernel: Array, dtype: DTypeLike | None, precision: lax.Precision | None):

@@ -92,7 +92,7 @@ def test_one_file_to_one_file(folder: Path, loads: list, capsys: pytest.CaptureF
 
 
 def test_one_file_into_a_folder(folder: Path, loads: list):
-    for out in ("new", "new/", "in"):
+    for out in ("new", "new/", "in", "v1.csv/"):
         assert predict("in/a.wav", "-o", out) == 0
         assert Path(out, "a.csv").is_file()
 
@@ -149,7 +149,7 @@ def test_a_bad_file_does_not_stop_a_folder(folder: Path, loads: list, capsys: py
     assert files_in("out") == ["a.csv", "deep/b.csv"]
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 3
-    assert lines[0].startswith("rmvpe predict: in/aa.wav")
+    assert lines[0].startswith("rmvpe predict: in/aa.wav cannot be read as sound")
     assert "c.wav" in lines[1]
     assert "0.500 s" in lines[1]
     assert lines[2] == "rmvpe predict: 2 of 4 files failed"

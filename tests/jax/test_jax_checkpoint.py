@@ -126,7 +126,7 @@ def test_a_folder_of_something_else_is_not_overwritten(tmp_path, tensors):
 
 def test_a_path_that_cannot_be_written_is_a_users_mistake(tmp_path, tensors):
     (tmp_path / "file").write_text("x")
-    with pytest.raises(UserError, match="cannot write .*: (Not a directory|File exists); choose another folder"):
+    with pytest.raises(UserError, match=r"cannot write .*: (Not a directory|File exists); choose another folder"):
         orbax.save(tmp_path / "file" / "ckpt", tensors, TINY, METADATA)
 
 

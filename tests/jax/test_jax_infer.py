@@ -44,7 +44,7 @@ def test_a_platform_that_jax_does_not_know_has_no_devices():
 
 
 def test_a_number_too_high_and_an_unknown_name(checkpoint):
-    with pytest.raises(UserError, match="device 'cpu:64' is not there: JAX sees .* counted from cpu:0"):
+    with pytest.raises(UserError, match=r"device 'cpu:64' is not there: JAX sees .* counted from cpu:0"):
         Backend(checkpoint, "cpu:64")
     with pytest.raises(UserError, match="unknown device 'sdaa': choose auto, cpu, gpu, tpu, cuda"):
         Backend(checkpoint, "sdaa")

@@ -1,6 +1,7 @@
 """What the JAX network promises beside torch's numbers: batch statistics, precision, dropout, functional style."""
 
 from dataclasses import replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ from flax import nnx
 import rmvpe_jax.gru
 from rmvpe.config import MelConfig, ModelConfig
 from rmvpe_jax.model import RMVPE, BatchNorm
+from tests.parity import golden
 
 TINY = ModelConfig(
     mel=MelConfig(n_mels=16), levels=2, blocks=1, inter_layers=1, channels=3, gru_hidden=4, n_bins=12, dropout=0.0
@@ -140,7 +142,7 @@ def test_a_functional_training_step_changes_weights_statistics_and_random_state(
         _, _, statistics, rest = nnx.split(model, nnx.Param, nnx.BatchStat, ...)
         return loss, (statistics, rest)
 
-    @jax.jit
+    @partial(jax.jit, compiler_options=golden.QUICK_COMPILE)
     def step(params, statistics, rest):
         (loss, (statistics, rest)), gradients = jax.value_and_grad(loss_of, has_aux=True)(params, statistics, rest)
         return jax.tree.map(lambda p, g: p - 0.03 * g, params, gradients), statistics, rest, loss

@@ -5,6 +5,7 @@ each gradient, and some of these gradients are nothing but rounding: in float32 
 with torch's number of threads. In float64 every machine gives one answer, which is the reference's to 1e-6.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -67,7 +68,7 @@ def train_jax(checkpoint: Checkpoint, log_mel: np.ndarray, target: np.ndarray) -
         loss = optax.sigmoid_binary_cross_entropy(logits, target).mean()
         return loss, (nnx.state(model, nnx.BatchStat), nnx.sigmoid(logits))
 
-    @jax.jit
+    @partial(jax.jit, compiler_options=golden.QUICK_COMPILE)
     def step(params, statistics, state):
         (loss, (statistics, output)), gradients = jax.value_and_grad(loss_of, has_aux=True)(params, statistics)
         updates, state = optimizer.update(gradients, state, params)
