@@ -245,4 +245,5 @@ def np_dtype(dtype: str) -> np.dtype:
 
 def widen_bfloat16(bits: np.ndarray) -> np.ndarray:
     """Float32 of bfloat16 values given as uint16 bits: exact, bfloat16 is the upper half of a float32."""
-    return (bits.astype(np.uint32) << 16).view(np.float32)
+    # numpy 1 would widen a single number to 64 bits if the shift were a plain int
+    return np.asarray(np.left_shift(bits.astype(np.uint32), np.uint32(16))).view(np.float32)

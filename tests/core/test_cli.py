@@ -227,6 +227,7 @@ def test_without_matplotlib_the_extra_is_named(
 
 
 def test_files_without_samples_or_voice(folder: Path, loads: list, capsys: pytest.CaptureFixture[str]):
+    pytest.importorskip("matplotlib")
     soundfile.write("empty.wav", np.zeros(0), 44100)
     assert predict("empty.wav", "-o", "empty.csv", "--plot", "empty.png") == 0
     assert Path("empty.csv").read_text() == "time_s,f0_hz,voiced,confidence\n"
