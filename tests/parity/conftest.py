@@ -1,20 +1,9 @@
-"""JAX as strict as it goes, float64 where a test asks for it, torch on one thread; none of it leaks."""
+"""JAX as strict as in tests/jax, and torch on one thread; none of it leaks into other tests."""
 
-import jax
 import pytest
 import torch
 
-
-@pytest.fixture(autouse=True)
-def strict_jax():
-    with jax.numpy_rank_promotion("raise"):
-        yield
-
-
-@pytest.fixture
-def float64():
-    with jax.enable_x64(True):
-        yield
+from tests.jax.conftest import float64, strict_jax  # noqa: F401 - fixtures
 
 
 @pytest.fixture(autouse=True, scope="package")
