@@ -18,6 +18,7 @@ import optax
 import orbax.checkpoint as ocp
 from flax import nnx
 from jax import Array, lax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from convert.apply import nnx_to_torch
 from rmvpe.checkpoint import Checkpoint
@@ -104,7 +105,9 @@ class JaxTrainer:
         return jax.tree.map(lambda leaf: leaf[0], self.state)
 
     def _replicate(self, state: State) -> State:
-        return jax.tree.map(lambda leaf: jnp.stack([leaf] * len(self.devices)), state)
+        """One copy on each device, laid out as pmap gives its results back: otherwise the second step compiles anew."""
+        placing = NamedSharding(Mesh(np.asarray(self.devices), (AXIS,)), PartitionSpec(AXIS))
+        return jax.tree.map(lambda leaf: jax.device_put(jnp.stack([leaf] * len(self.devices)), placing), state)
 
     def save(self, folder: Path) -> None:
         """Write this step's whole state to `folder`, as an Orbax checkpoint that inference and `convert` read too.
