@@ -20,6 +20,7 @@ pytest.importorskip("jax")
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORDING = ROOT / "examples" / "demo.flac"
+FIVE_CENTS_FROM_HZ = 160.0  # below it the model card allows 8
 RATES = (8000, 11025, 16000, 22050, 44100, 48000, 96000)
 
 
@@ -73,18 +74,20 @@ def harmonic(f0_hz: np.ndarray, rate: int) -> np.ndarray:
 
 @pytest.mark.parametrize("rate", RATES)
 def test_known_tones_are_unbiased_from_file_to_f0(estimators, claimed_hz, tmp_path, rate):
-    pitches = [f0_hz for f0_hz in np.geomspace(*claimed_hz, 25) if f0_hz < 0.4 * rate]
+    pitches = np.array([f0_hz for f0_hz in np.geomspace(*claimed_hz, 25) if f0_hz < 0.4 * rate])
     estimator = estimators["torch" if RATES.index(rate) % 2 else "jax"]
-    biases = {}
+    errors = []
     for f0_hz in pitches:
         path = tmp_path / "tone.wav"
         soundfile.write(path, harmonic(np.full(rate, f0_hz), rate), rate)
         track = estimator.from_file(path)
         middle = slice(10, -10)  # away from the abrupt start and end
         assert track.voiced[middle].mean() > 0.98, f"{f0_hz:.1f} Hz at {rate}: not heard"
-        cents = cents_between(track.f0_hz[middle][track.voiced[middle]], f0_hz)
-        biases[round(float(f0_hz), 1)] = float(np.median(cents))
-    assert max(np.abs(list(biases.values()))) < 5.0, biases
+        errors.append(np.median(cents_between(track.f0_hz[middle][track.voiced[middle]], f0_hz)))
+    assert abs(np.median(errors)) < 1.5  # no offset common to all pitches
+    # A single steady pitch may lie badly between bins: the model card states both bounds
+    bound = np.where(pitches < FIVE_CENTS_FROM_HZ, 8.0, 5.0)
+    assert (np.abs(errors) < bound).all(), dict(zip(pitches.round(1).tolist(), np.round(errors, 1).tolist()))
 
 
 @pytest.mark.parametrize("hop_s", [0.005, 0.01, 0.0116, 0.02])
