@@ -25,8 +25,15 @@ def weights_of(name: str) -> str | Checkpoint:
     if name in bundled_weights() or name not in PRESETS:
         return name
     config, rng = preset(name), np.random.default_rng(0)
-    shapes = expected_tensors(config)
-    return Checkpoint(config, {key: (rng.random(shape) * 0.05).astype(np.float32) for key, shape in shapes.items()})
+    return Checkpoint(config, {key: random_tensor(key, shape, rng) for key, shape in expected_tensors(config).items()})
+
+
+def random_tensor(key: str, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """Weights that keep activations near 1; neutral batch norms and biases."""
+    if len(shape) > 1:
+        return (rng.standard_normal(shape) / np.sqrt(np.prod(shape[1:]))).astype(np.float32)
+    ones = key.endswith("running_var") or (key.endswith("weight") and "gru" not in key)
+    return np.full(shape, float(ones), dtype=np.float32)
 
 
 def median_seconds(estimators: dict[str, rmvpe.Estimator], audio: np.ndarray, runs: int) -> dict[str, float]:

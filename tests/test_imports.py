@@ -1,4 +1,4 @@
-"""The layers of docs/architecture: who may import whom, and what `import rmvpe` costs."""
+"""The layers: who may import whom, and what `import rmvpe` costs."""
 
 import ast
 import subprocess
