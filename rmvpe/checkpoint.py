@@ -203,20 +203,15 @@ def expected_tensors(config: ModelConfig) -> dict[str, tuple[int, ...]]:
 
 def timbre_filter_tensors(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     """Names and shapes of `unet.tf.*`, which yxlllc's files hold even where no network applies them."""
-    widths = level_channels(config)
+    widths = config.level_channels
     return dict(pair for i, c in enumerate(widths) for pair in _block(f"unet.tf.layers.{i}", c, c))
-
-
-def level_channels(config: ModelConfig) -> list[int]:
-    """Channels after each encoder level."""
-    return [config.channels * 2**level for level in range(config.levels)]
 
 
 Shapes = Iterator[tuple[str, tuple[int, ...]]]
 
 
 def _network(config: ModelConfig) -> Shapes:
-    widths = level_channels(config)
+    widths = config.level_channels
     bottom = 2 * widths[-1]
     yield from _batch_norm("unet.encoder.bn", 1)
     for i, (c_in, c_out) in enumerate(zip([1, *widths], widths, strict=False)):

@@ -67,6 +67,11 @@ class ModelConfig:
         """Frames must come in multiples of this (32 for five levels)."""
         return 2**self.levels
 
+    @property
+    def level_channels(self) -> list[int]:
+        """Channels after each encoder level."""
+        return [self.channels * 2**level for level in range(self.levels)]
+
     @classmethod
     def e2e0(cls) -> "ModelConfig":
         """The network of the published weights (RVC's rmvpe.pt, yxlllc's model.pt)."""

@@ -6,7 +6,7 @@ import runpy
 from collections.abc import Callable
 from pathlib import Path
 
-from rmvpe.checkpoint import Checkpoint, load
+from rmvpe.checkpoint import Checkpoint, expected_tensors, load
 from rmvpe.config import TrainConfig, preset
 from rmvpe.data.sources import Hybrid
 from rmvpe.errors import UserError, cli_errors
@@ -69,6 +69,17 @@ def load_config(path: Path) -> TrainConfig:
     return config
 
 
+def load_initial(weights: str, config: TrainConfig) -> Checkpoint:
+    """The weights to start from. Raises UserError if they are of another network than the run's."""
+    checkpoint = load(weights)
+    if expected_tensors(checkpoint.config) != expected_tensors(config.model):
+        raise UserError(
+            f"{weights} holds the network {checkpoint.config.name!r}, not this run's {config.model.name!r}: "
+            "choose the --model_name or --config that belongs to it"
+        )
+    return checkpoint
+
+
 def validation_split(data: str) -> Hybrid | None:
     """The valid/ split, else test/ as older Hybrid folders have it, else None."""
     for split in ("valid", "test"):
@@ -87,7 +98,7 @@ def main(framework: str, devices: str, make: MakeTrainer, argv: list[str] | None
             raise UserError(f"{config.data}/train holds no recordings")
         if not arguments.resume and (logdir / "log.jsonl").exists():
             raise UserError(f"{logdir} already holds a run: continue it with --resume or choose another --logdir")
-        initial = load(arguments.initial) if arguments.initial else None
+        initial = load_initial(arguments.initial, config) if arguments.initial else None
         trainer = make(config, arguments.device, initial)
         if arguments.resume:
             trainer.restore(logdir)

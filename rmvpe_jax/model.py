@@ -62,7 +62,7 @@ class Encoder(nnx.Module):
 
     def __init__(self, make: "Layers"):
         self.bn = make.batch_norm(1)
-        widths = [1, *level_channels(make.config)]
+        widths = [1, *make.config.level_channels]
         self.layers = nnx.List(ResBlocks(i, o, make) for i, o in pairwise(widths))
 
     def __call__(self, x: Array) -> tuple[Array, list[Array]]:
@@ -79,7 +79,7 @@ class Intermediate(nnx.Module):
     """The bottom of the U-Net: residual layers at the lowest resolution, the first of which doubles the channels."""
 
     def __init__(self, make: "Layers"):
-        bottom = level_channels(make.config)[-1]
+        bottom = make.config.level_channels[-1]
         widths = [bottom] + [2 * bottom] * make.config.inter_layers
         self.layers = nnx.List(ResBlocks(i, o, make) for i, o in pairwise(widths))
 
@@ -93,7 +93,7 @@ class TimbreFilter(nnx.Module):
     """One residual block on each skip connection (the paper's own configuration, preset `e2e`)."""
 
     def __init__(self, make: "Layers"):
-        self.layers = nnx.List(ConvBlockRes(c, c, make) for c in level_channels(make.config))
+        self.layers = nnx.List(ConvBlockRes(c, c, make) for c in make.config.level_channels)
 
     def __call__(self, skips: list[Array]) -> list[Array]:
         return [layer(skip) for layer, skip in zip(self.layers, skips)]
@@ -118,7 +118,7 @@ class Decoder(nnx.Module):
     """Decoder levels, from the lowest resolution up."""
 
     def __init__(self, make: "Layers"):
-        widths = [2 * level_channels(make.config)[-1], *reversed(level_channels(make.config))]
+        widths = [2 * make.config.level_channels[-1], *reversed(make.config.level_channels)]
         self.layers = nnx.List(ResDecoderBlock(i, o, make) for i, o in pairwise(widths))
 
     def __call__(self, x: Array, skips: list[Array]) -> Array:
@@ -342,11 +342,6 @@ def chain(layers: nnx.List, x: Array) -> Array:
     for layer in layers:
         x = layer(x)
     return x
-
-
-def level_channels(config: ModelConfig) -> list[int]:
-    """Channels after each encoder level."""
-    return [config.channels * 2**level for level in range(config.levels)]
 
 
 def residual_blocks(in_channels: int, out_channels: int, make: Layers) -> list[ConvBlockRes]:

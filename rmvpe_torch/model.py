@@ -54,7 +54,7 @@ class Encoder(nn.Module):
     def __init__(self, config: ModelConfig):
         super().__init__()
         self.bn = batch_norm(1, config)
-        widths = [1, *level_channels(config)]
+        widths = [1, *config.level_channels]
         self.layers = nn.ModuleList(ResBlocks(i, o, config) for i, o in pairwise(widths))
         self.pool = nn.AvgPool2d(2)
 
@@ -73,7 +73,7 @@ class Intermediate(nn.Module):
 
     def __init__(self, config: ModelConfig):
         super().__init__()
-        bottom = level_channels(config)[-1]
+        bottom = config.level_channels[-1]
         widths = [bottom] + [2 * bottom] * config.inter_layers
         self.layers = nn.ModuleList(ResBlocks(i, o, config) for i, o in pairwise(widths))
 
@@ -88,7 +88,7 @@ class TimbreFilter(nn.Module):
 
     def __init__(self, config: ModelConfig):
         super().__init__()
-        self.layers = nn.ModuleList(ConvBlockRes(c, c, config) for c in level_channels(config))
+        self.layers = nn.ModuleList(ConvBlockRes(c, c, config) for c in config.level_channels)
 
     def forward(self, skips: list[Tensor]) -> list[Tensor]:
         return [layer(skip) for layer, skip in zip(self.layers, skips)]
@@ -119,7 +119,7 @@ class Decoder(nn.Module):
 
     def __init__(self, config: ModelConfig):
         super().__init__()
-        widths = [2 * level_channels(config)[-1], *reversed(level_channels(config))]
+        widths = [2 * config.level_channels[-1], *reversed(config.level_channels)]
         self.layers = nn.ModuleList(ResDecoderBlock(i, o, config) for i, o in pairwise(widths))
 
     def forward(self, x: Tensor, skips: list[Tensor]) -> Tensor:
@@ -188,11 +188,6 @@ class RMVPE(nn.Module):
 
     def forward(self, log_mel: Tensor) -> Tensor:
         return torch.sigmoid(self.logits(log_mel))
-
-
-def level_channels(config: ModelConfig) -> list[int]:
-    """Channels after each encoder level."""
-    return [config.channels * 2**level for level in range(config.levels)]
 
 
 def batch_norm(channels: int, config: ModelConfig) -> nn.BatchNorm2d:

@@ -12,6 +12,7 @@ from rmvpe.config import ModelConfig, TrainConfig, from_dict, to_dict
 from rmvpe.data.pipeline import Batch
 from rmvpe.errors import UserError
 from rmvpe.files import atomic_path
+from rmvpe_torch.checkpoint import load_model
 from rmvpe_torch.losses import bce
 from rmvpe_torch.model import RMVPE
 
@@ -29,9 +30,8 @@ class TorchTrainer:
         self.config = config
         self.device = torch.device(device)
         self.step = 0
-        self.model = RMVPE(config.model, getattr(torch, config.conv_dtype))
-        if initial is not None:
-            self._load_tensors(initial.tensors)
+        conv_dtype = getattr(torch, config.conv_dtype)
+        self.model = RMVPE(config.model, conv_dtype) if initial is None else load_model(initial, conv_dtype)
         # Channels last is the faster convolution layout on CPUs and tensor cores; the numbers are the same
         self.model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = {name: value.detach().clone() for name, value in self._floats().items()}
@@ -71,18 +71,13 @@ class TorchTrainer:
     def salience(self, log_mel: np.ndarray) -> np.ndarray:
         """Evaluation forward with the weights a checkpoint would hold."""
         self.model.eval()
-        state = {name: value for name, value in self._published().items()}
-        output = torch.func.functional_call(self.model, state, torch.from_numpy(log_mel).to(self.device))
+        output = torch.func.functional_call(self.model, self._published(), torch.from_numpy(log_mel).to(self.device))
         return output.cpu().numpy()
 
     def checkpoint(self, metadata: dict[str, str]) -> Checkpoint:
         """The weights to publish, under the official names."""
         tensors = {name: value.detach().cpu().contiguous().numpy().copy() for name, value in self._published().items()}
         return Checkpoint(self.config.model, tensors, metadata)
-
-    def _load_tensors(self, tensors: dict[str, np.ndarray]) -> None:
-        counters = {name: value for name, value in self.model.state_dict().items() if "num_batches_tracked" in name}
-        self.model.load_state_dict({name: torch.from_numpy(value) for name, value in tensors.items()} | counters)
 
     def save(self, folder: Path) -> None:
         """Write this step's whole state to `folder`; older states there are removed after it is complete."""

@@ -65,6 +65,7 @@ def test_a_run_resumes_and_guards_what_is_there(hybrid, config, tmp_path, capsys
         (["--config", "nowhere.py"], "nowhere.py does not exist"),
         (["--device", "sdaa"], "torch_sdaa"),
         (["--initial", "nowhere.pt"], "nowhere.pt"),
+        (["--initial", "small", "--model_name", "e2e0"], "small holds the network 'small', not this run's 'e2e0'"),
         (["--batch_size", "0"], "batch_size must be at least 1, not 0"),
         (["--schedule", "linear"], "unknown schedule 'linear'"),
         (["--resume"], "holds no training state to resume"),
