@@ -13,7 +13,7 @@ test: $(READY) ## all tests but the slow ones
 	$(BIN)/python -m pytest
 
 test-slow: $(READY) ## the slow tests: memory of an hour of audio, training runs
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow -s
 
 lint: $(READY) ## style and types
 	$(BIN)/ruff check .
