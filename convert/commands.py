@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from convert.apply import BATCH_STATISTICS
 from rmvpe.checkpoint import (
     KNOWN_FILES,
     Checkpoint,
@@ -27,7 +28,6 @@ from rmvpe.tensorfile import open_tensors
 
 LAYOUTS = ("rvc", "yxlllc", "safetensors")
 SUFFIXES = {"rvc": ".pt", "yxlllc": ".pt", "safetensors": ".safetensors"}
-BATCH_STATISTICS = ("running_mean", "running_var")
 
 
 def jax2torch(options: argparse.Namespace) -> int:
