@@ -1,23 +1,36 @@
-"""The bundled weights `small`.
+"""The bundled weights `small`: run card.
 
-Data: Hybrid made by scripts/prepare_synthetic.py (--train-hours 4 --valid-minutes 25 --test-minutes 25 --seed 0) from
-freely licensed dry voices and music; nothing else.
-Time: about 75 minutes on 2 cores of an AMD EPYC (Zen 5, AVX512-BF16), 0.4 s per step, machine shared with other work.
-Expected score: see rmvpe/weights/README.md.
+Data: Hybrid made by
+    python scripts/prepare_instruments.py --soundfont FluidR3_GM.sf2 MuseScore_General.sf3 TimGM6mb.sf2 --out MUSIC
+    python scripts/prepare_synthetic.py --voices VOICES --music MUSIC --out Hybrid --train-hours 5 --valid-minutes 15 \\
+        --test-minutes 15 --seed 1
+from freely licensed dry voices, music and SoundFonts (docs/training-data.md); nothing else.
 Command: python scripts/train_torch.py --config configs/small.py --data Hybrid --logdir runs/small --device cpu
+Time, steps actually run and score: rmvpe/weights/README.md.
 """
 
-from rmvpe.config import ModelConfig, TrainConfig
+import dataclasses
+
+from rmvpe.config import AugmentConfig, ModelConfig, TrainConfig
 
 CONFIG = TrainConfig(
     model=ModelConfig.small(),
-    batch_size=16,
-    iterations=10000,
-    learning_rate=1e-3,
-    schedule="cosine",
+    augment=dataclasses.replace(
+        AugmentConfig(),
+        voiceless_probability=0.15,  # twice the default: voicing inside music is what small networks lack most
+        backing_probability=0.07,
+        accompaniment_probability=0.8,
+        foreign_probability=0.6,
+        snr_db=(-10.0, 28.0),
+    ),
+    excerpt_frames=256,  # twice the reference: at 128 frames the bottom of the U-Net is four frames, all of them border
+    batch_size=12,
+    iterations=11500,
+    learning_rate=1.5e-3,
+    schedule="hold",
     warmup_steps=200,
     ema_decay=0.999,
     conv_dtype="bfloat16",
-    validation_interval=500,
+    validation_interval=1000,
     validation_files=20,
 )

@@ -86,7 +86,7 @@ class ModelConfig:
     @classmethod
     def small(cls) -> "ModelConfig":
         """The network of the bundled weights; what was compared to choose it is in docs/model.md."""
-        return cls(name="small", blocks=2, inter_layers=1, channels=8, dropout=0.0)
+        return cls(name="small", blocks=1, inter_layers=1, channels=12, dropout=0.0)
 
 
 PRESETS = {"e2e0": ModelConfig.e2e0, "e2e": ModelConfig.e2e, "small": ModelConfig.small}
@@ -149,6 +149,8 @@ class AugmentConfig:
     backing_db: tuple[float, float] = (-20.0, -6.0)  # its level over the lead's
     accompaniment_probability: float = 0.75  # of items that have an accompaniment channel
     foreign_probability: float = 0.5  # of items that have one: another item's accompaniment instead of its own
+    music_speed_probability: float = 0.4  # of foreign accompaniments: played faster or slower, as a turntable would
+    music_speed_semitones: tuple[float, float] = (-4.0, 4.0)
     snr_db: tuple[float, float] = (-8.0, 25.0)  # active voice to accompaniment
     reverberation_probability: float = 0.3
     reverberation_of_mix_probability: float = 0.4  # of those: the whole mix is in the room, not the voice alone
@@ -191,7 +193,7 @@ class AugmentConfig:
 
 
 CHOICES = {
-    "schedule": ("step", "cosine"),
+    "schedule": ("step", "cosine", "hold"),
     "conv_dtype": ("float32", "bfloat16", "float16"),
     "loss": ("bce", "weighted", "focal"),
     "optimizer": ("adam", "adamw"),
@@ -216,7 +218,7 @@ class TrainConfig:
     optimizer: str = "adam"  # "adam", or "adamw": with `weight_decay`, decoupled
     weight_decay: float = 0.01  # of adamw; adam has none
     learning_rate: float = 5e-4
-    schedule: str = "step"  # "step": times decay_rate every decay_steps; "cosine": warm up, then half a cosine to 0
+    schedule: str = "step"  # "step": times decay_rate every decay_steps; "cosine", "hold": see rmvpe.schedule
     decay_steps: int = 2000
     decay_rate: float = 0.98
     warmup_steps: int = 0

@@ -6,11 +6,13 @@ next. The log-mel of an excerpt is a slice of the log-mel that inference would c
 real context at both ends).
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+import soxr
 
 from rmvpe.config import MelConfig, TrainConfig
 from rmvpe.data.augment import CONTEXT_S, Excerpt, augment, draw_key_shift, happens
@@ -54,6 +56,11 @@ def place(audio: np.ndarray, n_samples: int, rng: np.random.Generator) -> np.nda
         audio = np.tile(audio, -(-n_samples // len(audio)))
     start = int(rng.integers(len(audio) - n_samples + 1))
     return audio[start : start + n_samples]
+
+
+def at_speed(audio: np.ndarray, speed: float) -> np.ndarray:
+    """`audio` float32 [n] played `speed` times as fast, and so much higher: [n / speed, rounded down or up]."""
+    return soxr.resample(audio, speed, 1.0).astype(np.float32)
 
 
 def followed_by_silence(item: dict[str, Any], n_samples: int) -> dict[str, Any]:
@@ -112,7 +119,12 @@ class TakeExcerpt:
         if not happens(self.config.augment.foreign_probability, rng):
             return None
         other = self._another(rng)["accompaniment"]
-        return None if other is None else place(other, n_samples, rng)
+        if other is None:
+            return None
+        if not happens(self.config.augment.music_speed_probability, rng):
+            return place(other, n_samples, rng)
+        speed = 2.0 ** (rng.uniform(*self.config.augment.music_speed_semitones) / 12.0)
+        return at_speed(place(other, math.ceil(n_samples * speed) + 1, rng), speed)[:n_samples]
 
     def _backing(self, n_samples: int, rng: np.random.Generator) -> np.ndarray | None:
         """Another item's voice, scaled to an active RMS of 1, with the configured probability."""

@@ -9,13 +9,23 @@ A clip is analysed by WORLD into f0, spectral envelope and aperiodicity (`voices
 - Item i of a split depends on (seed, split, i) and the source folders only: never on other items or on the workers.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from rmvpe.data.contours import FRAME_S, FRAME_SAMPLES, drop_short, dynamics, melody, natural_contour, smooth_noise
+from rmvpe.data.contours import (
+    FRAME_S,
+    FRAME_SAMPLES,
+    breaks,
+    drop_short,
+    dynamics,
+    melody,
+    natural_contour,
+    smooth_noise,
+    smoothed,
+)
 from rmvpe.data.levels import rms
 from rmvpe.data.sources import AUDIO_SUFFIXES, SAMPLE_RATE_HZ, read_mono, write_hybrid_pair
 from rmvpe.data.tones import tones
@@ -238,7 +248,11 @@ def _sing(clips: list[Analysis], samples: int, recipe: Recipe, rng: Any) -> tupl
     frames = resample_frames(source, positions, formant_factor(shift, rng))
     # Two and a half periods are the least that can be heard as pitch; at 40 Hz that is 60 ms.
     shortest = max(SHORTEST_VOICED_S, 2.5 / float(midi_to_hz(centre)))
-    voiced = drop_short(frames.voiced, round(shortest / FRAME_S))
+    broken = breaks(frames.voiced, rng)
+    voiced = drop_short(frames.voiced & ~broken, round(shortest / FRAME_S))
+    # A stop is silent, a breathy break is as loud as the vowel.
+    hush = smoothed(np.where(broken, rng.uniform(0, 6), 0.0), 5)[:, None]  # in nepers of power
+    frames = replace(frames, log_envelope=frames.log_envelope - hush)
     midi = np.clip(melody(voiced, centre, (limits[0], limits[1]), rng), *limits)
     f0_hz = np.where(voiced, midi_to_hz(midi), 0)
     voice = synthesise(voice_colour(frames, rng, centre_midi=centre), f0_hz, samples, rng)

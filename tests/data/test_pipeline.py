@@ -7,7 +7,15 @@ import pytest
 
 from rmvpe.config import AugmentConfig, ModelConfig, TrainConfig
 from rmvpe.data import augment
-from rmvpe.data.pipeline import TakeExcerpt, cut, cut_with_context, excerpt_samples, training_batches, training_dataset
+from rmvpe.data.pipeline import (
+    TakeExcerpt,
+    at_speed,
+    cut,
+    cut_with_context,
+    excerpt_samples,
+    training_batches,
+    training_dataset,
+)
 from rmvpe.data.sources import Hybrid
 from rmvpe.mel import log_mel
 from rmvpe.pitch import cents_between
@@ -153,6 +161,25 @@ def test_backing_voices_are_as_loud_as_asked_and_leave_the_label():
         louder_db = 20 / np.log(10) * (both["log_mel"].max() - lead["log_mel"].max())
         # All tones are equally loud; what one puts into a single mel band varies by 3 dB with where it meets the bands
         np.testing.assert_allclose(louder_db, 40.0, atol=4.0)
+
+
+@pytest.mark.parametrize("speed", [0.8, 1.0, 1.26])
+def test_music_played_faster_is_shorter_and_higher(speed):
+    played = at_speed(np.sin(2 * np.pi * 1000 * np.arange(32000) / 16000).astype(np.float32), speed)
+    assert len(played) == pytest.approx(32000 / speed, abs=1)
+    assert played.dtype == np.float32
+    middle = played[4000:20000] * np.hanning(16000)
+    assert np.argmax(np.abs(np.fft.rfft(middle))) == pytest.approx(1000 * speed, abs=1)
+
+
+def test_only_foreign_music_changes_its_speed_and_never_the_voice():
+    """Music of another item at another speed; the label and the voice stay."""
+    settings = dataclasses.replace(PLAIN, accompaniment_probability=1.0, foreign_probability=1.0, snr_db=(60.0, 60.0))
+    faster = dataclasses.replace(settings, music_speed_probability=1.0, music_speed_semitones=(3.0, 3.0))
+    batches = [next(training_batches(Glides(), config(changed))) for changed in (settings, faster)]
+    assert np.array_equal(batches[0]["f0_hz"], batches[1]["f0_hz"])
+    assert not np.array_equal(batches[0]["log_mel"], batches[1]["log_mel"])
+    assert np.abs(batches[0]["log_mel"].max(-1) - batches[1]["log_mel"].max(-1)).max() < 0.05  # the voice
 
 
 def test_short_items_are_followed_by_silence():

@@ -199,6 +199,47 @@ def test_melodies_keep_to_the_voicing_and_move() -> None:
     assert min(map(np.min, drawn)) > limits[0] - 6
 
 
+def test_voices_set_in_and_break_off_off_pitch_and_settle() -> None:
+    """The sizes are those measured in real singing, within a factor of about two."""
+    voiced = np.arange(4000) % 100 >= 20  # runs of 0.4 s
+    off = [contours.edge_glides(voiced, np.random.default_rng(seed)) for seed in range(10)]
+    runs = np.concatenate([contour[voiced].reshape(-1, 80) for contour in off])  # [runs, frames]
+    assert all(not contour[~voiced].any() for contour in off)
+    first, settled, last = (np.median(np.abs(runs[:, frame])) for frame in (0, 20, -1))
+    assert 0.4 < first < 1.6
+    assert 0.25 < last < 1.0
+    assert settled < 0.1
+    assert np.mean(runs[:, -1]) < -0.1  # ends fall
+    assert np.abs(runs).max() <= 5.0
+
+
+def test_vowels_are_broken_off_for_a_moment() -> None:
+    voiced = np.arange(4000) % 400 >= 20
+    broken = [contours.breaks(voiced, np.random.default_rng(seed)) for seed in range(20)]
+    assert not any((gaps & ~voiced).any() for gaps in broken)
+    lengths = [end - start for gaps in broken for start, end in contours.runs(gaps)]
+    assert min(len(contours.runs(gaps)) for gaps in broken) < 4 < max(len(contours.runs(gaps)) for gaps in broken)
+    assert np.median(lengths) < 14  # 5 ms each
+    assert max(lengths) < 60
+
+
+@needs_pyworld
+def test_a_broken_vowel_has_no_harmonics_and_says_so(
+    clips: list[voices.Analysis], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def plan(broken: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        monkeypatch.setattr(synth, "breaks", lambda voiced, rng: broken[: len(voiced)] & voiced)
+        voice, _, f0_hz = synth.render_item(_plan("sing", 5), clips, None)
+        return voice, f0_hz
+
+    _, whole = plan(np.zeros(2000, dtype=bool))
+    start = next(start for start, end in contours.runs(whole > 0) if end - start > 40)
+    gap = np.zeros(2000, dtype=bool)
+    gap[2 * start + 20 : 2 * start + 40] = True  # WORLD's frames: two to a label's
+    _, broken = plan(gap)
+    assert np.array_equal(np.flatnonzero((whole > 0) & (broken == 0)), np.arange(start + 10, start + 20))
+
+
 def test_recipes_are_shares() -> None:
     for recipe in synth.RECIPES.values():
         assert sum(recipe.shares.values()) == pytest.approx(1.0)
