@@ -15,7 +15,7 @@ import numpy as np
 
 import rmvpe
 from rmvpe import audio, evaluate_cli, plot
-from rmvpe.config import DECODERS, PAD_MODES, DecodeConfig
+from rmvpe.decode_cli import add_decode_arguments, decode_settings
 from rmvpe.errors import EXIT_USER_ERROR, UserError, cli_errors
 from rmvpe.estimator import BACKENDS, DEFAULT_WEIGHTS, Estimator, Progress, load
 from rmvpe.files import check_folder
@@ -70,7 +70,6 @@ def build_parser() -> argparse.ArgumentParser:
 
 def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of `rmvpe predict`."""
-    decode = DecodeConfig()
     add = parser.add_argument
     add("inputs", nargs="+", metavar="INPUT", help="sound files, or folders to search for them")
     add("-o", "--output", required=True, metavar="OUT", help="a folder, or for a single file the file to write")
@@ -78,16 +77,7 @@ def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
     add("--device", default="auto", help="cpu, cuda, cuda:1, sdaa, mps, gpu, tpu (default: the fastest that is there)")
     add("--weights", default=DEFAULT_WEIGHTS, help="bundled name or checkpoint file (default: %(default)s)")
     add("--hop-ms", type=float, metavar="MS", help="milliseconds between frames (default: the network's own)")
-    text = f"voiced from this confidence on, 0 to 1 (default: as the weights recommend, else {decode.threshold})"
-    add("--threshold", type=float, help=text)
-    text = f"how far below the threshold a voiced run goes on (default: {decode.hysteresis:g})"
-    add("--hysteresis", type=float, help=text)
-    text = f"unvoiced below this level in dBFS; -inf: never (default: {decode.silence_gate_db:g})"
-    add("--silence-gate-db", type=float, metavar="DB", help=text)
-    add("--f0-min", type=float, dest="f0_min_hz", metavar="HZ", help="lowest pitch in Hz (default: the network's)")
-    add("--f0-max", type=float, dest="f0_max_hz", metavar="HZ", help="highest pitch in Hz (default: the network's)")
-    add("--decoder", choices=DECODERS, help=f"how a pitch is chosen (default: {decode.decoder})")
-    add("--pad", choices=PAD_MODES, help=f"what follows the end of the audio (default: {decode.pad})")
+    add_decode_arguments(parser)
     add("--plot", nargs="?", const="", metavar="PNG", help="draw a picture too, beside each result or to PNG")
     add("--format", choices=tuple(WRITERS), help=f"of the results (default: OUT's ending, else {DEFAULT_FORMAT})")
 
@@ -100,9 +90,7 @@ def predict(arguments: argparse.Namespace) -> int:
     if hop_s is not None:
         check_hop(hop_s)
     estimator = load(arguments.weights, arguments.backend, arguments.device)
-    names = ("threshold", "hysteresis", "silence_gate_db", "f0_min_hz", "f0_max_hz", "decoder", "pad")
-    given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
-    estimator.config = replace(estimator.config, **given)
+    estimator.config = replace(estimator.config, **decode_settings(arguments))
     file_format = arguments.format or format_of(jobs[0].output)
     check_format(file_format, hop_s or estimator.model.mel.hop_s)
     for folder in {path.parent for job in jobs for path in (job.output, job.picture) if path}:

@@ -8,7 +8,8 @@ around the centre bin; a frame is voiced if its largest salience reaches the thr
 equality (`>=` in yxlllc, `>` in RVC) we take `>=`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -20,6 +21,23 @@ BLOCK_FRAMES = 4096  # observations in float64 at a time: an hour's would take a
 VITERBI_REACH = 30  # bins: the transition weight falls linearly to 0 at this distance (600 cents in 10 ms)
 
 
+@dataclass(frozen=True)
+class PitchCurve:
+    """The pitch of a recording before voicing is decided: arrays [frames].
+
+    f0_hz: float64, in every frame the decoder's best pitch in Hz, 0 only where it finds no salience at all.
+    confidence: float32, 0 to 1. level_db: float64, in dBFS, for the silence gate; None: nothing is gated.
+    """
+
+    f0_hz: np.ndarray
+    confidence: np.ndarray
+    level_db: np.ndarray | None = None
+
+    def voiced(self, config: DecodeConfig) -> np.ndarray:
+        """Which frames are voiced by the threshold, hysteresis and silence gate of `config`, bool [frames]."""
+        return voicing(self.f0_hz, self.confidence, config, self.level_db)
+
+
 def decode(
     salience: np.ndarray, config: DecodeConfig, level_db: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -29,9 +47,20 @@ def decode(
     `level_db` [frames] are the levels in dBFS that the silence gate compares; without them nothing is gated.
     Raises ValueError if their number is not that of the frames.
     """
-    f0_hz, confidence = pitch(salience, config)
-    voiced = voicing(f0_hz, confidence, config, level_db)
-    return np.where(voiced, f0_hz, 0.0), voiced, confidence
+    curve = PitchCurve(*pitch(salience, config), level_db)
+    voiced = curve.voiced(config)
+    return np.where(voiced, curve.f0_hz, 0.0), voiced, curve.confidence
+
+
+def pitch_in_blocks(blocks: Iterable[np.ndarray], config: DecodeConfig) -> tuple[np.ndarray, np.ndarray]:
+    """`pitch` of a recording whose salience comes in consecutive blocks [k, 360], none for no frames.
+
+    Viterbi's path does not cross from one block to the next: it wants the whole in one block.
+    """
+    found = [pitch(np.zeros((0, N_BINS)), config)]
+    found += [pitch(block, config) for block in blocks]
+    f0_hz, confidence = (np.concatenate(parts) for parts in zip(*found))
+    return f0_hz, confidence
 
 
 def pitch(salience: np.ndarray, config: DecodeConfig) -> tuple[np.ndarray, np.ndarray]:

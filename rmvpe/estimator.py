@@ -3,7 +3,8 @@
 The network reads windows of `WINDOW_FRAMES` frames that overlap by `OVERLAP_FRAMES`, and their answers are cross-faded
 in the middle of the overlap (`rmvpe.framing`). Audio is held once, as 16 kHz mono; spectrogram and salience exist for
 one window at a time. Only Viterbi keeps the salience of the whole file: its path depends on every later frame.
-Voicing is decided once, from one confidence and one level per frame of the whole file.
+Voicing is decided once, from one confidence and one level per frame of the whole file (`Estimator.pitch_curve`, which
+evaluation uses too).
 """
 
 import importlib
@@ -21,8 +22,8 @@ from rmvpe import mel
 from rmvpe.audio import SAMPLE_RATE_HZ, Recording
 from rmvpe.checkpoint import Checkpoint
 from rmvpe.checkpoint import load as load_checkpoint
-from rmvpe.config import DecodeConfig, MelConfig, ModelConfig
-from rmvpe.decode import pitch, voicing
+from rmvpe.config import DecodeConfig, ModelConfig
+from rmvpe.decode import PitchCurve, pitch_in_blocks
 from rmvpe.errors import UserError
 from rmvpe.framing import (
     PadPlan,
@@ -35,6 +36,7 @@ from rmvpe.framing import (
     samples_to_frames,
     stitch,
 )
+from rmvpe.level import frame_levels_db
 from rmvpe.track import F0Track, check_hop
 
 DEFAULT_WEIGHTS = "small"
@@ -45,7 +47,6 @@ FRONT_ENDS = ("host", "device")
 # of 256 frames, 1e-2 with 128). On CPUs the speed is the same from 1024 frames on.
 WINDOW_FRAMES = 3072
 OVERLAP_FRAMES = 384
-LEVEL_FRAMES = 4096  # whose levels are taken at a time, from 5 MB of samples in float64
 Progress = Callable[[float], None]  # is told the share of a file that is done, 0 to 1
 
 
@@ -124,23 +125,6 @@ def default_config(checkpoint: Checkpoint) -> DecodeConfig:
     return DecodeConfig() if checkpoint.threshold is None else DecodeConfig(threshold=checkpoint.threshold)
 
 
-def frame_levels_db(audio: np.ndarray, config: MelConfig) -> np.ndarray:
-    """Level in dBFS, float64 [frames], of the samples under each frame's analysis window; -inf in digital silence.
-
-    `audio` is mono [n] at the rate of `config`, of full scale 1; 0 dBFS is an RMS of 1. The frames are those of the
-    centred spectrogram, mirrored at the ends as there, and unweighted: a level is that of the samples alone.
-    """
-    n_frames = samples_to_frames(len(audio), config.hop_samples)
-    power = np.empty(n_frames)
-    for first in range(0, n_frames, LEVEL_FRAMES):
-        stop = min(first + LEVEL_FRAMES, n_frames)
-        samples = samples_of_frames(audio, 0, first, stop, config).astype(np.float64)
-        frames = np.lib.stride_tricks.sliding_window_view(samples, config.window_samples)[:: config.hop_samples]
-        power[first:stop] = np.einsum("fs,fs->f", frames, frames) / config.window_samples  # views: no copy of frames
-    with np.errstate(divide="ignore"):
-        return 10.0 * np.log10(power)
-
-
 class Estimator:
     """Pitch of whole recordings through one network. `config` holds the decode settings a call can override."""
 
@@ -212,6 +196,20 @@ class Estimator:
             except UserError as error:
                 yield path, error
 
+    def pitch_curve(
+        self, audio: np.ndarray, config: DecodeConfig | None = None, progress: Progress | None = None
+    ) -> PitchCurve:
+        """A pitch for every frame of 16 kHz mono audio [n], voiced or not, and what its voicing is decided from.
+
+        `config`: by default the estimator's own. `pitch_curve(audio).voiced(estimator.config)` is the voicing of
+        `from_audio`, whose f0 is this one where it is voiced. Frame k is at k hops.
+        """
+        config = config or self.config
+        blocks: Iterable[np.ndarray] = self.iter_salience(audio, config.pad, progress)
+        if config.decoder == "viterbi":
+            blocks = [self.salience(audio, config.pad, progress)]
+        return PitchCurve(*pitch_in_blocks(blocks, config), frame_levels_db(audio, self.model.mel))
+
     def salience(self, audio: np.ndarray, pad: str | None = None, progress: Progress | None = None) -> np.ndarray:
         """Salience float32 [frames, 360] of 16 kHz mono audio [n]; frame k is at k hops. `pad` as in `DecodeConfig`."""
         n_frames = samples_to_frames(len(audio), self.model.mel.hop_samples)
@@ -249,24 +247,13 @@ class Estimator:
     def _track(
         self, recording: Recording, config: DecodeConfig, hop_s: float | None, progress: Progress | None
     ) -> F0Track:
-        f0_hz, voiced, confidence = self._decode(recording.samples, config, progress)
-        track = F0Track(frame_times(len(f0_hz), self.model.mel), f0_hz, voiced, confidence)
+        curve = self.pitch_curve(recording.samples, config, progress)
+        voiced = curve.voiced(config)
+        f0_hz = np.where(voiced, curve.f0_hz, 0.0)
+        track = F0Track(frame_times(len(f0_hz), self.model.mel), f0_hz, voiced, curve.confidence)
         if hop_s is None:
             return track
         return track.resampled(hop_s, frames_at_hop(recording.duration_s, hop_s) if len(track) else 0)
-
-    def _decode(
-        self, audio: np.ndarray, config: DecodeConfig, progress: Progress | None
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        if config.decoder == "viterbi":
-            f0_hz, confidence = pitch(self.salience(audio, config.pad, progress), config)
-        else:
-            found = [pitch(np.zeros((0, self.model.n_bins)), config)]
-            found += [pitch(block, config) for block in self.iter_salience(audio, config.pad, progress)]
-            f0_hz, confidence = (np.concatenate(parts) for parts in zip(*found))
-        gated = config.silence_gate_db > -np.inf
-        voiced = voicing(f0_hz, confidence, config, frame_levels_db(audio, self.model.mel) if gated else None)
-        return np.where(voiced, f0_hz, 0.0), voiced, confidence
 
     def _outputs(self, audio: np.ndarray, plan: PadPlan, windows: Sequence[Window]) -> Iterator[np.ndarray]:
         """The network's salience [window frames, 360] of each window in turn."""

@@ -2,16 +2,17 @@
 
 The mix is made here, deterministically: the voice with its own accompaniment, or with a piece of other music
 (`rmvpe.data.music`), at the given ratio (`mix_at_snr`), so that every network, framework and version meets the same
-audio. The reference is the annotation, on its own times.
+audio. The reference is the annotation, on its own times. What is judged is what a `Listener` decides, an `Estimator`
+above all: its pitch in every frame (RPA, RCA), and its voicing at its settings (OA, VR, VFA).
 
 Ratios are decibels; `CLEAN` is the voice alone, `MUSIC` the music alone, at which every pitch found is a false alarm.
 """
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -19,9 +20,10 @@ from rmvpe.config import DecodeConfig, ModelConfig
 from rmvpe.data.levels import RMS_FLOOR, active_rms, mix_at_snr, rms
 from rmvpe.data.music import piece_of_music
 from rmvpe.data.pipeline import DEFAULT_VOICE_RMS, Source
-from rmvpe.decode import decode
+from rmvpe.decode import PitchCurve, pitch_in_blocks
 from rmvpe.errors import UserError
 from rmvpe.framing import frame_times, samples_to_frames
+from rmvpe.level import frame_levels_db
 from rmvpe.metrics import Aligned, Tally, align, melody_scores, pool, tally
 from rmvpe.targets import f0_at_times
 
@@ -31,23 +33,51 @@ CLEAN, MUSIC = math.inf, -math.inf
 RATIO_NAMES = {CLEAN: "clean", MUSIC: "music"}
 
 
+class Listener(Protocol):
+    """What can be judged: an `rmvpe.Estimator`, or a `SalienceListener`. `config` decides voicing."""
+
+    @property
+    def model(self) -> ModelConfig: ...
+
+    @property
+    def config(self) -> DecodeConfig: ...
+
+    def pitch_curve(self, audio: np.ndarray) -> PitchCurve:
+        """A pitch for every frame of 16 kHz mono audio [n]."""
+        ...
+
+
+@dataclass(frozen=True)
+class SalienceListener:
+    """A network of which only the salience is known, decoded as an estimator does."""
+
+    salience_of: SalienceOf
+    model: ModelConfig
+    config: DecodeConfig
+
+    def pitch_curve(self, audio: np.ndarray) -> PitchCurve:
+        """As `Estimator.pitch_curve`."""
+        answer = self.salience_of(audio)
+        blocks = [answer] if isinstance(answer, np.ndarray) else answer
+        return PitchCurve(*pitch_in_blocks(blocks, self.config), frame_levels_db(audio, self.model.mel))
+
+
 @dataclass(frozen=True)
 class Reading:
-    """One file's annotation and what a network makes of it: a pitch for every frame, voicing not decided yet."""
+    """One file's annotation and what a listener makes of it: a pitch for every frame, voicing not decided yet."""
 
     ref_time_s: np.ndarray
     ref_hz: np.ndarray
     est_time_s: np.ndarray
-    est_hz: np.ndarray
-    confidence: np.ndarray
+    curve: PitchCurve
 
-    def aligned(self, threshold: float) -> Aligned:
-        """Both on the annotation's times, voiced where the confidence reaches `threshold`."""
-        return align(self.ref_time_s, self.ref_hz, self.est_time_s, self.est_hz, self.confidence >= threshold)
+    def aligned(self, config: DecodeConfig) -> Aligned:
+        """Both on the annotation's times, voiced as `config` says."""
+        return align(self.ref_time_s, self.ref_hz, self.est_time_s, self.curve.f0_hz, self.curve.voiced(config))
 
-    def tally(self, threshold: float) -> Tally:
-        """What the file adds to the scores at `threshold`."""
-        return tally(self.ref_time_s, self.ref_hz, self.est_time_s, self.est_hz, self.confidence >= threshold)
+    def tally(self, config: DecodeConfig) -> Tally:
+        """What the file adds to the scores when it is voiced as `config` says."""
+        return tally(self.ref_time_s, self.ref_hz, self.est_time_s, self.curve.f0_hz, self.curve.voiced(config))
 
 
 @dataclass(frozen=True)
@@ -93,50 +123,55 @@ def _voice_level(item: dict, model: ModelConfig) -> float:
     return active_rms(item["voice"], f0_hz, model.mel.hop_samples) or DEFAULT_VOICE_RMS
 
 
-def read_file(salience_of: SalienceOf, item: dict, snr_db: float, model: ModelConfig) -> Reading | None:
+def read_file(listener: Listener, item: dict, snr_db: float) -> Reading | None:
     """One item at one ratio; None if that takes music and the item has none."""
-    audio = mixed(item, snr_db, model)
+    audio = mixed(item, snr_db, listener.model)
     if audio is None:
         return None
-    answer = salience_of(audio)
-    config = DecodeConfig(threshold=0.0)
-    parts = [decode(block, config) for block in ([answer] if isinstance(answer, np.ndarray) else answer)]
-    f0_hz, confidence = (np.concatenate([np.zeros(0), *(part[k] for part in parts)]) for k in (0, 2))
+    curve = listener.pitch_curve(audio)
     ref_hz = np.zeros_like(item["f0_hz"]) if snr_db == MUSIC else item["f0_hz"]
-    return Reading(item["time_s"], ref_hz, frame_times(len(f0_hz), model.mel), f0_hz, confidence)
+    return Reading(item["time_s"], ref_hz, frame_times(len(curve.f0_hz), listener.model.mel), curve)
 
 
 def readings(
-    salience_of: SalienceOf,
+    listener: Listener,
     source: Source,
-    model: ModelConfig,
     snr_db: Sequence[float],
     indices: Sequence[int] | None = None,
     progress: bool = False,
     music: Sequence[Path] | None = None,
 ) -> dict[str, list[Reading]]:
-    """Readings of the items by ratio, for choosing a threshold; `evaluate` scores a data set without keeping them."""
+    """Readings of the items by ratio, for choosing a threshold; `judge` scores a data set without keeping them."""
     rows: dict[str, list[Reading]] = {snr_name(snr): [] for snr in snr_db}
     for index in _bar(range(len(source)) if indices is None else indices, progress):
         item = with_music(source[index], music)
         for snr in snr_db:
-            if reading := read_file(salience_of, item, snr, model):
+            if reading := read_file(listener, item, snr):
                 rows[snr_name(snr)].append(reading)
     return {name: files for name, files in rows.items() if files}
 
 
-def scores(files: list[Reading], threshold: float) -> dict[str, float]:
-    """The pooled scores of at least one reading; see `rmvpe.metrics.Tally.scores`."""
-    first, *others = (reading.tally(threshold) for reading in files)
+def scores(files: list[Reading], config: DecodeConfig) -> dict[str, float]:
+    """The pooled scores of at least one reading, voiced as `config` says; see `rmvpe.metrics.Tally.scores`."""
+    first, *others = (reading.tally(config) for reading in files)
     return sum(others, first).scores()
 
 
 def evaluate(
-    salience_of: SalienceOf,
+    salience_of: SalienceOf, source: Source, model: ModelConfig, *, threshold: float, **items: Any
+) -> Evaluation:
+    """`judge` a network of which only the salience is known, as in training; frames are voiced from `threshold` on.
+
+    `salience_of`: 16 kHz mono audio [n] -> salience [frames, 360]. Other settings are `DecodeConfig`'s own. `items`:
+    what else `judge` takes.
+    """
+    return judge(SalienceListener(salience_of, model, DecodeConfig(threshold=threshold)), source, **items)
+
+
+def judge(
+    listener: Listener,
     source: Source,
-    model: ModelConfig,
     *,
-    threshold: float,
     snr_db: Sequence[float] = (CLEAN, 0.0),
     indices: Sequence[int] | None = None,
     music: Sequence[Path] | None = None,
@@ -145,7 +180,7 @@ def evaluate(
 ) -> Evaluation:
     """Score the items `indices` of `source` (all by default) at each ratio, one file in memory at a time.
 
-    `salience_of`: an estimator's `salience`, or its `iter_salience` for long files. `music`: see `with_music`.
+    What `listener` decides is judged: an estimator's pitch and voicing at its settings. `music`: see `with_music`.
     `progress`: a bar on stderr. `keep_going`: a file that cannot be read is passed over and told in `failures`;
     UserError if none is left. Without it the first such file raises, as UserError or FileNotFoundError.
     """
@@ -155,7 +190,7 @@ def evaluate(
     for index in _bar(range(len(source)) if indices is None else indices, progress):
         try:
             item = with_music(source[index], music)
-            heard = [(snr_name(snr), read_file(salience_of, item, snr, model)) for snr in snr_db]
+            heard = [(snr_name(snr), read_file(listener, item, snr)) for snr in snr_db]
         except (UserError, FileNotFoundError) as error:
             if not keep_going:
                 raise
@@ -164,13 +199,13 @@ def evaluate(
         for ratio, reading in heard:
             if reading is None:
                 continue
-            found = reading.tally(threshold)
+            found = reading.tally(listener.config)
             tallies[ratio] = tallies[ratio] + found if ratio in tallies else found
             files.append({"file": item["name"], "ratio": ratio, **found.scores()})
     if failures and not files:
         raise UserError(f"none of {len(failures)} files can be judged; the first: {failures[0]}")
-    ratios = [name for name in map(snr_name, snr_db) if name in tallies]
-    return Evaluation(threshold, {name: tallies[name].scores() for name in ratios}, files, tuple(failures))
+    pooled = {name: tallies[name].scores() for name in map(snr_name, snr_db) if name in tallies}
+    return Evaluation(listener.config.threshold, pooled, files, tuple(failures))
 
 
 def _bar(indices: Iterable[int], progress: bool) -> Iterator[int]:
@@ -179,11 +214,17 @@ def _bar(indices: Iterable[int], progress: bool) -> Iterator[int]:
     return iter(tqdm(indices, unit="file", dynamic_ncols=True, disable=not progress))
 
 
-def best_threshold(rows: dict[str, list[Reading]], candidates: Sequence[float]) -> float:
-    """The voicing threshold with the highest overall accuracy, averaged over the voice-to-music ratios."""
+def best_threshold(
+    rows: dict[str, list[Reading]], candidates: Sequence[float], config: DecodeConfig | None = None
+) -> float:
+    """The voicing threshold with the highest overall accuracy, averaged over the voice-to-music ratios.
+
+    `config`: what decides voicing besides, by default as `DecodeConfig` has it.
+    """
 
     def accuracy(threshold: float) -> float:
-        pools = (pool([reading.aligned(threshold) for reading in files]) for files in rows.values())
+        settings = replace(config or DecodeConfig(), threshold=threshold)
+        pools = (pool([reading.aligned(settings) for reading in files]) for files in rows.values())
         return float(np.mean([melody_scores(whole)["OA"] for whole in pools]))
 
     return max(candidates, key=accuracy)

@@ -6,10 +6,12 @@ import json
 import math
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rmvpe.config import DecodeConfig
+from rmvpe.decode_cli import add_decode_arguments, decode_settings, describe_settings
 from rmvpe.errors import UserError
 from rmvpe.estimator import BACKENDS, DEFAULT_WEIGHTS, Estimator, load
 from rmvpe.files import atomic_path, check_folder
@@ -48,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--snr", default=DEFAULT_SNR, metavar="LIST", help=text)
     text = "mix with pieces of these sound files instead of the accompaniment that the data set has"
     add("--music", metavar="FOLDER", help=text)
-    add("--threshold", type=float, help="voiced from this confidence on, 0 to 1 (default: as the weights recommend)")
+    add_decode_arguments(parser)
     add("--limit", type=int, metavar="N", help="at most N files, evenly spread over the split")
     for name, text in OUTPUTS.items():
         add(f"--{name}", type=Path, metavar="OUT", help=text)
@@ -58,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Evaluate, print the table, write what is asked for; 1 if some files could not be judged."""
     from rmvpe.data.datasets import open_source
     from rmvpe.data.music import find_music
-    from rmvpe.evaluate import evaluate, parse_ratio, snr_name, spread
+    from rmvpe.evaluate import judge, parse_ratio, snr_name, spread
 
     ratios = list(dict.fromkeys(map(parse_ratio, arguments.snr.split(","))))
     check_flags(arguments)
@@ -66,14 +68,11 @@ def run(arguments: argparse.Namespace) -> int:
     source = open_source(arguments.data, arguments.split)
     indices = spread(len(source), arguments.limit or len(source))
     estimator = load(arguments.weights, arguments.backend, arguments.device)
-    if arguments.threshold is not None:
-        estimator.config = replace(estimator.config, threshold=arguments.threshold)
+    estimator.config = replace(estimator.config, **decode_settings(arguments))
     began = time.perf_counter()
-    evaluation = evaluate(
-        estimator.iter_salience,
+    evaluation = judge(
+        estimator,
         source,
-        estimator.model,
-        threshold=estimator.config.threshold,
         snr_db=ratios,
         indices=indices,
         music=music,
@@ -105,7 +104,7 @@ def check_flags(arguments: argparse.Namespace) -> None:
 
 
 def describe(arguments: argparse.Namespace, estimator: Estimator) -> dict[str, Any]:
-    """What was measured."""
+    """What was measured; "decoding" are the settings of `DecodeConfig`."""
     return {
         "data": arguments.data,
         "split": arguments.split,
@@ -114,6 +113,7 @@ def describe(arguments: argparse.Namespace, estimator: Estimator) -> dict[str, A
         "backend": estimator.backend.name,
         "device": estimator.backend.device,
         "threshold": estimator.config.threshold,
+        "decoding": asdict(estimator.config),
     }
 
 
@@ -141,7 +141,7 @@ def headline(evaluation: "Evaluation", about: dict[str, Any]) -> str:
     music = f" with music from {Path(about['music']).name}" if about["music"] else ""
     return (
         f"{weights} by {about['backend']} on {about['device']}: {files} file{'s' if files != 1 else ''} of {data} "
-        f"({about['split']}){music}, threshold {about['threshold']:g}"
+        f"({about['split']}){music}, {describe_settings(DecodeConfig(**about['decoding']))}"
     )
 
 

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 
-from rmvpe.decode import decode
 from rmvpe.errors import UserError
 from rmvpe.estimator import BACKENDS, DEFAULT_WEIGHTS, is_installed, load
 from rmvpe.framing import frame_times
@@ -66,19 +65,18 @@ class Kind:
 
 
 def open_rmvpe(weights: str, backend: str, threads: int) -> Tracker:
-    """This project's own, at the default settings of `rmvpe predict` on the CPU.
+    """This project's own, at the default settings of `rmvpe predict` on the CPU, with a pitch in unvoiced frames too.
 
     Raises UserError for weights or a backend that are not there.
     """
     estimator = load(weights, backend, "cpu")
-    threshold, everywhere = estimator.config.threshold, replace(estimator.config, threshold=0.0)
 
     def hear(audio: np.ndarray) -> F0Track:
-        parts = [decode(block, everywhere) for block in estimator.iter_salience(audio)]
-        f0_hz, confidence = (np.concatenate([np.zeros(0), *(part[k] for part in parts)]) for k in (0, 2))
-        return F0Track(frame_times(len(f0_hz), estimator.model.mel), f0_hz, confidence >= threshold, confidence)
+        curve = estimator.pitch_curve(audio)
+        times = frame_times(len(curve.f0_hz), estimator.model.mel)
+        return F0Track(times, curve.f0_hz, curve.voiced(estimator.config), curve.confidence)
 
-    name = Path(weights).name
+    name, threshold = Path(weights).name, estimator.config.threshold
     return Tracker(hear, f"weights {name}, {estimator.backend.name}, voiced from {threshold:g} (stored with them)")
 
 

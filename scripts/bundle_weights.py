@@ -32,8 +32,8 @@ def with_threshold(checkpoint: Checkpoint, data: str) -> Checkpoint:
     """The checkpoint with its recommended threshold in the metadata."""
     estimator = rmvpe.load(checkpoint)
     valid = Hybrid(data, "valid")
-    rows = readings(estimator.salience, valid, checkpoint.config, RATIOS_DB, spread(len(valid), FILES), progress=True)
-    threshold = best_threshold(rows, CANDIDATES)
+    rows = readings(estimator, valid, RATIOS_DB, spread(len(valid), FILES), progress=True)
+    threshold = best_threshold(rows, CANDIDATES, estimator.config)
     return dataclasses.replace(checkpoint, metadata=checkpoint.metadata | {"threshold": f"{threshold:g}"})
 
 

@@ -31,9 +31,9 @@ def judge(reading: Reading) -> tuple[np.ndarray, np.ndarray]:
     """Confidence [frames], and whether each is right, bool [frames], of the frames that the annotation covers."""
     inside = (reading.est_time_s >= reading.ref_time_s[0]) & (reading.est_time_s <= reading.ref_time_s[-1])
     ref_hz = f0_at_times(reading.ref_time_s, reading.ref_hz, reading.est_time_s[inside])
-    est_hz, sung = reading.est_hz[inside], ref_hz > 0
+    est_hz, sung = reading.curve.f0_hz[inside], ref_hz > 0
     off = cents_between(np.maximum(est_hz, 1.0), np.where(sung, ref_hz, 1.0))
-    return reading.confidence[inside], sung & (np.abs(off) <= TOLERANCE_CENTS)
+    return reading.curve.confidence[inside], sung & (np.abs(off) <= TOLERANCE_CENTS)
 
 
 def curve(files: list[Reading]) -> np.ndarray:
@@ -88,7 +88,7 @@ def main() -> None:
             check_picture(given.plot)
         music = find_music(given.music) if given.music else None
         ratios, source, estimator = given.snr.split(","), open_source(given.data, given.split), load(given.weights)
-        rows = readings(estimator.iter_salience, source, estimator.model, list(map(parse_ratio, ratios)), music=music)
+        rows = readings(estimator, source, list(map(parse_ratio, ratios)), music=music)
         curves = {ratio: curve(files) for ratio, files in rows.items()}
         print(table(curves))
         if given.plot:

@@ -16,7 +16,7 @@ from rmvpe.data.music import find_music
 from rmvpe.data.sources import Hybrid
 from rmvpe.errors import UserError, cli_errors
 from rmvpe.estimator import choose_backend, load
-from rmvpe.evaluate import CLEAN, MUSIC, evaluate
+from rmvpe.evaluate import CLEAN, MUSIC, judge
 from rmvpe.tracker_process import TrackerError, TrackerProcess
 from rmvpe.trackers import Kind, find_trackers
 from tests.hybrid import glide, make_hybrid
@@ -80,14 +80,7 @@ def test_our_figures_are_those_of_evaluate(data: Path):
     source, music, ratios = Annotated(data / "voices"), find_music(data / "music"), (CLEAN, 0.0, MUSIC)
     found = compare(find_trackers(["rmvpe"], backend), source, snr_db=ratios, indices=[0, 1], music=music)
     estimator = load(backend=backend, device="cpu")
-    own = evaluate(
-        estimator.iter_salience,
-        source,
-        estimator.model,
-        threshold=estimator.config.threshold,
-        snr_db=ratios,
-        music=music,
-    )
+    own = judge(estimator, source, snr_db=ratios, music=music)
     result = found.results["rmvpe"]
     assert repr(result.pooled) == repr(own.pooled)  # repr: nan is nan
     assert repr(result.files) == repr(own.files)

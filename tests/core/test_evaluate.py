@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import soundfile
 
-from rmvpe.config import ModelConfig
+from rmvpe.config import DecodeConfig, ModelConfig
 from rmvpe.data.levels import rms
 from rmvpe.data.music import find_music, piece_of_music
 from rmvpe.errors import UserError
 from rmvpe.evaluate import (
     CLEAN,
     MUSIC,
+    SalienceListener,
     best_threshold,
     evaluate,
     mixed,
@@ -88,7 +89,7 @@ def test_pitch_accuracy_does_not_depend_on_the_threshold():
 
 
 def test_the_best_threshold_lies_between_the_confidences():
-    rows = readings(oracle(0.6, 0.3), Glides(), MODEL, (CLEAN, 20.0))
+    rows = readings(SalienceListener(oracle(0.6, 0.3), MODEL, DecodeConfig()), Glides(), (CLEAN, 20.0))
     assert 0.3 < best_threshold(rows, [0.1, 0.2, 0.45, 0.7]) < 0.6
 
 
@@ -111,9 +112,10 @@ def late(salience_of, frames: int):
 def test_pooling_file_by_file_is_pooling_all_frames():
     network = late(oracle(0.9, 0.1), 2)
     result = evaluate(network, Glides(), MODEL, threshold=0.5, snr_db=(CLEAN,))
-    rows = readings(network, Glides(), MODEL, (CLEAN,))
-    whole = melody_scores(pool([reading.aligned(0.5) for reading in rows["clean"]]))
-    assert result.pooled["clean"] == scores(rows["clean"], 0.5)
+    config = DecodeConfig(threshold=0.5)
+    rows = readings(SalienceListener(network, MODEL, config), Glides(), (CLEAN,))
+    whole = melody_scores(pool([reading.aligned(config) for reading in rows["clean"]]))
+    assert result.pooled["clean"] == scores(rows["clean"], config)
     for name, share in whole.items():
         assert result.pooled["clean"][name] == pytest.approx(share, abs=1e-12)  # the same counts, summed in two orders
         assert share != 1.0  # the delay costs something in every score, or this would compare nothing

@@ -10,12 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import rmvpe
-from rmvpe import audio, cli, estimator
+from rmvpe import audio, cli, estimator, level
 from rmvpe.checkpoint import bundled_weights
-from rmvpe.config import ConfigError, DecodeConfig, MelConfig, ModelConfig
-from rmvpe.decode import decode, hold_voiced, pitch, voicing
-from rmvpe.estimator import Estimator, frame_levels_db
+from rmvpe.config import ConfigError, DecodeConfig, MelConfig
+from rmvpe.decode import PitchCurve, decode, hold_voiced, pitch, voicing
+from rmvpe.estimator import Estimator
+from rmvpe.level import frame_levels_db
 from rmvpe.track import F0Track
+from tests.waves import swelling, waves
 
 ROOT = Path(__file__).resolve().parents[2]
 MEL = MelConfig()
@@ -26,34 +28,6 @@ LSB = 2.0**-15  # of 16-bit audio
 # 6 to 46 of 36006 at -40 to -3, in runs of at most 17 frames. The goal is none at any level.
 QUIET_DB, LOUD_DB = (-70.0, -60.0), (-50.0, -30.0, -3.0)
 LOUD_SHARE = 0.003  # twice the measured share, as false alarms come in runs and a piece of 30 s has 3001 frames
-
-
-class Waves:
-    """A network that hears bin 200 in everything, the louder a frame the surer."""
-
-    name, device, batch_windows = "numpy", "here", 2
-
-    def salience(self, log_mel: np.ndarray) -> np.ndarray:
-        salience = np.zeros((*log_mel.shape[:2], 360), dtype=np.float32)
-        loudness = log_mel.max(axis=2)
-        salience[..., 200] = np.clip(0.06 * (loudness + 7.0), 0.0, 1.0)
-        return salience
-
-    def log_mel(self, audio: np.ndarray) -> np.ndarray:
-        raise AssertionError("the host computes the spectrogram by default")
-
-
-def waves(window: int, overlap: int, config: DecodeConfig) -> Estimator:
-    return Estimator(Waves(), ModelConfig.small(), config, window_frames=window, overlap_frames=overlap)
-
-
-def swelling(seconds: float) -> np.ndarray:
-    """A tone whose level wanders slowly between -90 and -6 dBFS, on no grid of windows."""
-    rng = np.random.default_rng(0)
-    time_s = np.arange(round(seconds * 16000)) / 16000
-    points = np.arange(0.0, seconds + 0.4, 0.4)
-    level_db = np.interp(time_s, points, rng.uniform(-90.0, -6.0, len(points)))
-    return (np.sqrt(2) * 10 ** (level_db / 20) * np.sin(2 * np.pi * 320.0 * time_s)).astype(np.float32)
 
 
 def slow_hold(confidence: np.ndarray, threshold: float, hysteresis: float) -> list[bool]:
@@ -131,7 +105,7 @@ def test_levels_of_what_is_known(monkeypatch: pytest.MonkeyPatch):
     level_db = frame_levels_db(half, MEL)
     assert level_db[100] == pytest.approx(10 * np.log10(0.5))  # half of its window sounds
     assert (level_db[:97] == -np.inf).all()  # its window ends before the first sound, however loud what follows
-    monkeypatch.setattr(estimator, "LEVEL_FRAMES", 7)
+    monkeypatch.setattr(level, "LEVEL_FRAMES", 7)
     np.testing.assert_array_equal(frame_levels_db(half, MEL), level_db)
 
 
@@ -141,7 +115,7 @@ def test_blocks_are_voiced_as_the_whole(decoder: str, monkeypatch: pytest.Monkey
     sound, blocks = swelling(30.0), waves(64, 32, config)
     borders = np.cumsum([len(block) for block in blocks.iter_salience(sound)])[:-1]
     expected = decode(blocks.salience(sound), config, frame_levels_db(sound, MEL))
-    monkeypatch.setattr(estimator, "LEVEL_FRAMES", 100)
+    monkeypatch.setattr(level, "LEVEL_FRAMES", 100)
     track = blocks.from_audio(sound, 16000)
     whole = waves(32 * 100, 0, config).from_audio(sound, 16000)
     for found, other, known in zip(("f0_hz", "voiced", "confidence"), (whole,) * 3, expected):
@@ -202,7 +176,7 @@ def test_the_reliability_curve_by_hand(tmp_path: Path):
     heard_hz[4] = 0.0
     truth_hz = np.array([200.0, 200, 200, 0, 200])
     confidence = np.array([1.0, 0.95, 0.97, 0.55, 0.0, 0.5], dtype=np.float32)
-    found = script.curve([script.Reading(times[:5], truth_hz, times, heard_hz, confidence)])
+    found = script.curve([script.Reading(times[:5], truth_hz, times, PitchCurve(heard_hz, confidence))])
     np.testing.assert_array_equal(found[0], [1, 0, 0, 0, 0, 1, 0, 0, 0, 3])
     np.testing.assert_allclose(found[1:, [0, 5, 9]], [[0, 0.55, 2.92 / 3], [0, 0, 2 / 3]], atol=1e-6)  # float32
     assert np.isnan(found[1:, 1]).all()

@@ -1,0 +1,44 @@
+"""The flags that decide f0 and voicing, alike for `rmvpe predict` and `rmvpe evaluate`: fields of `DecodeConfig`."""
+
+import argparse
+from typing import Any
+
+from rmvpe.config import DECODERS, PAD_MODES, DecodeConfig
+
+# `DecodeConfig`'s fields that have a flag, and how a headline tells their values
+SETTINGS = {
+    "threshold": "threshold {:g}",
+    "hysteresis": "hysteresis {:g}",
+    "silence_gate_db": "silence gate {:g} dBFS",
+    "f0_min_hz": "f0 from {:g} Hz",
+    "f0_max_hz": "f0 up to {:g} Hz",
+    "decoder": "{}",
+    "pad": "padding {}",
+}
+
+
+def add_decode_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add a flag for each of `SETTINGS`, None where it is not given: what the weights recommend stays then."""
+    decode, add = DecodeConfig(), parser.add_argument
+    text = f"voiced from this confidence on, 0 to 1 (default: as the weights recommend, else {decode.threshold})"
+    add("--threshold", type=float, help=text)
+    text = f"how far below the threshold a voiced run goes on (default: {decode.hysteresis:g})"
+    add("--hysteresis", type=float, help=text)
+    text = f"unvoiced below this level in dBFS; -inf: never (default: {decode.silence_gate_db:g})"
+    add("--silence-gate-db", type=float, metavar="DB", help=text)
+    add("--f0-min", type=float, dest="f0_min_hz", metavar="HZ", help="lowest pitch in Hz (default: the network's)")
+    add("--f0-max", type=float, dest="f0_max_hz", metavar="HZ", help="highest pitch in Hz (default: the network's)")
+    add("--decoder", choices=DECODERS, help=f"how a pitch is chosen (default: {decode.decoder})")
+    add("--pad", choices=PAD_MODES, help=f"what follows the end of the audio (default: {decode.pad})")
+
+
+def decode_settings(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The settings that the command line gives, by the names of `DecodeConfig`'s fields."""
+    return {name: getattr(arguments, name) for name in SETTINGS if getattr(arguments, name) is not None}
+
+
+def describe_settings(config: DecodeConfig) -> str:
+    """The threshold, and what else differs from the defaults, for a headline: "threshold 0.24, hysteresis 0.1"."""
+    plain = DecodeConfig()
+    told = [name for name in SETTINGS if name == "threshold" or getattr(config, name) != getattr(plain, name)]
+    return ", ".join(SETTINGS[name].format(getattr(config, name)) for name in told)
