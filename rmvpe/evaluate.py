@@ -9,7 +9,7 @@ Ratios are decibels; `CLEAN` is the voice alone, `MUSIC` the music alone, at whi
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -215,19 +215,29 @@ def _bar(indices: Iterable[int], progress: bool) -> Iterator[int]:
 
 
 def best_threshold(
-    rows: dict[str, list[Reading]], candidates: Sequence[float], config: DecodeConfig | None = None
+    rows: dict[str, list[Reading]],
+    candidates: Sequence[float],
+    config: DecodeConfig | None = None,
+    most_false_alarms: Mapping[str, float] | None = None,
 ) -> float:
     """The voicing threshold with the highest overall accuracy, averaged over the voice-to-music ratios.
 
-    `config`: what decides voicing besides, by default as `DecodeConfig` has it.
+    `config`: what decides voicing besides, by default as `DecodeConfig` has it. `most_false_alarms`: by ratio, the
+    voicing false alarm (0 to 1) that a threshold may have there at most; where no candidate keeps to all of them, the
+    one that exceeds them least.
     """
+    limits = most_false_alarms or {}
 
-    def accuracy(threshold: float) -> float:
+    def merit(threshold: float) -> tuple[float, float]:
         settings = replace(config or DecodeConfig(), threshold=threshold)
-        pools = (pool([reading.aligned(settings) for reading in files]) for files in rows.values())
-        return float(np.mean([melody_scores(whole)["OA"] for whole in pools]))
+        pooled = {
+            ratio: melody_scores(pool([reading.aligned(settings) for reading in files]))
+            for ratio, files in rows.items()
+        }
+        excess = max([0.0, *(pooled[ratio]["VFA"] - most for ratio, most in limits.items())])
+        return -excess, float(np.mean([scores["OA"] for scores in pooled.values()]))
 
-    return max(candidates, key=accuracy)
+    return max(candidates, key=merit)
 
 
 def spread(count: int, wanted: int) -> list[int]:

@@ -93,6 +93,23 @@ def test_the_best_threshold_lies_between_the_confidences():
     assert 0.3 < best_threshold(rows, [0.1, 0.2, 0.45, 0.7]) < 0.6
 
 
+def test_the_best_threshold_keeps_to_a_false_alarm_where_one_can():
+    """A hesitant network: voiced at 0.6 or 0.3, unvoiced at 0.4 in half of the frames, 0.1 in the other half."""
+
+    def hesitant(audio: np.ndarray) -> np.ndarray:
+        salience = oracle(0.6, 0.4)(audio)
+        salience[::2] *= np.where(salience[::2].max(axis=1, keepdims=True) > 0.5, 0.5, 0.25).astype(np.float32)
+        return salience
+
+    rows = readings(SalienceListener(hesitant, MODEL, DecodeConfig()), Glides(), (CLEAN,))
+    ungated = DecodeConfig(silence_gate_db=-np.inf)  # the pauses are digital silence
+    candidates = [0.2, 0.5]  # all voices and half of the pauses; half of the voices and no pause
+    assert best_threshold(rows, candidates, ungated) == 0.2
+    assert best_threshold(rows, candidates, ungated, {"clean": 0.1}) == 0.5
+    assert best_threshold(rows, candidates, ungated, {"clean": 0.9}) == 0.2
+    assert best_threshold(rows, [0.05, 0.2], ungated, {"clean": 0.1}) == 0.2  # none keeps to it: the nearest
+
+
 def test_mixed_is_deterministic_and_never_clips():
     item = Glides()[0]
     loud = mixed(item, -30.0, MODEL)
