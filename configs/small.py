@@ -25,7 +25,7 @@ CONFIG = TrainConfig(
     ),
     excerpt_frames=256,  # twice the reference: at 128 frames the bottom of the U-Net is four frames, all of them border
     batch_size=12,
-    iterations=11500,
+    iterations=10500,
     learning_rate=1.5e-3,
     schedule="hold",
     warmup_steps=200,

@@ -225,6 +225,11 @@ def summarise(name: str, kind: Kind, heard: Heard, snr_db: Sequence[float], comm
 
 def notes(source: Readable, indices: Sequence[int]) -> Iterator[str]:
     """What is worth knowing about the annotations of these items, in a sentence each."""
+    parts = source.sources if isinstance(source, Concatenated) else [source]
+    absent = [name for part in parts if isinstance(part, Annotated) for name in part.not_annotated]
+    if absent:
+        count = "1 recording has" if len(absent) == 1 else f"{len(absent)} recordings have"
+        yield f"{count} no annotation (the first: {absent[0]}) and cannot be compared"
     recordings = list(_recordings(source))
     if not recordings:
         return

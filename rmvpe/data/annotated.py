@@ -4,7 +4,7 @@
 
 Lines are `time_s,f0_hz` on any ascending times, 0 Hz = unvoiced; a comma, semicolon, tab or blanks part the columns,
 further columns are passed over, and the first line may be a header. Files of several channels are averaged: they hold
-the voice alone. Recordings without annotation are passed over.
+the voice alone. Recordings without annotation are passed over; `not_annotated` names them.
 """
 
 import re
@@ -39,8 +39,9 @@ class Annotated(Recordings):
             folder = folder / split
         elif split not in UNDIVIDED:
             raise UserError(f"{root} has no folder {split}: make it, or use the split {' or '.join(UNDIVIDED)}")
-        pairs = ((file, annotation_of(file.path)) for file in find_audio([folder]))
+        pairs = [(file, annotation_of(file.path)) for file in find_audio([folder])]
         self.recordings = [Recording(file.name.as_posix(), file.path, label) for file, label in pairs if label]
+        self.not_annotated = [file.name.as_posix() for file, label in pairs if not label]
         if not self.recordings:
             raise UserError(
                 f"{folder} holds recordings but no annotation: put NAME.csv or NAME_f0.csv, with time_s,f0_hz per "

@@ -171,11 +171,14 @@ def test_annotations_that_differ_are_told_and_compared(tmp_path: Path, capsys: p
     write_voice(tmp_path, "short", 1, keep_s=1.1)
     write_voice(tmp_path, "wrong", 2)
     (tmp_path / "wrong.csv").write_text("0.00,200\n9.00,200\n")
+    write_voice(tmp_path, "bare", 3)
+    (tmp_path / "bare.csv").unlink()
     assert script("--data", tmp_path, "--trackers", "autocorrelation", "--snr", "clean") == 1
     said = capsys.readouterr()
     assert "1 of 2 files is annotated on another grid than 10 ms (the first: coarse, every 20 ms)" in said.err
     assert "1 of 2 files is longer than the annotation (the first: short, by 0.9" in said.err
     assert "wrong.csv goes on until" in said.err
+    assert "1 recording has no annotation (the first: bare) and cannot be compared" in said.err
     row = next(line for line in said.out.splitlines() if line.startswith("| Autocorrelation | "))
     assert float(row.split("|")[2]) > 97
 
