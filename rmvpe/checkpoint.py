@@ -6,6 +6,7 @@ strict both ways: a tensor is used, or listed as ignored with its reason, or a p
 """
 
 import hashlib
+import math
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -68,15 +69,32 @@ class Checkpoint:
         text = self.metadata.get("threshold")
         if text is None:
             return None
-        try:
-            value = float(text)
-        except ValueError:
-            value = float("nan")
+        (value,) = _numbers(text, 1)
         if not 0.0 <= value <= 1.0:
             raise UserError(
                 f"the checkpoint recommends the voicing threshold {text!r}: it must be a number from 0 to 1"
             )
         return value
+
+    @property
+    def calibration(self) -> tuple[float, float] | None:
+        """What makes confidence of their salience (`rmvpe.calibration`), if the weights bring it. Raises UserError."""
+        text = self.metadata.get("calibration")
+        if text is None:
+            return None
+        slope, offset = _numbers(text, 2)
+        if not (0.0 < slope < math.inf and abs(offset) < math.inf):
+            raise UserError(f"the checkpoint's calibration {text!r} is not a slope above 0 and an offset: SLOPE,OFFSET")
+        return slope, offset
+
+
+def _numbers(text: str, count: int) -> list[float]:
+    """The numbers of metadata text, parted by commas; nan where it holds others or another count."""
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        values = []
+    return values if len(values) == count else [math.nan] * count
 
 
 @dataclass(frozen=True)

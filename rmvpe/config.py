@@ -105,7 +105,9 @@ DECODERS = ("local-average", "viterbi")
 
 @dataclass(frozen=True)
 class DecodeConfig:
-    """How salience becomes f0 and voicing. `threshold` is on the largest salience of a frame, 0 to 1.
+    """How salience becomes f0 and voicing. `threshold` is on the confidence of a frame, 0 to 1.
+
+    `calibration` makes that confidence of the frame's largest salience (`rmvpe.calibration`); weights bring their own.
 
     `hysteresis` is how far below the threshold a frame may be and still continue a voiced run. `silence_gate_db` is a
     level in dBFS (0: an RMS of 1) over a frame's analysis window.
@@ -118,6 +120,7 @@ class DecodeConfig:
     pad: str = "silence"  # right padding to a multiple of the U-Net's stride: the author's advice
     hysteresis: float = 0.0  # off: each frame decides alone
     silence_gate_db: float = -80.0  # only digital silence and 16-bit dither (-96 to -90) are below; -inf: off
+    calibration: tuple[float, float] = (1.0, 0.0)  # slope and offset on the logit of salience; this: salience as it is
 
     def __post_init__(self) -> None:
         if self.decoder not in DECODERS:
@@ -130,6 +133,8 @@ class DecodeConfig:
             raise ConfigError(f"hysteresis {self.hysteresis} is not between 0 and the threshold, {self.threshold}")
         if not self.silence_gate_db <= 0.0:
             raise ConfigError(f"silence gate {self.silence_gate_db} is not 0 dBFS or less: -inf switches it off")
+        if not (0.0 < self.calibration[0] < float("inf") and abs(self.calibration[1]) < float("inf")):
+            raise ConfigError(f"calibration {self.calibration} is not a slope above 0 and an offset")
         if not 0.0 <= self.f0_min_hz < self.f0_max_hz:
             raise ConfigError(f"f0 range {self.f0_min_hz} to {self.f0_max_hz} Hz is empty: f0_min must be below f0_max")
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rmvpe.calibration import calibrated
 from rmvpe.config import DecodeConfig
 from rmvpe.pitch import N_BINS, bins_to_cents, cents_to_hz, hz_to_bins
 
@@ -43,7 +44,8 @@ def decode(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Decode salience [frames, 360] to (f0_hz, voiced, confidence), each [frames].
 
-    `f0_hz` is float64 and 0 where not voiced; `confidence` is the frame's largest salience within the f0 range.
+    `f0_hz` is float64 and 0 where not voiced; `confidence` is the frame's largest salience within the f0 range,
+    calibrated.
     `level_db` [frames] are the levels in dBFS that the silence gate compares; without them nothing is gated.
     Raises ValueError if their number is not that of the frames.
     """
@@ -75,7 +77,7 @@ def pitch(salience: np.ndarray, config: DecodeConfig) -> tuple[np.ndarray, np.nd
     f0_hz = cents_to_hz(local_average_cents(salience, centre))
     # The bin nearest to a limit may lie up to half a bin beyond it, and is needed to find a pitch at the limit itself
     inside = np.clip(f0_hz, config.f0_min_hz, config.f0_max_hz)
-    return np.where(f0_hz > 0, inside, 0.0), salience.max(axis=1)
+    return np.where(f0_hz > 0, inside, 0.0), calibrated(salience.max(axis=1), config.calibration)
 
 
 def voicing(

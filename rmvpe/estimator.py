@@ -78,7 +78,8 @@ def load(
     """An estimator from bundled weights ("small"), a checkpoint file, or a `Checkpoint`.
 
     backend: "torch", "jax", or "auto" for the one that is installed (torch first). device: "auto", or a name that the
-    backend knows. config: how to decode; by default `DecodeConfig()` with the threshold that the weights recommend.
+    backend knows. config: how to decode; by default `DecodeConfig()` with the weights' own threshold and
+    calibration.
     conv_dtype: "float32", or "bfloat16" or "float16" for the convolutions alone. front_end: where the spectrogram is
     computed; "host" gives both backends bit-identical input.
     Raises UserError for weights, a backend or a device that are not there, ConfigError for an unknown setting.
@@ -121,8 +122,13 @@ def backend_class(name: str) -> Any:
 
 
 def default_config(checkpoint: Checkpoint) -> DecodeConfig:
-    """Decoding as the weights recommend: their metadata's voicing threshold, else `DecodeConfig`'s."""
-    return DecodeConfig() if checkpoint.threshold is None else DecodeConfig(threshold=checkpoint.threshold)
+    """Decoding as the weights recommend: their metadata's voicing threshold and calibration, else `DecodeConfig`'s."""
+    plain, threshold = DecodeConfig(), checkpoint.threshold
+    return replace(
+        plain,
+        threshold=plain.threshold if threshold is None else threshold,
+        calibration=checkpoint.calibration or plain.calibration,
+    )
 
 
 class Estimator:

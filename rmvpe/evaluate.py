@@ -24,7 +24,8 @@ from rmvpe.decode import PitchCurve, pitch_in_blocks
 from rmvpe.errors import UserError
 from rmvpe.framing import frame_times, samples_to_frames
 from rmvpe.level import frame_levels_db
-from rmvpe.metrics import Aligned, Tally, align, melody_scores, pool, tally
+from rmvpe.metrics import TOLERANCE_CENTS, Aligned, Tally, align, melody_scores, pool, tally
+from rmvpe.pitch import cents_between
 from rmvpe.targets import f0_at_times
 
 # 16 kHz mono audio [n] -> salience [frames, 360], whole or in consecutive blocks: an estimator's (iter_)salience
@@ -149,6 +150,18 @@ def readings(
             if reading := read_file(listener, item, snr):
                 rows[snr_name(snr)].append(reading)
     return {name: files for name, files in rows.items() if files}
+
+
+def judged(reading: Reading) -> tuple[np.ndarray, np.ndarray]:
+    """Confidence [frames] of the frames that the annotation covers, and whether each is right, bool [frames].
+
+    Right is: the annotation has a voice there, within 50 cents of the estimate's pitch, whatever the threshold.
+    """
+    inside = (reading.est_time_s >= reading.ref_time_s[0]) & (reading.est_time_s <= reading.ref_time_s[-1])
+    ref_hz = f0_at_times(reading.ref_time_s, reading.ref_hz, reading.est_time_s[inside])
+    est_hz, sung = reading.curve.f0_hz[inside], ref_hz > 0
+    off = cents_between(np.maximum(est_hz, 1.0), np.where(sung, ref_hz, 1.0))
+    return reading.curve.confidence[inside], sung & (np.abs(off) <= TOLERANCE_CENTS)
 
 
 def scores(files: list[Reading], config: DecodeConfig) -> dict[str, float]:

@@ -1,27 +1,30 @@
-"""Make the bundled weights of a finished run: fp16, with the voicing threshold that suits them best.
+"""Make the bundled weights of a finished run: fp16, with the voicing threshold and calibration that suit them best.
 
     python scripts/bundle_weights.py runs/small/best.safetensors --data Hybrid --range-hz 50-1500
 
 The threshold is the one with the highest overall accuracy on the *validation* split, averaged over clean voice and
 mixes from 20 to -5 dB of up to 40 files spread over the split, among those whose voicing false alarm is at most 5 %
 clean and 10 % at 0 dB: synthetic voices are harder to hear inside music than real ones, and accuracy alone would set
-it low.
+it low. The confidence is calibrated (`rmvpe.calibration`) on the same files and on their music alone.
 Writes rmvpe/weights/NAME-<first 8 digits of its sha256>.safetensors and removes older ones.
 """
 
 import argparse
 import dataclasses
 import hashlib
+import itertools
 import tempfile
 from pathlib import Path
 
 import numpy as np
 
 import rmvpe
+from rmvpe.calibration import calibrated, fit_calibration
 from rmvpe.checkpoint import Checkpoint, load, save
+from rmvpe.config import DecodeConfig
 from rmvpe.data.sources import Hybrid
 from rmvpe.errors import cli_errors
-from rmvpe.evaluate import CLEAN, best_threshold, readings, snr_name, spread
+from rmvpe.evaluate import CLEAN, MUSIC, best_threshold, judged, readings, snr_name, spread
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "rmvpe" / "weights"
 RATIOS_DB = (CLEAN, 20.0, 10.0, 5.0, 0.0, -5.0)
@@ -31,13 +34,20 @@ FILES = 40
 LICENCE = "Apache-2.0"
 
 
-def with_threshold(checkpoint: Checkpoint, data: str) -> Checkpoint:
-    """The checkpoint with its recommended threshold in the metadata."""
-    estimator = rmvpe.load(checkpoint)
+def with_recommendations(checkpoint: Checkpoint, data: str) -> Checkpoint:
+    """The checkpoint with its recommended threshold, and the calibration that this is on, in the metadata."""
+    estimator = rmvpe.load(checkpoint, config=DecodeConfig())
     valid = Hybrid(data, "valid")
-    rows = readings(estimator, valid, RATIOS_DB, spread(len(valid), FILES), progress=True)
-    threshold = best_threshold(rows, CANDIDATES, estimator.config, MOST_FALSE_ALARMS)
-    return dataclasses.replace(checkpoint, metadata=checkpoint.metadata | {"threshold": f"{threshold:g}"})
+    rows = readings(estimator, valid, (*RATIOS_DB, MUSIC), spread(len(valid), FILES), progress=True)
+    confidence, right = (np.concatenate(parts) for parts in zip(*map(judged, itertools.chain(*rows.values()))))
+    calibration = fit_calibration(confidence, right)
+    mixes = {ratio: files for ratio, files in rows.items() if ratio != snr_name(MUSIC)}
+    threshold = best_threshold(mixes, CANDIDATES, estimator.config, MOST_FALSE_ALARMS)
+    known = {
+        "threshold": f"{float(calibrated(np.array(threshold), calibration)):.2f}",
+        "calibration": ",".join(f"{number:.4f}" for number in calibration),
+    }
+    return dataclasses.replace(checkpoint, metadata=checkpoint.metadata | known)
 
 
 def bundle(checkpoint: Checkpoint, folder: Path) -> Path:
@@ -63,7 +73,7 @@ def main() -> None:
     parser.add_argument("--licence", default=LICENCE, help="of the weights (default: %(default)s)")
     arguments = parser.parse_args()
     with cli_errors("bundle_weights"):
-        checkpoint = with_threshold(load(arguments.weights), arguments.data)
+        checkpoint = with_recommendations(load(arguments.weights), arguments.data)
         claims = {"range_hz": arguments.range_hz, "licence": arguments.licence}
         checkpoint = dataclasses.replace(checkpoint, metadata=checkpoint.metadata | claims)
         WEIGHTS.mkdir(exist_ok=True)

@@ -15,30 +15,18 @@ from rmvpe.data.datasets import open_source
 from rmvpe.data.music import find_music
 from rmvpe.errors import cli_errors
 from rmvpe.estimator import DEFAULT_WEIGHTS, load
-from rmvpe.evaluate import Reading, parse_ratio, readings
+from rmvpe.evaluate import Reading, judged, parse_ratio, readings
 from rmvpe.files import atomic_path
-from rmvpe.metrics import TOLERANCE_CENTS
-from rmvpe.pitch import cents_between
 from rmvpe.plot import DOTS_PER_INCH, INK, PAPER, check_picture, style
 from rmvpe.plot_scores import LINES
-from rmvpe.targets import f0_at_times
 
 BINS = 10
 COLOURS = [colour for colour, _, _ in LINES.values()]
 
 
-def judge(reading: Reading) -> tuple[np.ndarray, np.ndarray]:
-    """Confidence [frames], and whether each is right, bool [frames], of the frames that the annotation covers."""
-    inside = (reading.est_time_s >= reading.ref_time_s[0]) & (reading.est_time_s <= reading.ref_time_s[-1])
-    ref_hz = f0_at_times(reading.ref_time_s, reading.ref_hz, reading.est_time_s[inside])
-    est_hz, sung = reading.curve.f0_hz[inside], ref_hz > 0
-    off = cents_between(np.maximum(est_hz, 1.0), np.where(sung, ref_hz, 1.0))
-    return reading.curve.confidence[inside], sung & (np.abs(off) <= TOLERANCE_CENTS)
-
-
 def curve(files: list[Reading]) -> np.ndarray:
     """[3, BINS]: frames, mean confidence and share right of each tenth of the confidence; nan where no frame is."""
-    confidence, right = (np.concatenate(parts) for parts in zip(*map(judge, files)))
+    confidence, right = (np.concatenate(parts) for parts in zip(*map(judged, files)))
     place = np.minimum((confidence * BINS).astype(int), BINS - 1)
     frames, total, hits = (np.bincount(place, weight, BINS) for weight in (None, confidence, right))
     return np.stack([frames, *(sums / np.where(frames > 0, frames, np.nan) for sums in (total, hits))])
