@@ -21,6 +21,7 @@ HOST_LIBRARIES = {
     "absl",
     "pyworld",
     "ml_dtypes",
+    "mido",
 }
 TORCH = {"torch", "torch_sdaa"}
 JAX = {"jax", "flax", "optax", "orbax", "tensorstore"}
@@ -32,7 +33,7 @@ ALLOWED = {
     "convert": {"rmvpe", "rmvpe_torch", "rmvpe_jax", "convert"} | HOST_LIBRARIES,
 }
 # These decide what the answer is; they must not need a host library
-NUMPY_ONLY = ["pitch", "framing", "mel", "targets", "decode", "level", "config"]
+NUMPY_ONLY = ["pitch", "framing", "mel", "targets", "decode", "level", "high_register", "config"]
 # The core reaches a framework in one place: where the user's choice of backend is looked up
 BACKEND_LOOKUP = {"rmvpe/estimator.py"}
 # Other projects' trackers and what they speak, for comparison only, inside the functions that start them

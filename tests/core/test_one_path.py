@@ -105,7 +105,7 @@ def test_flags_are_settings(command, data: Path, capsys: pytest.CaptureFixture[s
     said = capsys.readouterr().out.splitlines()[0]
     assert said.endswith(", threshold 0.7, hysteresis 0.2, silence gate -40 dBFS, f0 from 100 Hz, f0 up to 900 Hz")
     config = DecodeConfig("local-average", 0.7, 100.0, 900.0, "silence", 0.2, -40.0)
-    assert found["decoding"] == asdict(config)
+    assert found["decoding"] == json.loads(json.dumps(asdict(config)))  # a tuple becomes a list
     scores = judge(waves(64, 32, config), Annotated(data), snr_db=[np.inf]).pooled
     assert found["pooled"] == scores
     assert found["pooled"] != plain["pooled"]
@@ -132,7 +132,7 @@ def test_mistakes(flags: tuple[str, ...], text: str, command, capsys: pytest.Cap
 
 
 def test_both_commands_have_a_flag_for_every_setting():
-    assert set(SETTINGS) == set(asdict(DecodeConfig()))
+    assert set(SETTINGS) == set(asdict(DecodeConfig())) - {"calibration"}  # which belongs to the weights
     parser = cli.build_parser()
     for words in (["predict", "a.wav", "-o", "b"], ["evaluate", "--data", "c"]):
         assert all(getattr(parser.parse_args(words), name) is None for name in SETTINGS)
