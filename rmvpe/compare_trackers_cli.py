@@ -38,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--limit", type=int, metavar="N", help="at most N files, evenly spread")
     add("--threads", type=int, default=1, metavar="N", help="for each tracker's libraries (default: %(default)s)")
     add("--backend", choices=("auto", *BACKENDS), default="auto", help=f"of {OWN} (default: the one installed)")
+    add("--high-register", action="store_true", help=f"of {OWN}: as for rmvpe predict")
     for name, text in OUTPUTS.items():
         add(f"--{name}", type=Path, metavar="OUT", help=text)
 
@@ -50,7 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise UserError(f"--threads {arguments.threads} cannot work: give 1 or more")
     if arguments.plot is not None and set(ratios) == {MUSIC}:
         raise UserError("--plot has nothing to show of music alone: add other ratios to --snr, such as clean")
-    kinds = find_trackers(arguments.trackers.split(","), arguments.backend)
+    names = arguments.trackers.split(",")
+    kinds = find_trackers(names, arguments.backend, high_register=arguments.high_register)
     music = None if arguments.music is None else find_music(arguments.music)
     source = open_data(arguments.data, arguments.split)
     indices = spread(len(source), arguments.limit or len(source))

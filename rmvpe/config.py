@@ -110,7 +110,7 @@ class DecodeConfig:
     `calibration` makes that confidence of the frame's largest salience (`rmvpe.calibration`); weights bring their own.
 
     `hysteresis` is how far below the threshold a frame may be and still continue a voiced run. `silence_gate_db` is a
-    level in dBFS (0: an RMS of 1) over a frame's analysis window.
+    level in dBFS (0: an RMS of 1) over a frame's analysis window. `high_register`: see `rmvpe.high_register`.
     """
 
     decoder: str = "local-average"
@@ -121,6 +121,7 @@ class DecodeConfig:
     hysteresis: float = 0.0  # off: each frame decides alone
     silence_gate_db: float = -80.0  # only digital silence and 16-bit dither (-96 to -90) are below; -inf: off
     calibration: tuple[float, float] = (1.0, 0.0)  # slope and offset on the logit of salience; this: salience as it is
+    high_register: bool = False  # a second pass, for weights that read notes above 1040 Hz an octave low
 
     def __post_init__(self) -> None:
         if self.decoder not in DECODERS:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rmvpe.calibration import calibrated
-from rmvpe.config import DecodeConfig
+from rmvpe.config import ConfigError, DecodeConfig
 from rmvpe.pitch import N_BINS, bins_to_cents, cents_to_hz, hz_to_bins
 
 NEIGHBOURS = 4  # bins on each side of the centre that enter the mean: 80 cents, beyond which lies another pitch
@@ -47,7 +47,7 @@ def decode(
     `f0_hz` is float64 and 0 where not voiced; `confidence` is the frame's largest salience within the f0 range,
     calibrated.
     `level_db` [frames] are the levels in dBFS that the silence gate compares; without them nothing is gated.
-    Raises ValueError if their number is not that of the frames.
+    Raises ValueError if their number is not that of the frames, ConfigError for `high_register`.
     """
     curve = PitchCurve(*pitch(salience, config), level_db)
     voiced = curve.voiced(config)
@@ -68,8 +68,11 @@ def pitch_in_blocks(blocks: Iterable[np.ndarray], config: DecodeConfig) -> tuple
 def pitch(salience: np.ndarray, config: DecodeConfig) -> tuple[np.ndarray, np.ndarray]:
     """The pitch of each frame of salience [frames, 360] in Hz, float64 [frames], and its confidence, float32 [frames].
 
-    Nothing is said about voicing; the pitch is 0 only where the decoder finds no salience at all.
+    Nothing is said about voicing; the pitch is 0 only where the decoder finds no salience at all. Raises ConfigError
+    for `high_register`, which takes two saliences of the same audio.
     """
+    if config.high_register:
+        raise ConfigError("high_register hears the audio twice: it works on audio (rmvpe.Estimator), not on a salience")
     salience = limit_range(np.asarray(salience, dtype=np.float32), config.f0_min_hz, config.f0_max_hz)
     if not len(salience):
         return np.zeros(0), np.zeros(0, dtype=np.float32)

@@ -14,6 +14,7 @@ SETTINGS = {
     "f0_max_hz": "f0 up to {:g} Hz",
     "decoder": "{}",
     "pad": "padding {}",
+    "high_register": "high register",
 }
 
 
@@ -30,6 +31,8 @@ def add_decode_arguments(parser: argparse.ArgumentParser) -> None:
     add("--f0-max", type=float, dest="f0_max_hz", metavar="HZ", help="highest pitch in Hz (default: the network's)")
     add("--decoder", choices=DECODERS, help=f"how a pitch is chosen (default: {decode.decoder})")
     add("--pad", choices=PAD_MODES, help=f"what follows the end of the audio (default: {decode.pad})")
+    text = "a second pass for weights that read notes above 1040 Hz an octave low; takes twice the time"
+    add("--high-register", action="store_const", const=True, help=text)
 
 
 def decode_settings(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -2,11 +2,13 @@
 
 The network reads windows of `WINDOW_FRAMES` frames that overlap by `OVERLAP_FRAMES`, and their answers are cross-faded
 in the middle of the overlap (`rmvpe.framing`). Audio is held once, as 16 kHz mono; spectrogram and salience exist for
-one window at a time. Only Viterbi keeps the salience of the whole file: its path depends on every later frame.
+one window at a time. Only Viterbi keeps the salience of the whole file: its path depends on every later frame. With
+`high_register` all of it happens twice, the second time an octave lower, and the two are joined frame by frame.
 Voicing is decided once, from one confidence and one level per frame of the whole file (`Estimator.pitch_curve`, which
 evaluation uses too).
 """
 
+import copy
 import importlib
 import importlib.util
 import os
@@ -18,12 +20,13 @@ from typing import Any, Protocol
 import numpy as np
 
 from rmvpe import audio as audio_files
-from rmvpe import mel
+from rmvpe import high_register, mel
 from rmvpe.audio import SAMPLE_RATE_HZ, Recording
+from rmvpe.calibration import calibrated
 from rmvpe.checkpoint import Checkpoint
 from rmvpe.checkpoint import load as load_checkpoint
 from rmvpe.config import DecodeConfig, ModelConfig
-from rmvpe.decode import PitchCurve, pitch_in_blocks
+from rmvpe.decode import PitchCurve, pitch, pitch_in_blocks
 from rmvpe.errors import UserError
 from rmvpe.framing import (
     PadPlan,
@@ -36,6 +39,7 @@ from rmvpe.framing import (
     samples_to_frames,
     stitch,
 )
+from rmvpe.high_register import Pitches
 from rmvpe.level import frame_levels_db
 from rmvpe.track import F0Track, check_hop
 
@@ -61,7 +65,7 @@ class Backend(Protocol):
         """Log-mel float32 [B, T, n_mels], T a multiple of the U-Net's stride -> salience float32 [B, T, 360]."""
         ...
 
-    def log_mel(self, audio: np.ndarray) -> np.ndarray:
+    def log_mel(self, audio: np.ndarray, *, key_shift_semitones: float = 0.0) -> np.ndarray:
         """Audio float32 [B, samples] -> log-mel [B, frames, n_mels] of uncentred frames, computed on the device."""
         ...
 
@@ -131,6 +135,11 @@ def default_config(checkpoint: Checkpoint) -> DecodeConfig:
     )
 
 
+def share_of(progress: Progress | None, start: float, stop: float) -> Progress | None:
+    """Tells `progress` of a part of the work, which goes from the share `start` to the share `stop` of the whole."""
+    return None if progress is None else lambda share: progress(start + share * (stop - start))
+
+
 class Estimator:
     """Pitch of whole recordings through one network. `config` holds the decode settings a call can override."""
 
@@ -152,6 +161,7 @@ class Estimator:
         self.front_end = front_end
         self.window_frames = window_frames
         self.overlap_frames = overlap_frames
+        self._key_shift_semitones = 0.0  # of what the network is shown
 
     def __repr__(self) -> str:
         return f"Estimator({self.model.name}, {self.backend.name} on {self.backend.device}, {self.config})"
@@ -211,13 +221,15 @@ class Estimator:
         `from_audio`, whose f0 is this one where it is voiced. Frame k is at k hops.
         """
         config = config or self.config
-        blocks: Iterable[np.ndarray] = self.iter_salience(audio, config.pad, progress)
-        if config.decoder == "viterbi":
-            blocks = [self.salience(audio, config.pad, progress)]
-        return PitchCurve(*pitch_in_blocks(blocks, config), frame_levels_db(audio, self.model.mel))
+        find = self._pitch_twice if high_register.is_wanted(config) else self._pitch
+        pitches = find(audio, replace(config, high_register=False), progress)
+        return PitchCurve(*pitches, frame_levels_db(audio, self.model.mel))
 
     def salience(self, audio: np.ndarray, pad: str | None = None, progress: Progress | None = None) -> np.ndarray:
-        """Salience float32 [frames, 360] of 16 kHz mono audio [n]; frame k is at k hops. `pad` as in `DecodeConfig`."""
+        """Salience float32 [frames, 360] of 16 kHz mono audio [n]; frame k is at k hops. `pad` as in `DecodeConfig`.
+
+        It is that of a single pass, whatever `high_register` of the settings: what its second pass finds is not in it.
+        """
         n_frames = samples_to_frames(len(audio), self.model.mel.hop_samples)
         whole = np.empty((n_frames, self.model.n_bins), dtype=np.float32)
         done = 0
@@ -261,6 +273,21 @@ class Estimator:
             return track
         return track.resampled(hop_s, frames_at_hop(recording.duration_s, hop_s) if len(track) else 0)
 
+    def _pitch_twice(self, audio: np.ndarray, config: DecodeConfig, progress: Progress | None) -> Pitches:
+        """As `_pitch`, from two passes: of this estimator, and of one to which everything sounds an octave lower."""
+        lower = copy.copy(self)
+        lower._key_shift_semitones = high_register.KEY_SHIFT_SEMITONES
+        first = self._pitch(audio, high_register.first_pass(config), share_of(progress, 0.0, 0.5))
+        second = lower._pitch(audio, high_register.second_pass(config), share_of(progress, 0.5, 1.0))
+        f0_hz, salience = high_register.join(first, second)
+        return f0_hz, calibrated(salience, config.calibration)
+
+    def _pitch(self, audio: np.ndarray, config: DecodeConfig, progress: Progress | None) -> Pitches:
+        """f0 in Hz and confidence of one pass, each [frames]."""
+        if config.decoder == "viterbi":
+            return pitch(self.salience(audio, config.pad, progress), config)
+        return pitch_in_blocks(self.iter_salience(audio, config.pad, progress), config)
+
     def _outputs(self, audio: np.ndarray, plan: PadPlan, windows: Sequence[Window]) -> Iterator[np.ndarray]:
         """The network's salience [window frames, 360] of each window in turn."""
         at_once = max(1, self.backend.batch_windows)
@@ -275,11 +302,13 @@ class Estimator:
         """Log-mel [window frames, n_mels] of a window of the padded spectrogram: the same numbers as in the whole."""
         source = plan.frame_source[window.start : window.stop]
         first, stop = int(source[source >= 0].min()), int(source.max()) + 1
-        samples = samples_of_frames(audio, plan.zeros_right, first, stop, self.model.mel)
+        config, key_shift = self.model.mel, self._key_shift_semitones
+        analysed = replace(config, window_samples=mel.shifted_window(config, key_shift))  # still around sample k * hop
+        samples = samples_of_frames(audio, plan.zeros_right, first, stop, analysed)
         if self.front_end == "host":
-            log_mel = mel.log_mel(samples, self.model.mel, centred=False)
+            log_mel = mel.log_mel(samples, config, key_shift_semitones=key_shift, centred=False)
         else:
-            log_mel = self.backend.log_mel(samples[None])[0]
+            log_mel = self.backend.log_mel(samples[None], key_shift_semitones=key_shift)[0]
         shown = log_mel[np.maximum(source - first, 0)]
         shown[source < 0] = 0.0
         return shown

@@ -48,6 +48,11 @@ def frames_of(audio: np.ndarray, window_samples: int, hop_samples: int) -> np.nd
     return np.lib.stride_tricks.sliding_window_view(audio, window_samples)[::hop_samples]
 
 
+def shifted_window(config: MelConfig, key_shift_semitones: float) -> int:
+    """Samples of the window that makes the pitch appear `key_shift_semitones` higher, see `log_mel`."""
+    return int(np.round(config.window_samples * 2.0 ** (key_shift_semitones / 12.0)))
+
+
 def log_mel(
     audio: np.ndarray, config: MelConfig, *, key_shift_semitones: float = 0.0, centred: bool = True
 ) -> np.ndarray:
@@ -58,7 +63,7 @@ def log_mel(
     2^(k/12) times longer, the first bins are kept (zeros if fewer) and scaled back (the reference's training
     augmentation). Raises ValueError if an uncentred `audio` is shorter than one window.
     """
-    window_samples = int(np.round(config.window_samples * 2.0 ** (key_shift_semitones / 12.0)))
+    window_samples = shifted_window(config, key_shift_semitones)
     audio = np.asarray(audio, dtype=np.float32)
     if centred:
         # Half the window on each side, rounded as the reference does it, so that frame k stays around sample k * hop

@@ -64,12 +64,13 @@ class Kind:
         return f"{names} {verb} not installed: run pip install {self.package}"
 
 
-def open_rmvpe(weights: str, backend: str, threads: int) -> Tracker:
+def open_rmvpe(weights: str, backend: str, threads: int, *, high_register: bool = False) -> Tracker:
     """This project's own, at the default settings of `rmvpe predict` on the CPU, with a pitch in unvoiced frames too.
 
-    Raises UserError for weights or a backend that are not there.
+    `high_register` as in `DecodeConfig`. Raises UserError for weights or a backend that are not there.
     """
     estimator = load(weights, backend, "cpu")
+    estimator.config = replace(estimator.config, high_register=high_register)
 
     def hear(audio: np.ndarray) -> F0Track:
         curve = estimator.pitch_curve(audio)
@@ -77,7 +78,10 @@ def open_rmvpe(weights: str, backend: str, threads: int) -> Tracker:
         return F0Track(times, curve.f0_hz, curve.voiced(estimator.config), curve.confidence)
 
     name, threshold = Path(weights).name, estimator.config.threshold
-    return Tracker(hear, f"weights {name}, {estimator.backend.name}, voiced from {threshold:g} (stored with them)")
+    twice = ", high register" if high_register else ""
+    return Tracker(
+        hear, f"weights {name}, {estimator.backend.name}, voiced from {threshold:g} (stored with them){twice}"
+    )
 
 
 def open_fcpe(threads: int) -> Tracker:
@@ -249,21 +253,22 @@ PEERS = {
 OWN = "rmvpe"
 
 
-def find_trackers(names: Sequence[str], backend: str = "auto") -> dict[str, Kind]:
+def find_trackers(names: Sequence[str], backend: str = "auto", *, high_register: bool = False) -> dict[str, Kind]:
     """The trackers of these names: "rmvpe" (the bundled weights), "rmvpe:WEIGHTS", or one of `PEERS`.
 
-    `backend`: the framework of this project's own. Raises UserError for a name that is none of them.
+    `backend`: the framework of this project's own; `high_register`: its setting of `DecodeConfig`. Raises UserError for
+    a name that is none of them.
     """
-    return {name: _kind(name, backend) for name in dict.fromkeys(name.strip() for name in names)}
+    return {name: _kind(name, backend, high_register) for name in dict.fromkeys(name.strip() for name in names)}
 
 
-def _kind(name: str, backend: str) -> Kind:
+def _kind(name: str, backend: str, high_register: bool) -> Kind:
     own, _, weights = name.partition(":")
     if own == OWN:
         label = f"{OWN} {Path(weights).stem}" if weights else OWN
         modules = BACKENDS if backend == "auto" else (backend,)
         package = " or ".join(f"'rmvpe[{framework}]'" for framework in modules)
-        opener = partial(open_rmvpe, weights or DEFAULT_WEIGHTS, backend)
+        opener = partial(open_rmvpe, weights or DEFAULT_WEIGHTS, backend, high_register=high_register)
         return Kind(label, opener, modules, package, any_of=True, ours=True)
     if name not in PEERS:
         raise UserError(f"{name!r} is no tracker: choose among {OWN}, {OWN}:WEIGHTS, {', '.join(PEERS)}")

@@ -35,7 +35,7 @@ class Backend:
         graph, state = nnx.split(load_model(checkpoint, CONV_DTYPES[conv_dtype]))
         self._state = jax.device_put(state, self._device)
         self._forward = jax.jit(partial(forward, graph))
-        self._log_mel = jax.jit(partial(mel.log_mel, config=self._mel))
+        self._log_mel = jax.jit(partial(mel.log_mel, config=self._mel), static_argnames="key_shift_semitones")
         self._float64 = kind_of(self._device).float64
         self.device = name_of(self._device)
         self.batch_windows = kind_of(self._device).batch_windows
@@ -48,11 +48,12 @@ class Backend:
         padded[:batch] = log_mel
         return np.asarray(self._forward(self._state, jax.device_put(padded, self._device)))[:batch]
 
-    def log_mel(self, audio: np.ndarray) -> np.ndarray:
+    def log_mel(self, audio: np.ndarray, *, key_shift_semitones: float = 0.0) -> np.ndarray:
         """Audio float32 [B, samples] at 16 kHz -> log-mel float32 [B, frames, n_mels] of uncentred frames."""
         with jax.enable_x64(self._float64):
             samples = np.asarray(audio, np.float64 if self._float64 else np.float32)
-            return np.asarray(self._log_mel(jax.device_put(samples, self._device)), np.float32)
+            shifted = self._log_mel(jax.device_put(samples, self._device), key_shift_semitones=key_shift_semitones)
+            return np.asarray(shifted, np.float32)
 
 
 def forward(graph: nnx.GraphDef, state: nnx.State, log_mel: Array) -> Array:

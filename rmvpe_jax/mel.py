@@ -5,20 +5,23 @@ import numpy as np
 from jax import Array, lax
 
 from rmvpe.config import MelConfig
-from rmvpe.mel import filterbank, hann
+from rmvpe.mel import filterbank, hann, shifted_window
 
 
-def log_mel(audio: Array, config: MelConfig) -> Array:
+def log_mel(audio: Array, config: MelConfig, *, key_shift_semitones: float = 0.0) -> Array:
     """Log-mel [B, frames, n_mels] of audio [B, samples] at 16 kHz, in its type; frame k starts at sample k * hop.
 
     From float64 within 1e-5 of `rmvpe.mel.log_mel(..., centred=False)`, which transforms in float64 too; from float32
     within 2e-4, and 1e-3 in bands that are all but silent beside loud ones. Raises ValueError if
     the audio is shorter than one window.
     """
-    frames = frames_of(audio, config.window_samples, config.hop_samples)
-    window = hann(config.window_samples).astype(audio.dtype)
+    window_samples = shifted_window(config, key_shift_semitones)
+    frames = frames_of(audio, window_samples, config.hop_samples)
+    window = hann(window_samples).astype(audio.dtype)
     magnitude = jnp.abs(jnp.fft.rfft(frames * window[None, None]))  # [B, frames, bins]
-    filters = filterbank(config).T.astype(audio.dtype)
+    bins = min(magnitude.shape[-1], config.window_samples // 2 + 1)  # a key shift has more than are shown, or fewer
+    magnitude = magnitude[..., :bins] * (config.window_samples / window_samples)
+    filters = filterbank(config).T[:bins].astype(audio.dtype)
     mel = jnp.matmul(magnitude, filters, precision=lax.Precision.HIGHEST)  # [B, frames, n_mels]
     return jnp.log(jnp.maximum(mel, config.floor))
 

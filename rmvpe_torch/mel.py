@@ -7,24 +7,29 @@ import torch
 from torch import Tensor
 
 from rmvpe.config import MelConfig
-from rmvpe.mel import filterbank, hann
+from rmvpe.mel import filterbank, hann, shifted_window
 from rmvpe_torch.device import kind_of
 
 
-def log_mel(audio: Tensor, config: MelConfig, *, complex_fft: bool | None = None) -> Tensor:
+def log_mel(
+    audio: Tensor, config: MelConfig, *, key_shift_semitones: float = 0.0, complex_fft: bool | None = None
+) -> Tensor:
     """Log-mel [B, frames, n_mels] of float32 audio [B, samples] at 16 kHz; frame k starts at sample k * hop.
 
     Within 1e-5 of `rmvpe.mel.log_mel(..., centred=False)`. `complex_fft=False` computes the spectrum as a product with
     cosines and sines in float32, for devices without complex numbers or float64: within 2e-4, and 1e-3 in bands that
-    are all but silent beside loud ones. None asks `rmvpe_torch.device`. Raises ValueError if the audio is shorter than
-    one window.
+    are all but silent beside loud ones; it wants a key shift that makes an even window. None asks `rmvpe_torch.device`.
+    Raises ValueError if the audio is shorter than one window.
     """
-    if audio.shape[-1] < config.window_samples:
-        raise ValueError(f"{audio.shape[-1]} samples are fewer than one window of {config.window_samples}")
-    frames = audio.unfold(-1, config.window_samples, config.hop_samples)  # [B, frames, window]
+    window_samples = shifted_window(config, key_shift_semitones)
+    if audio.shape[-1] < window_samples:
+        raise ValueError(f"{audio.shape[-1]} samples are fewer than one window of {window_samples}")
+    frames = audio.unfold(-1, window_samples, config.hop_samples)  # [B, frames, window]
     use_fft = kind_of(audio.device).complex_fft if complex_fft is None else complex_fft
     magnitude = _magnitude_by_fft(frames) if use_fft else _magnitude_by_product(frames)
-    mel = magnitude @ _on(filterbank(config).T, audio)  # [B, frames, bins] -> [B, frames, n_mels]
+    bins = min(magnitude.shape[-1], config.window_samples // 2 + 1)  # a key shift has more than are shown, or fewer
+    magnitude = magnitude[..., :bins] * (config.window_samples / window_samples)
+    mel = magnitude @ _on(filterbank(config).T[:bins], audio)  # [B, frames, bins] -> [B, frames, n_mels]
     return mel.clamp(min=config.floor).log()
 
 

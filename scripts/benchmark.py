@@ -1,12 +1,14 @@
 """Speed of both frameworks on this machine, side by side: seconds per second of audio, interleaved, median of runs.
 
-    python scripts/benchmark.py [--weights small] [--seconds 60] [--runs 5] [--device cpu]
+    python scripts/benchmark.py [--weights small] [--seconds 60] [--runs 5] [--device cpu] [--high-register]
 
 `e2e0` and `e2e` have no bundled weights: their speed is measured with random ones.
 """
 
 import argparse
 import time
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
 
@@ -36,13 +38,13 @@ def random_tensor(key: str, shape: tuple[int, ...], rng: np.random.Generator) ->
     return np.full(shape, float(ones), dtype=np.float32)
 
 
-def median_seconds(estimators: dict[str, rmvpe.Estimator], audio: np.ndarray, runs: int) -> dict[str, float]:
-    """Median wall time of a whole prediction by backend; the backends take turns, after one warm-up each."""
-    times: dict[str, list[float]] = {name: [] for name in estimators}
+def median_seconds(predictions: Mapping[str, Callable[..., object]], audio: np.ndarray, runs: int) -> dict[str, float]:
+    """Median wall time of a whole prediction by name; they take turns, after one warm-up each."""
+    times: dict[str, list[float]] = {name: [] for name in predictions}
     for run in range(runs + 1):
-        for name, estimator in estimators.items():
+        for name, predict in predictions.items():
             start = time.perf_counter()
-            estimator.from_audio(audio, 16000)
+            predict(audio, 16000)
             if run:
                 times[name].append(time.perf_counter() - start)
     return {name: float(np.median(values)) for name, values in times.items()}
@@ -54,6 +56,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0, help="of audio (default: %(default)s)")
     parser.add_argument("--runs", type=int, default=5, help="timed runs of each backend (default: %(default)s)")
     parser.add_argument("--device", default="cpu", help="of both backends (default: %(default)s)")
+    parser.add_argument("--high-register", action="store_true", help="compare with its two passes")
     arguments = parser.parse_args()
     with cli_errors("benchmark"):
         if arguments.runs < 1 or arguments.seconds <= 0:
@@ -65,11 +68,17 @@ def main() -> None:
         start = time.perf_counter()
         log_mel(audio, model.mel)
         front_end = time.perf_counter() - start
-        medians = median_seconds(estimators, audio, arguments.runs)
+        predictions: dict[str, Callable[..., object]] = {}
+        for name, estimator in estimators.items():
+            predictions[name] = estimator.from_audio
+            if arguments.high_register:
+                predictions[f"{name}, high register"] = partial(estimator.from_audio, high_register=True)
+        medians = median_seconds(predictions, audio, arguments.runs)
         print(f"{model.name}: {flops_per_second(model) / 1e9:.2f} GFLOP/s of audio; {arguments.seconds:g} s of audio")
+        width = max(map(len, medians))
         for name, seconds in medians.items():
             share = seconds / arguments.seconds
-            print(f"{name:<6} {share:.4f} s per second of audio ({1 / share:.0f} times real time)")
+            print(f"{name:<{width}} {share:.4f} s per second of audio ({1 / share:.0f} times real time)")
         print(f"jax / torch: {medians['jax'] / medians['torch']:.2f}; log-mel: {front_end / arguments.seconds:.5f} s")
 
 

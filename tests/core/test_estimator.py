@@ -54,8 +54,10 @@ class Listener:
         mean = (total[:, width:] - total[:, :-width]) / width
         return (1 / (1 + np.exp(-(mean + 1.0)))).astype(np.float32)
 
-    def log_mel(self, audio: np.ndarray) -> np.ndarray:
-        return np.stack([log_mel(clip, MODEL.mel, centred=False) for clip in audio])
+    def log_mel(self, audio: np.ndarray, *, key_shift_semitones: float = 0.0) -> np.ndarray:
+        return np.stack(
+            [log_mel(clip, MODEL.mel, key_shift_semitones=key_shift_semitones, centred=False) for clip in audio]
+        )
 
 
 def listening(window: int = 256, overlap: int = 128, reach: int = 0, batch: int = 1, **options: object) -> Estimator:

@@ -39,14 +39,18 @@ def test_both_frameworks_give_the_same_salience(samples, front_end):
     assert found.flip_distance < 1e-3
 
 
+@pytest.mark.parametrize(("semitones", "window"), [(0.0, 1024), (-12.0, 512), (12.0, 2048)])
 @pytest.mark.parametrize("framework", BACKENDS)
-def test_the_spectrum_on_the_device_is_the_hosts(samples, framework):
+def test_the_spectrum_on_the_device_is_the_hosts(samples, framework, semitones, window):
     backend = BACKENDS[framework](CHECKPOINT, "cpu")
-    found = backend.log_mel(samples[None])
+    found = backend.log_mel(samples[None], key_shift_semitones=semitones)
     assert found.dtype == np.float32
-    assert found.shape == (1, (len(samples) - 1024) // 160 + 1, 128)
+    assert found.shape == (1, (len(samples) - window) // 160 + 1, 128)
     # Both transform in float64, as the definition does
-    assert np.abs(found[0] - log_mel(samples, CHECKPOINT.config.mel, centred=False)).max() < 1e-5
+    expected = log_mel(samples, CHECKPOINT.config.mel, key_shift_semitones=semitones, centred=False)
+    assert np.abs(found[0] - expected).max() < 1e-5
+    if not semitones:
+        np.testing.assert_array_equal(backend.log_mel(samples[None]), found)
 
 
 @pytest.mark.parametrize("framework", BACKENDS)
