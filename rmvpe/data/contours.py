@@ -53,15 +53,28 @@ def edge_glides(voiced: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Semitones [frames] by which pitch is off where the voice sets in and breaks off: vocal folds start and stop so.
 
     Of the size seen in real singing: half of all onsets are more than 0.8 semitones off in their first 10 ms and settle
-    within 40 ms; half of all ends are off by 0.5, mostly downward.
+    within 40 ms; half of all ends are off by 0.5, mostly downward. On the way they are unsteady, one voice more than
+    another: between 10 ms frames the slope changes by some 0.5 semitones, and a few times as much in a tenth of them.
     """
     off = np.zeros(len(voiced))
+    unsteadiness = rng.uniform(0.0, 1.8)
     for start, end in runs(voiced):
         since = np.arange(end - start) * FRAME_S
         rise = rng.laplace(0.15, 1.1) * np.exp(-since / rng.uniform(0.008, 0.04))
         fall = rng.laplace(-0.25, 0.75) * np.exp(-since[::-1] / rng.uniform(0.01, 0.06))
-        off[start:end] = np.clip(rise + fall, -5.0, 5.0)
+        near = np.exp(-since / rng.uniform(0.01, 0.03)) + np.exp(-since[::-1] / rng.uniform(0.01, 0.06))
+        wandering = unsteadiness * rng.lognormal(0.0, 0.6) * near * _steps(end - start, rng)
+        off[start:end] = np.clip(rise + fall + wandering, -5.0, 5.0)
     return off
+
+
+def _steps(frames: int, rng: np.random.Generator) -> np.ndarray:
+    """Laplace noise [frames], a new value every 5 or 10 ms, a third of them the one before."""
+    apart = int(rng.integers(1, 3))
+    values = rng.laplace(0.0, 0.7, frames // apart + 2)
+    index = np.arange(len(values))
+    values = values[np.maximum.accumulate(np.where(rng.random(len(values)) < 0.33, 0, index))]
+    return np.interp(np.arange(frames), apart * index, values)
 
 
 def breaks(voiced: np.ndarray, rng: np.random.Generator) -> np.ndarray:

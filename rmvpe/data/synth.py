@@ -21,6 +21,7 @@ from rmvpe.data.contours import (
     breaks,
     drop_short,
     dynamics,
+    edge_glides,
     melody,
     natural_contour,
     smooth_noise,
@@ -105,7 +106,7 @@ _FIGURES = Recipe({"sing": 0.75, "speech": 0.25}, (80.0, 1000.0), ((1.0, 105.0, 
 RECIPES = {
     # The whole range of the network's bins is trained, most of it on 60..1100 Hz; the figures are about people.
     "train": Recipe(
-        {"sing": 0.60, "speech": 0.22, "tone": 0.08, "silent": 0.10},
+        {"sing": 0.67, "speech": 0.18, "tone": 0.05, "silent": 0.10},
         (32.5, 1950.0),
         ((0.70, 85.0, 800.0), (0.19, 700.0, 1800.0), (0.11, 38.0, 90.0)),
     ),
@@ -265,8 +266,9 @@ def _speak(clips: list[Analysis], samples: int, recipe: Recipe, rng: Any) -> tup
     limits = hz_to_midi(np.array(recipe.f0_range_hz))
     centre = np.clip(median + rng.uniform(-9, 14), limits[0] + 4, limits[1] - 6)
     midi = centre + rng.uniform(0.6, 1.8) * (np.interp(positions, np.arange(len(own)), own) - median)
-    midi = np.clip(midi + 0.05 * smooth_noise(len(midi), 0.02, rng), *limits)
     frames = resample_frames(source, positions, formant_factor(centre - median, rng))
+    midi = midi + 0.05 * smooth_noise(len(midi), 0.02, rng) + edge_glides(frames.voiced, rng)
+    midi = np.clip(midi, *limits)
     f0_hz = np.where(frames.voiced, midi_to_hz(midi), 0)
     voice = synthesise(voice_colour(frames, rng, centre_midi=centre), f0_hz, samples, rng)
     return voice * dynamics(frames.voiced, samples, rng), f0_hz
