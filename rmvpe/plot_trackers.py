@@ -31,6 +31,7 @@ SIDES = {
 MARK_SIZE, LETTER_SIZE = (0.018, 0.022), (0.019, 0.045)
 LEAST_COST_S = 1e-5  # the axis is logarithmic
 TICKS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+MOST_WITH_ALL_TICKS = 500.0
 
 
 def plot_trackers(comparison: Comparison, path: str | os.PathLike[str], title: str = "") -> None:
@@ -131,7 +132,9 @@ def _against_cost(axes: "Axes", results: list[Result], looks: dict[str, tuple[st
             fontsize=11,
             fontweight="bold" if result.ours else "normal",
         )
-    ticks = [tick for tick in TICKS_S if left <= tick <= right]
+    # Over many decades only 0.01, 0.1, 1: more would run into each other
+    shown = TICKS_S[::3] if right / left > MOST_WITH_ALL_TICKS else TICKS_S
+    ticks = [tick for tick in shown if left <= tick <= right]
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_minor_formatter(NullFormatter())
