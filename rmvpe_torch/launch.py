@@ -154,7 +154,8 @@ def watch(workers: Sequence[Worker], noted: list[int]) -> list[Worker]:
         time.sleep(POLL_S)
     if noted:
         send(workers, noted[0])
-    await_end(workers, noted, GRACE_S)
+    # A signal has told them to end, and ending takes torch seconds on a busy core
+    await_end(workers, noted, TERMINATE_S if noted else GRACE_S)
     failed = [worker for worker in workers if worker.code]
     send(workers, signal.SIGTERM)
     await_end(workers, noted, TERMINATE_S)
