@@ -5,7 +5,8 @@
 The threshold is the one with the highest overall accuracy on the *validation* split, averaged over clean voice and
 mixes from 20 to -5 dB of up to 40 files spread over the split, among those whose voicing false alarm is at most 5 %
 clean and at 0 dB: synthetic voices are harder to hear inside music than real ones, and accuracy alone would set it low.
-The aim is 10 % at 0 dB in music at large, where false alarms were seen to be twice those in the music of the split. The confidence is calibrated (`rmvpe.calibration`) on the same files and on their music alone.
+The aim is 10 % at 0 dB in music at large, where false alarms were seen to be twice those in the music of the split. The
+confidence is calibrated (`rmvpe.calibration`) on the same files and on their music alone.
 Writes rmvpe/weights/NAME-<first 8 digits of its sha256>.safetensors and removes older ones.
 """
 

@@ -24,10 +24,8 @@ MEL = MelConfig()
 CONFIDENCES = st.lists(st.sampled_from([-np.inf, *np.linspace(0.0, 1.0, 21)]), max_size=60).map(np.array)
 SHARES = st.floats(min_value=0.0, max_value=1.0)
 LSB = 2.0**-15  # of 16-bit audio
-# White noise in dBFS. Of 6 minutes per level the bundled weights 5b11229f call no frame voiced at -60, one at -50 and
-# 6 to 46 of 36006 at -40 to -3, in runs of at most 17 frames. The goal is none at any level.
-QUIET_DB, LOUD_DB = (-70.0, -60.0), (-50.0, -30.0, -3.0)
-LOUD_SHARE = 0.003  # twice the measured share, as false alarms come in runs and a piece of 30 s has 3001 frames
+# White noise in dBFS. In 6 minutes per level the weights 4fdc660f call no frame voiced up to -10, 2 of 36006 at -3
+NOISE_DB = (-70.0, -50.0, -30.0, -20.0, -10.0, -3.0)
 
 
 def slow_hold(confidence: np.ndarray, threshold: float, hysteresis: float) -> list[bool]:
@@ -224,16 +222,10 @@ def white_noise(level_db: float, seconds: float) -> np.ndarray:
     return np.clip(sound, -1.0, 1.0)
 
 
-@pytest.mark.parametrize("level_db", QUIET_DB)
-def test_nobody_sings_in_quiet_white_noise(bundled: Estimator, level_db: float):
-    track = bundled.from_audio(white_noise(level_db, 12.0), 16000)
+@pytest.mark.parametrize("level_db", NOISE_DB)
+def test_nobody_sings_in_white_noise(bundled: Estimator, level_db: float):
+    track = bundled.from_audio(white_noise(level_db, 30.0), 16000)
     assert not track.voiced.any(), f"confidence {track.confidence.max():.3f}"
-
-
-@pytest.mark.parametrize("level_db", LOUD_DB)
-def test_hardly_a_frame_of_loud_white_noise_is_sung(bundled: Estimator, level_db: float):
-    """The goal is none; see `LOUD_SHARE` for what the present weights give."""
-    assert bundled.from_audio(white_noise(level_db, 30.0), 16000).voiced.mean() <= LOUD_SHARE
 
 
 def test_the_gate_takes_nothing_from_a_recording(bundled: Estimator):

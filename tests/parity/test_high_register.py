@@ -126,7 +126,7 @@ def test_a_glide_through_the_switch_is_followed_alike_by_both_frameworks(estimat
 
 @pytest.mark.parametrize("how", ["silenced", "folded"])
 def test_windows_do_not_change_the_answer(estimators, how):
-    """Nearly as tests/core/test_estimator.py promises of one pass; a steep glide differs by up to 1.2 cents at seams."""
+    """Nearly as tests/core/test_estimator.py promises of one pass; a steep glide differs by 1.2 cents at seams."""
     sound, f0_hz = sweep(40.0)
     options = ({"window_frames": 32 * 130, "overlap_frames": 0}, {"window_frames": 1024})
     whole, cut = (
