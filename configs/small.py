@@ -1,7 +1,8 @@
 """The bundled weights `small`: run card.
 
 Data: Hybrid made by
-    python scripts/prepare_instruments.py --soundfont FluidR3_GM.sf2 MuseScore_General.sf3 TimGM6mb.sf2 --out MUSIC
+    python scripts/prepare_instruments.py --soundfont FluidR3_GM.sf2 MuseScore_General.sf3 --out MUSIC --hours 1.38
+    python scripts/prepare_instruments.py --soundfont TimGM6mb.sf2 --out MUSIC --hours 1.18
     python scripts/prepare_synthetic.py --voices VOICES --music MUSIC --out Hybrid --train-hours 5 --valid-minutes 15 \\
         --test-minutes 15 --seed 2
 from freely licensed dry voices, music and SoundFonts (docs/training-data.md); nothing else.

@@ -161,8 +161,9 @@ def wait_for(condition) -> None:
 
 def assert_gone(folder: Path, children: bool = True) -> None:
     """Both processes have ended, and with them those that they had started."""
-    pids = [int(pid) for process in range(2) for pid in (folder / f"pids-{process}").read_text().split()]
-    assert len(pids) == 4
+    files = [path for process in range(2) if (path := folder / f"pids-{process}").exists()]
+    assert files if not children else len(files) == 2  # one may be ended before it has told its number
+    pids = [int(pid) for path in files for pid in path.read_text().split()]
     wait_for(lambda: not any(alive(pid) for pid in pids))
 
 
