@@ -202,6 +202,8 @@ def test_annotations_that_differ_are_told_and_compared(tmp_path: Path, capsys: p
 def test_mistakes_are_told_in_a_sentence(
     data: Path, capsys: pytest.CaptureFixture[str], flags: tuple[object, ...], message: str
 ):
+    if "--plot" in flags:
+        pytest.importorskip("matplotlib")
     given = [data / "bare" if flag == "BARE" else flag for flag in flags]
     with pytest.raises(SystemExit) as exit_:
         script("--data", data / "voices", *given)

@@ -290,6 +290,7 @@ def test_every_public_name_is_there_and_no_other():
         _ = rmvpe.predict
 
 
+@pytest.mark.skipif(not FRAMEWORKS, reason="no framework is installed")
 def test_unknown_names_given_to_load():
     with pytest.raises(UserError, match="unknown front end"):
         rmvpe.load(weights(), front_end="gpu")
