@@ -233,7 +233,7 @@ def spread(objective: Objective) -> DistributedDataParallel:
 
 def dropout_seed(seed: int, step: int, process: int) -> int:
     """The seed of one step's random numbers in one process: a resumed run needs no generator's state for the same."""
-    return int(np.random.SeedSequence([seed, step, process]).generate_state(1, np.uint64)[0] >> 1)  # fits int64
+    return int(np.random.SeedSequence([seed, step, process]).generate_state(1, np.uint64)[0]) >> 1  # fits int64
 
 
 def total_norm(tensors: Iterable[Tensor]) -> Tensor:

@@ -52,7 +52,7 @@ def test_float16_is_float16_in_the_file(tmp_path: Path, layout: str) -> None:
 @pytest.mark.parametrize("mmap", [False, True])
 def test_rvc_layout_loads_into_a_network_without_timbre_filter(tmp_path: Path, mmap: bool) -> None:
     save_torch(tmp_path / "a.pt", random_checkpoint(), "rvc")
-    state = torch.load(tmp_path / "a.pt", weights_only=True, mmap=mmap)
+    state = torch.load(str(tmp_path / "a.pt"), weights_only=True, mmap=mmap)
     RMVPE(TINY).load_state_dict(state, strict=True)
     assert not any(name.startswith("unet.tf.") for name in state)
 
@@ -81,7 +81,7 @@ def test_published_layouts_have_the_published_number_of_entries(tmp_path: Path) 
     zeros = {name: np.zeros(shape, np.float32) for name, shape in expected_tensors(ModelConfig.e2e0()).items()}
     for layout, entries in (("rvc", 741), ("yxlllc", 801)):  # 801: `keys` of the golden e2e0_full.npz; 60 are unet.tf.*
         save_torch(tmp_path / "a.pt", Checkpoint(ModelConfig.e2e0(), zeros), layout, "float16")
-        state = torch.load(tmp_path / "a.pt", weights_only=True, mmap=True)
+        state = torch.load(str(tmp_path / "a.pt"), weights_only=True, mmap=True)
         assert len(state.get("model", state)) == entries
 
 
