@@ -217,6 +217,17 @@ def test_voices_set_in_and_break_off_off_pitch_and_settle() -> None:
     assert np.abs(runs).max() <= 5.0
 
 
+@needs_pyworld
+def test_speech_sets_in_and_breaks_off_so_too(clips: list[voices.Analysis], monkeypatch: pytest.MonkeyPatch) -> None:
+    def label(semitones: float) -> np.ndarray:
+        monkeypatch.setattr(synth, "edge_glides", lambda voiced, rng: semitones * voiced)
+        return synth.render_item(_plan("speech", 5), clips, None)[2]
+
+    plain, raised = label(0.0), label(0.5)
+    assert (plain > 0).sum() > 100
+    np.testing.assert_allclose(raised, plain * 2 ** (0.5 / 12), rtol=1e-6)
+
+
 def test_vowels_are_broken_off_for_a_moment() -> None:
     voiced = np.arange(4000) % 400 >= 20
     broken = [contours.breaks(voiced, np.random.default_rng(seed)) for seed in range(20)]
