@@ -1,11 +1,13 @@
 """Audio to f0: windows over the spectrogram, a backend's salience, stitching, decoding. Long audio lives here only.
 
-The network reads windows of `WINDOW_FRAMES` frames that overlap by `OVERLAP_FRAMES`, and their answers are cross-faded
-in the middle of the overlap (`rmvpe.framing`). Audio is held once, as 16 kHz mono; spectrogram and salience exist for
-one window at a time. Only Viterbi keeps the salience of the whole file: its path depends on every later frame. With
-`high_register` all of it happens twice, the second time an octave lower, and the two are joined frame by frame.
-Voicing is decided once, from one confidence and one level per frame of the whole file (`Estimator.pitch_curve`, which
-evaluation uses too).
+The U-Net reads windows of `WINDOW_FRAMES` frames that overlap by `OVERLAP_FRAMES`, and what it makes of them is
+cross-faded in the middle of the overlap (`rmvpe.framing`). The GRU's memory is carried over the windows
+(`rmvpe.recurrence`), so that the answer is that of the whole recording; a network that cannot be run in parts, as a
+trainer's, has the salience of its windows cross-faded instead. Audio is held once, as 16 kHz mono; spectrogram and
+salience exist for one window at a time, and what the GRU reads for at most 18 minutes. Only Viterbi keeps the salience
+of the whole file: its path depends on every later frame. With `high_register` all of it happens twice, the second time
+an octave lower, and the two are joined frame by frame. Voicing is decided once, from one confidence and one level per
+frame of the whole file (`Estimator.pitch_curve`, which evaluation uses too).
 """
 
 import copy
@@ -41,21 +43,25 @@ from rmvpe.framing import (
 )
 from rmvpe.high_register import Pitches
 from rmvpe.level import frame_levels_db
+from rmvpe.recurrence import RecurrentNetwork, salience_of_features
 from rmvpe.track import F0Track, check_hop
 
 DEFAULT_WEIGHTS = "small"
 BACKENDS = ("torch", "jax")  # in the order in which "auto" looks for them
 FRONT_ENDS = ("host", "device")
-# At half a minute and four seconds (10 ms frames) the answer of a trained network is that of the whole file: no voiced
-# frame of 150 s of voice with music moved by more than 0.02 cents, and salience by at most 3e-4 (2e-3 with an overlap
-# of 256 frames, 1e-2 with 128). On CPUs the speed is the same from 1024 frames on.
+# With an overlap of four seconds the U-Net's answer is that of the whole file: of 64 s of singing no voiced frame moved
+# by more than 0.2 cents and salience by at most 3e-3 (1e-2 with 256 frames). On CPUs the speed is the same from 1024
+# frames on.
 WINDOW_FRAMES = 3072
 OVERLAP_FRAMES = 384
 Progress = Callable[[float], None]  # is told the share of a file that is done, 0 to 1
 
 
 class Backend(Protocol):
-    """What a framework package computes: `rmvpe_torch.infer.Backend`, `rmvpe_jax.infer.Backend`."""
+    """What a framework package computes: `rmvpe_torch.infer.Backend`, `rmvpe_jax.infer.Backend`.
+
+    Both are `rmvpe.recurrence.RecurrentNetwork`s too.
+    """
 
     name: str
     device: str
@@ -247,14 +253,31 @@ class Estimator:
         audio = np.asarray(audio, dtype=np.float32)
         plan = plan_padding(len(audio), self.model.mel, self.model.time_multiple, pad or self.config.pad)
         windows = plan_windows(plan.padded_frames, self.window_frames, self.overlap_frames, self.model.time_multiple)
-        done = 0
-        for block in stitch(windows, self._outputs(audio, plan, windows)):
+        heard = done = 0
+
+        def outputs(run: Callable[[np.ndarray], np.ndarray]) -> Iterator[np.ndarray]:
+            nonlocal heard
+            for output in self._outputs(audio, plan, windows, run):
+                heard += 1
+                tell()
+                yield output
+
+        def tell() -> None:
+            if progress is not None:
+                progress((heard / len(windows) + done / plan.n_frames) / 2)
+
+        if len(windows) > 1 and isinstance(self.backend, RecurrentNetwork):
+            blocks = salience_of_features(self.backend, stitch(windows, outputs(self.backend.features)))
+        else:
+            blocks = stitch(windows, outputs(self.backend.salience))
+        for block in blocks:
             block = block[: plan.n_frames - done]  # the rest answers frames of padding
+            if not np.isfinite(block).all():
+                raise UserError("the network's answer is not finite: use conv_dtype float32, or other weights")
             done += len(block)
             if len(block):
                 yield block
-            if progress is not None:
-                progress(done / plan.n_frames)
+            tell()
 
     def _config(self, hop_s: float | None, decoding: dict[str, Any]) -> DecodeConfig:
         """This call's settings; mistakes come to light here, before any work."""
@@ -288,15 +311,15 @@ class Estimator:
             return pitch(self.salience(audio, config.pad, progress), config)
         return pitch_in_blocks(self.iter_salience(audio, config.pad, progress), config)
 
-    def _outputs(self, audio: np.ndarray, plan: PadPlan, windows: Sequence[Window]) -> Iterator[np.ndarray]:
-        """The network's salience [window frames, 360] of each window in turn."""
+    def _outputs(
+        self, audio: np.ndarray, plan: PadPlan, windows: Sequence[Window], run: Callable[[np.ndarray], np.ndarray]
+    ) -> Iterator[np.ndarray]:
+        """What the network's `run` makes of each window in turn: [window frames, ...]."""
         at_once = max(1, self.backend.batch_windows)
         for start in range(0, len(windows), at_once):
-            log_mel = np.stack([self._window_mel(audio, plan, window) for window in windows[start : start + at_once]])
-            salience = self.backend.salience(log_mel)
-            if not np.isfinite(salience).all():
-                raise UserError("the network's answer is not finite: use conv_dtype float32, or other weights")
-            yield from salience
+            yield from run(
+                np.stack([self._window_mel(audio, plan, window) for window in windows[start : start + at_once]])
+            )
 
     def _window_mel(self, audio: np.ndarray, plan: PadPlan, window: Window) -> np.ndarray:
         """Log-mel [window frames, n_mels] of a window of the padded spectrogram: the same numbers as in the whole."""

@@ -31,15 +31,15 @@ class GRU(nnx.Module):
     def __call__(self, x: Array) -> Array:
         """[B, T, features] -> [B, T, 2 * hidden]."""
         for layer in range(self.layers):
-            forward = self.direction(x, f"l{layer}", reverse=False)
-            backward = self.direction(x, f"l{layer}_reverse", reverse=True)
+            forward = gru(x, *self.weights(layer, reverse=False))
+            backward = gru(x, *self.weights(layer, reverse=True), reverse=True)
             x = jnp.concatenate((forward, backward), axis=-1)
         return x
 
-    def direction(self, x: Array, suffix: str, reverse: bool) -> Array:
-        """One direction of one layer: [B, T, features] -> [B, T, hidden]."""
-        weights = (getattr(self, f"{name}_{suffix}")[...] for name in gru_shapes(0, 0))
-        return gru(x, *weights, reverse=reverse)
+    def weights(self, layer: int, *, reverse: bool) -> tuple[Array, ...]:
+        """The weights of one direction of a layer, in the order of `gru_shapes`."""
+        suffix = f"l{layer}_reverse" if reverse else f"l{layer}"
+        return tuple(getattr(self, f"{name}_{suffix}")[...] for name in gru_shapes(0, 0))
 
 
 def gru_shapes(features: int, hidden: int) -> dict[str, tuple[int, ...]]:
@@ -53,8 +53,20 @@ def gru_shapes(features: int, hidden: int) -> dict[str, tuple[int, ...]]:
     }
 
 
-def gru(x: Array, weight_ih: Array, weight_hh: Array, bias_ih: Array, bias_hh: Array, *, reverse: bool) -> Array:
-    """Run a GRU from a zero state over x [B, T, features] -> [B, T, hidden]; `reverse` runs from the last frame."""
+def gru(
+    x: Array,
+    weight_ih: Array,
+    weight_hh: Array,
+    bias_ih: Array,
+    bias_hh: Array,
+    *,
+    reverse: bool = False,
+    start: Array | None = None,
+) -> Array:
+    """Run a GRU over x [B, T, features] -> [B, T, hidden]; `reverse` runs from the last frame.
+
+    start: state [B, hidden] before the first step, by default zeros.
+    """
     # The input's share of the gates needs no state: one large product for all frames, outside the loop
     gates_x = jnp.einsum("btf,gf->tbg", x, weight_ih, precision=lax.Precision.HIGHEST) + bias_ih[None, None]
     weight = weight_hh.T
@@ -69,7 +81,8 @@ def gru(x: Array, weight_ih: Array, weight_hh: Array, bias_ih: Array, bias_hh: A
         h = (1 - z) * n + z * h
         return h, h
 
-    start = jnp.zeros((x.shape[0], weight_hh.shape[1]), gates_x.dtype)
+    if start is None:
+        start = jnp.zeros((x.shape[0], weight_hh.shape[1]), gates_x.dtype)
     # Not unrolled: on a CPU that was never faster (T x B 2048 x 1 and 128 x 32, hidden 128 and 256) and compiles longer
     _, out = lax.scan(step, start, gates_x, reverse=reverse)
     return out.swapaxes(0, 1)  # [T, B, hidden] -> [B, T, hidden]

@@ -10,9 +10,12 @@ from jax import Array
 
 from rmvpe.checkpoint import Checkpoint
 from rmvpe.errors import UserError
+from rmvpe.framing import round_up
+from rmvpe.recurrence import BLOCK_FRAMES
 from rmvpe_jax import mel
 from rmvpe_jax.checkpoint import load_model
 from rmvpe_jax.device import kind_of, name_of, resolve, take_memory_as_needed
+from rmvpe_jax.gru import gru
 
 CONV_DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float16": jnp.float16}
 
@@ -35,6 +38,11 @@ class Backend:
         graph, state = nnx.split(load_model(checkpoint, CONV_DTYPES[conv_dtype]))
         self._state = jax.device_put(state, self._device)
         self._forward = jax.jit(partial(forward, graph))
+        self._features = jax.jit(partial(features, graph))
+        self._gru = jax.jit(partial(run_gru, graph), static_argnames=("layer", "reverse"))
+        self._head = jax.jit(partial(head, graph))
+        self._hidden = checkpoint.config.gru_hidden
+        self.gru_layers = checkpoint.config.gru_layers
         self._log_mel = jax.jit(partial(mel.log_mel, config=self._mel), static_argnames="key_shift_semitones")
         self._float64 = kind_of(self._device).float64
         self.device = name_of(self._device)
@@ -42,11 +50,33 @@ class Backend:
 
     def salience(self, log_mel: np.ndarray) -> np.ndarray:
         """Log-mel float32 [B, T, n_mels], T a multiple of the U-Net's stride -> salience float32 [B, T, 360]."""
-        batch = len(log_mel)
         # The last windows of a recording are fewer: rounded up to a power of two, they share a few compiled shapes
-        padded = np.zeros((round_up_to_power_of_two(batch), *log_mel.shape[1:]), np.float32)
-        padded[:batch] = log_mel
-        return np.asarray(self._forward(self._state, jax.device_put(padded, self._device)))[:batch]
+        padded = self._to_device(log_mel, round_up_to_power_of_two(len(log_mel)))
+        return np.asarray(self._forward(self._state, padded))[: len(log_mel)]
+
+    def features(self, log_mel: np.ndarray) -> np.ndarray:
+        """As `rmvpe.recurrence.RecurrentNetwork`: log-mel [B, T, n_mels] -> features [B, T, features]."""
+        padded = self._to_device(log_mel, round_up_to_power_of_two(len(log_mel)))
+        return np.asarray(self._features(self._state, padded))[: len(log_mel)]
+
+    def gru(self, x: np.ndarray, state: np.ndarray | None, layer: int, *, reverse: bool) -> np.ndarray:
+        """As `rmvpe.recurrence.RecurrentNetwork`: [T, features] -> [T, hidden], one direction of one layer."""
+        n = len(x)
+        padded = self._to_device(x[::-1] if reverse else x, round_up(n, BLOCK_FRAMES))  # zeros come last either way
+        start = self._to_device(np.zeros(self._hidden) if state is None else state, self._hidden)
+        output = np.asarray(self._gru(self._state, padded, start, layer=layer, reverse=reverse))[:n]
+        return output[::-1] if reverse else output
+
+    def head(self, hidden: np.ndarray) -> np.ndarray:
+        """As `rmvpe.recurrence.RecurrentNetwork`: GRU outputs [T, 2 * hidden] -> salience [T, 360]."""
+        padded = self._to_device(hidden, round_up(len(hidden), BLOCK_FRAMES))
+        return np.asarray(self._head(self._state, padded))[: len(hidden)]
+
+    def _to_device(self, array: np.ndarray, length: int) -> Array:
+        """The array in float32 with zeros after it, up to `length` rows."""
+        padded = np.zeros((length, *array.shape[1:]), np.float32)
+        padded[: len(array)] = array
+        return jax.device_put(padded, self._device)
 
     def log_mel(self, audio: np.ndarray, *, key_shift_semitones: float = 0.0) -> np.ndarray:
         """Audio float32 [B, samples] at 16 kHz -> log-mel float32 [B, frames, n_mels] of uncentred frames."""
@@ -59,6 +89,22 @@ class Backend:
 def forward(graph: nnx.GraphDef, state: nnx.State, log_mel: Array) -> Array:
     """Salience of log-mel windows by the model that `graph` and `state` make up."""
     return nnx.merge(graph, state)(log_mel).astype(jnp.float32)
+
+
+def features(graph: nnx.GraphDef, state: nnx.State, log_mel: Array) -> Array:
+    """What that model's GRU reads of log-mel windows."""
+    return nnx.merge(graph, state).features(log_mel)
+
+
+def run_gru(graph: nnx.GraphDef, state: nnx.State, x: Array, start: Array, *, layer: int, reverse: bool) -> Array:
+    """One direction of that model's GRU over [T, features], given in the order in which it is to be read."""
+    weights = nnx.merge(graph, state).fc[0].gru.weights(layer, reverse=reverse)
+    return gru(x[None], *weights, start=start[None])[0]
+
+
+def head(graph: nnx.GraphDef, state: nnx.State, hidden: Array) -> Array:
+    """Salience [T, 360] of that model's GRU outputs [T, 2 * hidden]."""
+    return nnx.sigmoid(nnx.merge(graph, state).fc[1](hidden))
 
 
 def round_up_to_power_of_two(number: int) -> int:

@@ -183,13 +183,16 @@ class RMVPE(nnx.Module):
             ]
         )
 
-    def logits(self, log_mel: Array) -> Array:
-        """Salience before the sigmoid [B, T, 360]; in training the preset's dropout acts here, as in the reference."""
+    def features(self, log_mel: Array) -> Array:
+        """What the GRU reads [B, T, head_channels * F]; each frame of it depends on a bounded stretch of the input."""
         x = log_mel[..., None]  # [B, T, F] -> [B, T, F, 1]
         x = self.cnn(self.unet(x))
         x = x.astype(log_mel.dtype)
-        x = flatten_channels(x)
-        return chain(self.fc, x)
+        return flatten_channels(x)
+
+    def logits(self, log_mel: Array) -> Array:
+        """Salience before the sigmoid [B, T, 360]; in training the preset's dropout acts here, as in the reference."""
+        return chain(self.fc, self.features(log_mel))
 
     def __call__(self, log_mel: Array) -> Array:
         return nnx.sigmoid(self.logits(log_mel))

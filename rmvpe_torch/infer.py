@@ -34,6 +34,9 @@ class Backend:
         model = fold_batch_norm(load_model(checkpoint, CONV_DTYPES[conv_dtype]))
         # Channels last: a third faster on CPUs, and what tensor cores want
         self._model: RMVPE = model.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        gru = self._model.fc[0].gru
+        self.gru_layers = gru.num_layers
+        self._directions = {key: one_direction(gru, *key).to(self._device) for key in directions(gru)}
         self.device = str(self._device)
         self.batch_windows = kind_of(self._device).batch_windows
 
@@ -42,6 +45,28 @@ class Backend:
         """Log-mel float32 [B, T, n_mels], T a multiple of the U-Net's stride -> salience float32 [B, T, 360]."""
         with full_precision(self._device):
             return _to_numpy(self._model(self._to_device(log_mel)))
+
+    @torch.inference_mode()
+    def features(self, log_mel: np.ndarray) -> np.ndarray:
+        """As `rmvpe.recurrence.RecurrentNetwork`: log-mel [B, T, n_mels] -> features [B, T, features]."""
+        with full_precision(self._device):
+            return _to_numpy(self._model.features(self._to_device(log_mel)))
+
+    @torch.inference_mode()
+    def gru(self, x: np.ndarray, state: np.ndarray | None, layer: int, *, reverse: bool) -> np.ndarray:
+        """As `rmvpe.recurrence.RecurrentNetwork`: [T, features] -> [T, hidden], one direction of one layer."""
+        direction = self._directions[layer, reverse]
+        start = np.zeros(direction.hidden_size) if state is None else state
+        with full_precision(self._device):
+            read = self._to_device(x[::-1] if reverse else x)
+            output = _to_numpy(direction(read[None], self._to_device(start)[None, None])[0][0])
+        return output[::-1] if reverse else output
+
+    @torch.inference_mode()
+    def head(self, hidden: np.ndarray) -> np.ndarray:
+        """As `rmvpe.recurrence.RecurrentNetwork`: GRU outputs [T, 2 * hidden] -> salience [T, 360]."""
+        with full_precision(self._device):
+            return _to_numpy(torch.sigmoid(self._model.fc[1](self._to_device(hidden))))
 
     @torch.inference_mode()
     def log_mel(self, audio: np.ndarray, *, key_shift_semitones: float = 0.0) -> np.ndarray:
@@ -63,6 +88,20 @@ def fold_batch_norm(model: RMVPE) -> RMVPE:
         if isinstance(module, nn.Sequential):
             _fold_sequence(module)
     return folded.float().eval()
+
+
+def directions(gru: nn.GRU) -> list[tuple[int, bool]]:
+    """(layer, reverse) of each direction of a bidirectional GRU."""
+    return [(layer, reverse) for layer in range(gru.num_layers) for reverse in (False, True)]
+
+
+def one_direction(gru: nn.GRU, layer: int, reverse: bool) -> nn.GRU:
+    """One direction of one layer of a bidirectional GRU, sharing its weights: torch runs both or none."""
+    features = gru.input_size if layer == 0 else 2 * gru.hidden_size
+    alone = nn.GRU(features, gru.hidden_size, batch_first=True)
+    for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+        setattr(alone, f"{name}_l0", getattr(gru, f"{name}_l{layer}" + "_reverse" * reverse))
+    return alone
 
 
 def _fold_sequence(sequence: nn.Sequential) -> None:

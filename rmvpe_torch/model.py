@@ -177,14 +177,17 @@ class RMVPE(nn.Module):
             nn.Dropout(config.dropout),
         )
 
-    def logits(self, log_mel: Tensor) -> Tensor:
-        """Salience before the sigmoid [B, T, 360]; in training the preset's dropout acts here, as in the reference."""
+    def features(self, log_mel: Tensor) -> Tensor:
+        """What the GRU reads [B, T, head_channels * F]; each frame of it depends on a bounded stretch of the input."""
         x = log_mel.unsqueeze(1)  # [B, T, F] -> [B, 1, T, F]
         with autocast(x.device, self.conv_dtype):
             x = self.cnn(self.unet(x))
         x = x.to(log_mel.dtype)
-        x = x.transpose(1, 2).flatten(-2)  # [B, C, T, F] -> [B, T, C * F]
-        return self.fc(x)
+        return x.transpose(1, 2).flatten(-2)  # [B, C, T, F] -> [B, T, C * F]
+
+    def logits(self, log_mel: Tensor) -> Tensor:
+        """Salience before the sigmoid [B, T, 360]; in training the preset's dropout acts here, as in the reference."""
+        return self.fc(self.features(log_mel))
 
     def forward(self, log_mel: Tensor) -> Tensor:
         return torch.sigmoid(self.logits(log_mel))

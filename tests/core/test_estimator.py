@@ -328,28 +328,20 @@ def windowed_and_whole(hearing: Estimator) -> tuple[np.ndarray, np.ndarray]:
     return windowed, hearing.salience(sound)
 
 
-@pytest.mark.parametrize("framework", FRAMEWORKS[:1])
-def test_windows_do_not_change_the_salience(framework: str):
-    """Of a network whose memory is shorter than the overlap, as random weights make it."""
-    windowed, whole = windowed_and_whole(rmvpe.load(weights(), framework, "cpu"))
-    assert np.abs(windowed - whole).max() < 2e-2
-
-
-@pytest.mark.skipif("small" not in bundled_weights(), reason="no bundled weights")
-@pytest.mark.parametrize("framework", FRAMEWORKS[:1])
-def test_windows_change_little_with_the_bundled_weights(framework: str):
-    """The weights 4fdc660f remember longer than a window: 96.7 % of the voiced frames are within 1 cent of the whole
-    file's, 8.3 at most, and 0.5 % of the frames are voiced otherwise. Those before them kept to 99.9 % and no flip."""
-    hearing = rmvpe.load("small", framework, "cpu")
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize("name", ["random", *bundled_weights()])
+def test_windows_do_not_change_the_answer(framework: str, name: str):
+    """What the GRU remembers is carried over the windows; the U-Net's far reach is what the cross-fades change."""
+    hearing = rmvpe.load(weights() if name == "random" else name, framework, "cpu")
     windowed, whole = windowed_and_whole(hearing)
-    f0_a, voiced_a, _ = decode(whole, hearing.config)
-    f0_b, voiced_b, _ = decode(windowed, hearing.config)
-    both = voiced_a & voiced_b
-    assert both.mean() > 0.3
-    off = np.abs(cents_between(f0_b[both], f0_a[both]))
-    assert np.mean(off <= 1.0) > 0.95
-    assert off.max() < 20.0
-    assert np.mean(voiced_a != voiced_b) < 0.01
+    assert np.abs(windowed - whole).max() < 1e-2
+    if name != "random":
+        f0_a, voiced_a, _ = decode(whole, hearing.config)
+        f0_b, voiced_b, _ = decode(windowed, hearing.config)
+        both = voiced_a & voiced_b
+        assert both.mean() > 0.3
+        assert np.mean(np.abs(cents_between(f0_b[both], f0_a[both])) <= 1.0) > 0.999
+        assert np.mean(voiced_a != voiced_b) < 0.001
 
 
 HOUR = """

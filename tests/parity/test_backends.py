@@ -1,5 +1,6 @@
 """Both backends end to end on a real recording, from random weights: the bundled weights' test is `test_bundled.py`."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from rmvpe.compare import compare_salience
 from rmvpe.config import DecodeConfig, ModelConfig
 from rmvpe.estimator import Estimator, default_config
 from rmvpe.mel import log_mel
+from rmvpe.recurrence import RecurrentNetwork
 from tests.parity import golden
 
 RECORDING = Path(__file__).resolve().parents[2] / "examples" / "demo.flac"
@@ -61,6 +63,29 @@ def test_windows_in_a_batch_do_not_touch_each_other(framework):
     assert together.shape == (3, 32, 360)
     assert together.dtype == np.float32
     np.testing.assert_allclose(together[2], backend.salience(windows[2:])[0], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("framework", BACKENDS)
+def test_a_network_in_parts_is_the_network(framework, layers):
+    """Its GRU in blocks that hand on their state, of which one is longer than what JAX compiles for."""
+    weights = golden.checkpoint(dataclasses.replace(ModelConfig.small(), channels=2, gru_layers=layers), seed=4)
+    backend = BACKENDS[framework](weights, "cpu")
+    assert isinstance(backend, RecurrentNetwork)
+    assert backend.gru_layers == layers
+    log_mel = np.random.default_rng(0).normal(-6.0, 3.0, (3, 1440, 128)).astype(np.float32)
+    together = backend.features(log_mel)
+    np.testing.assert_allclose(together[2], backend.features(log_mel[2:])[0], rtol=0, atol=1e-5)
+    x = together[0]
+    for layer in range(layers):
+        forward = backend.gru(x[:1300], None, layer, reverse=False)
+        forward = np.concatenate([forward, backend.gru(x[1300:], forward[-1], layer, reverse=False)])
+        backward = backend.gru(x[1300:], None, layer, reverse=True)
+        backward = np.concatenate([backend.gru(x[:1300], backward[0], layer, reverse=True), backward])
+        x = np.concatenate([forward, backward], axis=1)
+    found = backend.head(x)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, backend.salience(log_mel[:1])[0], rtol=0, atol=1e-5)
 
 
 # bfloat16 keeps 8 bits of a number, float16 11: their rounding moves a salience by about 0.02 and 0.002

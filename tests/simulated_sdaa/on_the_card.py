@@ -12,6 +12,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 import rmvpe
+from rmvpe.audio import read
 from rmvpe.compare import CENTS_TOLERANCE
 from rmvpe.config import ModelConfig, TrainConfig
 from rmvpe.data.pipeline import Batch
@@ -197,6 +198,13 @@ def test_f0_is_that_of_the_cpu(front_end: str):
     both = found.voiced & expected.voiced
     assert both.any()
     assert np.abs(cents_between(found.f0_hz[both], expected.f0_hz[both])).max() <= CENTS_TOLERANCE
+
+
+def test_salience_of_a_recording_of_several_windows_is_that_of_the_cpu():
+    card, cpu = (rmvpe.load(backend="torch", device=name) for name in ("sdaa", "cpu"))
+    sound = np.tile(read(DEMO).samples, 5)
+    assert len(sound) > 160 * card.window_frames
+    np.testing.assert_allclose(card.salience(sound), cpu.salience(sound), rtol=0, atol=1e-4)
 
 
 def batches(step: int) -> list[Batch]:
