@@ -55,12 +55,12 @@ def salience_of_features(
     for block in blocks:
         held.append(block)
         if sum(map(len, held)) > stretch_frames + ahead_frames:
-            features = np.concatenate(held)
-            yield from _answers(network, features, stretch_frames, states)
-            held = [features[stretch_frames:].copy()]  # a copy, to let go of the rest
+            held = [np.concatenate(held)]
+            yield from _answers(network, held[0], stretch_frames, states)
+            held = [held[0][stretch_frames:].copy()]  # a copy, to let go of the rest
     if held:
-        features = np.concatenate(held)
-        yield from _answers(network, features, len(features), states)
+        held = [np.concatenate(held)]
+        yield from _answers(network, held[0], len(held[0]), states)
 
 
 def _answers(

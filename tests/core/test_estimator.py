@@ -344,6 +344,23 @@ def test_windows_do_not_change_the_answer(framework: str, name: str):
         assert np.mean(voiced_a != voiced_b) < 0.001
 
 
+@pytest.mark.skipif("small" not in bundled_weights(), reason="no bundled weights")
+@pytest.mark.parametrize("framework", FRAMEWORKS[:1])
+def test_an_excerpt_is_heard_as_in_the_recording(framework: str):
+    """Ten seconds from where it was cut, on the U-Net's grid of 32 frames: the weights have forgotten the rest."""
+    hearing, sound = rmvpe.load("small", framework, "cpu"), real_sound(64.0)
+    first, margin, stop = 32 * 31, 1000, 6000
+    whole = hearing.pitch_curve(sound)
+    excerpt = hearing.pitch_curve(sound[160 * first : 160 * stop])
+    inside, there = slice(margin, stop - first - margin), slice(first + margin, stop - margin)
+    voiced_a, voiced_b = excerpt.voiced(hearing.config)[inside], whole.voiced(hearing.config)[there]
+    both = voiced_a & voiced_b
+    assert both.mean() > 0.3
+    off = np.abs(cents_between(excerpt.f0_hz[inside][both], whole.f0_hz[there][both]))
+    assert np.mean(off <= 1.0) > 0.99
+    assert np.mean(voiced_a != voiced_b) < 0.005
+
+
 HOUR = """
 import resource, sys
 import numpy as np, soundfile
