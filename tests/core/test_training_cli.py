@@ -16,7 +16,7 @@ pytest.importorskip("grain")
 
 from rmvpe.config import ModelConfig, TrainConfig
 from rmvpe.runlog import read_log
-from rmvpe.training_cli import FLAGS, config_from, main, parser
+from rmvpe.training_cli import FLAGS, config_from, load_config, main, parser
 from rmvpe_torch import state as states
 from rmvpe_torch.training_cli import Torch
 from tests.hybrid import make_hybrid
@@ -32,6 +32,16 @@ CONFIG = TrainConfig(model=MODEL, excerpt_frames=32, batch_size=2, iterations=2,
 
 def run(*flags: str | Path) -> int:
     return main(Torch(), [str(flag) for flag in flags])
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.py")), ids=lambda path: path.stem)
+def test_every_run_card_is_a_run(path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """From any working directory, with a command that names the file."""
+    monkeypatch.chdir(tmp_path)
+    config = load_config(path)
+    assert config.model == ModelConfig.small()
+    assert config.excerpt_frames % config.model.time_multiple == 0
+    assert f"scripts/train_torch.py --config configs/{path.name} --data Hybrid" in path.read_text()
 
 
 @pytest.fixture(scope="module")
