@@ -101,9 +101,9 @@ def test_lower_precision_reaches_the_convolutions_alone(monkeypatch, conv_dtype)
     seen = []
     recurrence = rmvpe_jax.gru.gru
 
-    def remember(x, *weights, reverse):
+    def remember(x, *weights, **options):
         seen.extend([x.dtype, *(weight.dtype for weight in weights)])
-        return recurrence(x, *weights, reverse=reverse)
+        return recurrence(x, *weights, **options)
 
     monkeypatch.setattr(rmvpe_jax.gru, "gru", remember)
     graph, state = nnx.split(model)
