@@ -247,7 +247,7 @@ class Estimator:
     def iter_salience(
         self, audio: np.ndarray, pad: str | None = None, progress: Progress | None = None
     ) -> Iterator[np.ndarray]:
-        """The rows of `salience` in consecutive blocks [k, 360] of at most a window each, whatever the length."""
+        """The rows of `salience` in consecutive blocks [k, 360] of at most half a minute each, whatever the length."""
         if not len(audio):
             return
         audio = np.asarray(audio, dtype=np.float32)

@@ -12,7 +12,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-BLOCK_FRAMES = 1024  # at least: a compiling backend fills shorter blocks up, so that it compiles once
+BLOCK_FRAMES = 1024  # a compiling backend fills shorter blocks up to this, so that it compiles once
 STRETCH_FRAMES = 90 * BLOCK_FRAMES  # 15 min in frames of 10 ms: 240 MB for the presets
 AHEAD_FRAMES = 18 * BLOCK_FRAMES  # 3 min
 
@@ -68,9 +68,9 @@ def _answers(
 ) -> Iterator[np.ndarray]:
     """Salience of the first `n_wanted` of the features [n, features]; the states move on to the end of these."""
     for layer in range(network.gru_layers - 1):
-        outputs = _backward(network, x, len(x), layer), np.concatenate(list(_forward(network, x, states[layer], layer)))
-        states[layer] = outputs[1][n_wanted - 1]
-        x = np.concatenate(outputs[::-1], axis=1)
+        forward = np.concatenate(list(_forward(network, x, states[layer], layer)))
+        states[layer] = forward[n_wanted - 1]
+        x = np.concatenate([forward, _backward(network, x, len(x), layer)], axis=1)
     layer = network.gru_layers - 1
     backward, done = _backward(network, x, n_wanted, layer), 0
     for forward in _forward(network, x[:n_wanted], states[layer], layer):

@@ -96,11 +96,15 @@ def directions(gru: nn.GRU) -> list[tuple[int, bool]]:
 
 
 def one_direction(gru: nn.GRU, layer: int, reverse: bool) -> nn.GRU:
-    """One direction of one layer of a bidirectional GRU, sharing its weights: torch runs both or none."""
+    """A copy of one direction of one layer of a bidirectional GRU: torch runs both or none.
+
+    Shared weights would leave the buffer in which cuDNN wants those of `gru` side by side.
+    """
     features = gru.input_size if layer == 0 else 2 * gru.hidden_size
     alone = nn.GRU(features, gru.hidden_size, batch_first=True)
-    for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
-        setattr(alone, f"{name}_l0", getattr(gru, f"{name}_l{layer}" + "_reverse" * reverse))
+    suffix = f"_l{layer}" + "_reverse" * reverse
+    names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    alone.load_state_dict({f"{name}_l0": getattr(gru, name + suffix) for name in names})
     return alone
 
 

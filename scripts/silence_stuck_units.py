@@ -18,11 +18,11 @@ from rmvpe.config import ModelConfig
 from rmvpe.data.sources import Hybrid
 from rmvpe.errors import UserError, cli_errors
 from rmvpe.evaluate import CLEAN, mixed, spread
+from rmvpe.framing import frames_to_seconds
 from rmvpe.mel import log_mel
 from rmvpe.stuck import Units, observe, silence
 
 FILES = 20
-HOPS_PER_S = 100
 
 
 def spectrograms(data: Hybrid, snr_db: float, model: ModelConfig) -> Iterator[np.ndarray]:
@@ -31,7 +31,8 @@ def spectrograms(data: Hybrid, snr_db: float, model: ModelConfig) -> Iterator[np
         audio = mixed(data[index], snr_db, model)
         if audio is not None:
             shown = log_mel(audio.astype(np.float32), model.mel)
-            yield shown[: len(shown) // model.time_multiple * model.time_multiple]
+            if len(shown) >= model.time_multiple:
+                yield shown[: len(shown) // model.time_multiple * model.time_multiple]
 
 
 def main() -> None:
@@ -46,14 +47,19 @@ def main() -> None:
     with cli_errors("silence_stuck_units"):
         if arguments.out.suffix != ".safetensors":
             raise UserError(f"{arguments.out} must end in .safetensors")
+        if not arguments.longest > 0:
+            raise UserError(f"--longest {arguments.longest} must be more than 0 seconds")
         checkpoint = load(arguments.weights)
         network = rmvpe.load(checkpoint).backend
         valid = Hybrid(arguments.data, "valid")
-        clean, loud = (
-            observe(network, checkpoint, spectrograms(valid, snr, checkpoint.config)) for snr in (CLEAN, 0.0)
-        )
+        shown = [list(spectrograms(valid, snr, checkpoint.config)) for snr in (CLEAN, 0.0)]
+        if not all(shown):
+            raise UserError(
+                f"{arguments.data}/valid holds no voice with music: make it by prepare_synthetic.py --music"
+            )
+        clean, loud = (observe(network, checkpoint, log_mels) for log_mels in shown)
         units = Units(np.maximum(clean.memory_frames, loud.memory_frames), (clean.mean + loud.mean) / 2)
-        stuck = units.memory_frames > arguments.longest * HOPS_PER_S
+        stuck = units.memory_frames > arguments.longest / frames_to_seconds(1, checkpoint.config.mel)
         save(arguments.out, silence(checkpoint, units, stuck))
         print(f"{arguments.out}: {stuck[0].sum()} units silenced forward, {stuck[1].sum()} backward")
 

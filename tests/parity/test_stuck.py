@@ -124,8 +124,11 @@ def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 def test_the_script(tmp_path: Path):
     (tmp_path / "valid").mkdir()
     rng = np.random.default_rng(0)
-    for name, music in (("a", 0.1 * rng.standard_normal(32000)), ("b", None)):
-        write_hybrid_pair(tmp_path / "valid", name, 0.1 * rng.standard_normal(32000), music, np.full(201, 220.0))
+    for name, n, music in (("a", 32000, True), ("b", 32000, False), ("short", 3200, True)):
+        accompaniment = 0.1 * rng.standard_normal(n) if music else None
+        write_hybrid_pair(
+            tmp_path / "valid", name, 0.1 * rng.standard_normal(n), accompaniment, np.full(n // 160 + 1, 220.0)
+        )
     save(tmp_path / "in.safetensors", with_still_units())
     data = ("--data", tmp_path)
     done = run(tmp_path / "in.safetensors", *data, "--out", tmp_path / "out.safetensors", "--longest", "100")
@@ -135,8 +138,12 @@ def test_the_script(tmp_path: Path):
     for name in DIRECTIONS:
         assert not silenced[f"{GRU}.weight_ih{name}"][SHUT].any()
         assert silenced[f"{GRU}.weight_ih{name}"][SHUT + 1].any()
+    (tmp_path / "voices" / "valid").mkdir(parents=True)
+    write_hybrid_pair(tmp_path / "voices" / "valid", "a", 0.1 * rng.standard_normal(32000), None, np.full(201, 220.0))
     for arguments in (
         (tmp_path / "in.safetensors", *data, "--out", tmp_path / "out.pt"),
+        (tmp_path / "in.safetensors", *data, "--out", tmp_path / "out2.safetensors", "--longest", "0"),
+        (tmp_path / "in.safetensors", "--data", tmp_path / "voices", "--out", tmp_path / "out2.safetensors"),
         (tmp_path / "in.safetensors", "--data", tmp_path / "none", "--out", tmp_path / "out2.safetensors"),
         (tmp_path / "none.safetensors", *data, "--out", tmp_path / "out2.safetensors"),
     ):

@@ -12,7 +12,7 @@ from rmvpe.checkpoint import Checkpoint, expected_tensors  # noqa: E402
 from rmvpe.config import ModelConfig  # noqa: E402
 from rmvpe.errors import UserError  # noqa: E402
 from rmvpe_torch.checkpoint import load_model  # noqa: E402
-from rmvpe_torch.infer import Backend, fold_batch_norm  # noqa: E402
+from rmvpe_torch.infer import Backend, fold_batch_norm, one_direction  # noqa: E402
 
 
 def checkpoint(config: ModelConfig, seed: int = 0) -> Checkpoint:
@@ -58,6 +58,23 @@ def test_folding_leaves_the_model_and_removes_the_batch_norms():
     norms = [name for name, module in folded.named_modules() if isinstance(module, torch.nn.BatchNorm2d)]
     assert norms == ["unet.encoder.bn"]
     assert not folded.training
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_one_direction_is_that_half_of_the_gru_in_memory_of_its_own(reverse: bool):
+    """Of its own, because moving a GRU to a CUDA device packs its weights into a buffer and takes them from others."""
+    gru = torch.nn.GRU(5, 3, 2, batch_first=True, bidirectional=True)
+    x = torch.randn(1, 20, 6)
+    alone = one_direction(gru, 1, reverse)
+    weights = {parameter.data_ptr() for parameter in gru.parameters()}
+    assert not weights & {parameter.data_ptr() for parameter in alone.parameters()}
+    second = torch.nn.GRU(6, 3, batch_first=True, bidirectional=True)
+    second.load_state_dict(
+        {name.replace("l1", "l0"): value for name, value in gru.state_dict().items() if "l1" in name}
+    )
+    both, own = second(x)[0], alone(x.flip(1) if reverse else x)[0]
+    expected = both[..., 3:].flip(1) if reverse else both[..., :3]
+    torch.testing.assert_close(own, expected, rtol=0, atol=1e-6)
 
 
 def test_windows_of_a_batch_do_not_meet():
