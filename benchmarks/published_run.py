@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from rmvpe.checkpoint import save
+from rmvpe.checkpoint.store import save
 from rmvpe.config import TrainConfig
 from rmvpe.errors import cli_errors
-from rmvpe.losslog import compare, read_curve
-from rmvpe.plot_loss import plot_comparison
+from rmvpe.training.loss_curves import compare, read_curve
+from rmvpe.training.plot import plot_comparison
 
 ROOT = Path(__file__).resolve().parents[1]
 FRAMEWORKS = ("torch", "jax")

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from convert import commands, verify
-from rmvpe.checkpoint import DTYPES
-from rmvpe.compare import CENTS_TOLERANCE, FLIP_MARGIN, SALIENCE_TOLERANCE
+from rmvpe.checkpoint.store import DTYPES
 from rmvpe.errors import cli_errors
+from rmvpe.evaluation.agreement import CENTS_TOLERANCE, FLIP_MARGIN, SALIENCE_TOLERANCE
 
 if TYPE_CHECKING:
     Subparsers: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]

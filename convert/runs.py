@@ -9,10 +9,10 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from convert.commands import check_output, needs
+from convert.io import check_output, needs
 from rmvpe.config import to_json
 from rmvpe.errors import UserError
-from rmvpe.state import RunState, StateStore, choose
+from rmvpe.training.state import RunState, StateStore, choose
 
 CONFIG = "config.json"
 # Of no framework's format: copied as they are

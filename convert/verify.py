@@ -8,12 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from convert.commands import is_folder, load_any, row
+from convert.commands import row
+from convert.io import is_folder, load_any
 from rmvpe import audio, estimator
-from rmvpe.checkpoint import Checkpoint, compare_shapes, summary
-from rmvpe.compare import CENTS_TOLERANCE, FLIP_MARGIN, Comparison, compare_salience
+from rmvpe.checkpoint.architecture import compare_shapes, summary
+from rmvpe.checkpoint.store import Checkpoint
 from rmvpe.config import to_dict
 from rmvpe.errors import UserError
+from rmvpe.evaluation.agreement import CENTS_TOLERANCE, FLIP_MARGIN, Comparison, compare_salience
 
 FRAMEWORKS = {"torch": "PyTorch", "jax": "JAX"}
 # Measured on the small network: rounding weights to float16 moves salience by up to 1e-3 and most f0 by under 0.1 cent,

@@ -6,22 +6,19 @@
     track = estimator.from_file("song.wav")  # or from_audio(array, sample_rate)
     track.write("song.csv")
 
-Names are loaded when first used: importing this package loads no framework and no other library.
+Importing this package loads numpy and no other library; a runtime is imported by `load`, other libraries where they are
+needed.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from rmvpe.audio import find_audio, to_mono_16k
+from rmvpe.checkpoint.store import Checkpoint
+from rmvpe.config import ConfigError, DecodeConfig, MelConfig, ModelConfig, TrainConfig
+from rmvpe.errors import UserError
+from rmvpe.estimator import Estimator, load
+from rmvpe.plot import plot_track
+from rmvpe.track import F0Track
 
 __version__ = "0.1.0"
-
-if TYPE_CHECKING:
-    from rmvpe.audio import find_audio, to_mono_16k
-    from rmvpe.checkpoint import Checkpoint
-    from rmvpe.config import ConfigError, DecodeConfig, MelConfig, ModelConfig, TrainConfig
-    from rmvpe.errors import UserError
-    from rmvpe.estimator import Estimator, load
-    from rmvpe.plot import plot_track
-    from rmvpe.track import F0Track
 
 __all__ = [
     "Checkpoint",
@@ -39,24 +36,3 @@ __all__ = [
     "plot_track",
     "to_mono_16k",
 ]
-
-_HOMES = {
-    "audio": ("find_audio", "to_mono_16k"),
-    "checkpoint": ("Checkpoint",),
-    "config": ("ConfigError", "DecodeConfig", "MelConfig", "ModelConfig", "TrainConfig"),
-    "errors": ("UserError",),
-    "estimator": ("Estimator", "load"),
-    "plot": ("plot_track",),
-    "track": ("F0Track",),
-}
-
-
-def __getattr__(name: str) -> Any:
-    for module, names in _HOMES.items():
-        if name in names:
-            return getattr(importlib.import_module(f"rmvpe.{module}"), name)
-    raise AttributeError(f"module 'rmvpe' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})

@@ -2,7 +2,7 @@
 
 import sys
 
-from rmvpe.cli import main
+from rmvpe.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

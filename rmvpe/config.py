@@ -215,16 +215,16 @@ class TrainConfig:
 
     model: ModelConfig = field(default_factory=ModelConfig.e2e0)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
-    data: str = "Hybrid"  # folder with train/ valid/ test/, or KIND:FOLDER, see rmvpe.data.datasets
+    data: str = "Hybrid"  # folder with train/ valid/ test/, or KIND:FOLDER, see rmvpe.data.readers.f0_corpora
     excerpt_frames: int = 128
     batch_size: int = 32  # excerpts per rank and forward pass
     grad_accumulation: int = 1  # forward passes per update
     iterations: int = 100  # updates
-    loss: str = "bce"  # see rmvpe.losses
+    loss: str = "bce"  # see rmvpe.training.losses
     optimizer: str = "adam"  # "adam", or "adamw": with `weight_decay`, decoupled
     weight_decay: float = 0.01  # of adamw; adam has none
     learning_rate: float = 5e-4
-    schedule: str = "step"  # "step": times decay_rate every decay_steps; "cosine", "hold": see rmvpe.schedule
+    schedule: str = "step"  # "step": times decay_rate every decay_steps; "cosine", "hold": see rmvpe.training.schedule
     decay_steps: int = 2000
     decay_rate: float = 0.98
     warmup_steps: int = 0

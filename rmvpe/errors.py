@@ -1,40 +1,60 @@
-"""User mistakes: one sentence that names the thing and the mend, exit code 2, no traceback."""
+"""User mistakes: one sentence that names the thing and the fix, exit code 2, no traceback."""
 
 import errno
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rmvpe.config import ConfigError
 
 EXIT_USER_ERROR = 2
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, a quota or a limit on the size of files is full
+EXIT_INTERRUPTED = 130  # as shells report a program that Ctrl-C ended
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, a quota or a limit on the size of files is full
 
 
 class UserError(ValueError):
     """Something the user gave cannot be used; the message names it and says what to do."""
 
 
-@contextmanager
-def cli_errors(program: str) -> Iterator[None]:
-    """Around a command line's body: turn a user's mistake into one line on stderr and exit code 2."""
+def run_cli(program: str, function: Callable[[], int | None]) -> int:
+    """Run the body of the command line `program` and return its exit code: what `function` returns, None being 0.
+
+    A user's mistake (`UserError`, `ConfigError`, a path that cannot be opened, a full disk) becomes one line on stderr
+    and exit code 2, Ctrl-C exit code 130. Other exceptions pass: they are bugs, and their traceback is wanted.
+    """
     try:
-        yield
+        return function() or 0
     except (UserError, ConfigError) as error:
-        fail(program, str(error))
+        return fail(program, str(error))
     except (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError) as error:
-        fail(program, f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        return fail(program, f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except OSError as error:
-        if error.errno not in NO_ROOM:
+        if error.errno not in DISK_FULL:
             raise
         name = f"{error.filename}: " if error.filename else ""
-        fail(program, f"{name}{error.strerror}: free some space or write somewhere else")
+        return fail(program, f"{name}{error.strerror}: free some space or write somewhere else")
     except KeyboardInterrupt as stop:
         sys.stderr.write(f"{program}: {str(stop) or 'interrupted'}\n")
-        raise SystemExit(130) from None
+        return EXIT_INTERRUPTED
 
 
-def fail(program: str, message: str) -> None:
-    """Write one line to stderr and exit with code 2."""
+def fail(program: str, message: str) -> int:
+    """Write one line to stderr; returns exit code 2."""
     sys.stderr.write(f"{program}: {' '.join(message.split())}\n")
-    raise SystemExit(EXIT_USER_ERROR)
+    return EXIT_USER_ERROR
+
+
+@contextmanager
+def cli_errors(program: str) -> Iterator[None]:
+    """Superseded by `run_cli`; goes as soon as no program uses it."""
+    error: list[BaseException] = []
+
+    def body() -> None:
+        if error:
+            raise error[0]
+
+    try:
+        yield
+    except (Exception, KeyboardInterrupt) as caught:
+        error.append(caught)
+        raise SystemExit(run_cli(program, body)) from None

@@ -2,7 +2,7 @@
 
 The U-Net reads windows of `WINDOW_FRAMES` frames that overlap by `OVERLAP_FRAMES`, and what it makes of them is
 cross-faded in the middle of the overlap (`rmvpe.framing`). The GRU's memory is carried over the windows
-(`rmvpe.recurrence`), so that the answer is that of the whole recording; a network that cannot be run in parts, as a
+(`rmvpe.chunked_gru`), so that the answer is that of the whole recording; a network that cannot be run in parts, as a
 trainer's, has the salience of its windows cross-faded instead. Audio is held once, as 16 kHz mono; spectrogram and
 salience exist for one window at a time, and what the GRU reads for at most 18 minutes. Only Viterbi keeps the salience
 of the whole file: its path depends on every later frame. With `high_register` all of it happens twice, the second time
@@ -11,28 +11,29 @@ frame of the whole file (`Estimator.pitch_curve`, which evaluation uses too).
 """
 
 import copy
-import importlib
-import importlib.util
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from rmvpe import audio as audio_files
 from rmvpe import high_register, mel
 from rmvpe.audio import SAMPLE_RATE_HZ, Recording
+from rmvpe.backends import Backend, RecurrentNetwork, backend_class, choose_backend
 from rmvpe.calibration import calibrated
-from rmvpe.checkpoint import Checkpoint
-from rmvpe.checkpoint import load as load_checkpoint
+from rmvpe.checkpoint.store import Checkpoint
+from rmvpe.checkpoint.store import load as load_checkpoint
+from rmvpe.chunked_gru import salience_of_features
 from rmvpe.config import DecodeConfig, ModelConfig
 from rmvpe.decode import PitchCurve, pitch, pitch_in_blocks
 from rmvpe.errors import UserError
 from rmvpe.framing import (
     PadPlan,
     Window,
+    frame_levels_db,
     frame_times,
     frames_at_hop,
     plan_padding,
@@ -42,12 +43,9 @@ from rmvpe.framing import (
     stitch,
 )
 from rmvpe.high_register import Pitches
-from rmvpe.level import frame_levels_db
-from rmvpe.recurrence import RecurrentNetwork, salience_of_features
 from rmvpe.track import F0Track, check_hop
 
 DEFAULT_WEIGHTS = "small"
-BACKENDS = ("torch", "jax")  # in the order in which "auto" looks for them
 FRONT_ENDS = ("host", "device")
 # With an overlap of four seconds the U-Net's answer is that of the whole file: of 64 s of singing no voiced frame moved
 # by more than 0.2 cents and salience by at most 3e-3 (1e-2 with 256 frames). On CPUs the speed is the same from 1024
@@ -55,25 +53,6 @@ FRONT_ENDS = ("host", "device")
 WINDOW_FRAMES = 3072
 OVERLAP_FRAMES = 384
 Progress = Callable[[float], None]  # is told the share of a file that is done, 0 to 1
-
-
-class Backend(Protocol):
-    """What a framework package computes: `rmvpe_torch.infer.Backend`, `rmvpe_jax.infer.Backend`.
-
-    Both are `rmvpe.recurrence.RecurrentNetwork`s too.
-    """
-
-    name: str
-    device: str
-    batch_windows: int  # windows that go through the network together
-
-    def salience(self, log_mel: np.ndarray) -> np.ndarray:
-        """Log-mel float32 [B, T, n_mels], T a multiple of the U-Net's stride -> salience float32 [B, T, 360]."""
-        ...
-
-    def log_mel(self, audio: np.ndarray, *, key_shift_semitones: float = 0.0) -> np.ndarray:
-        """Audio float32 [B, samples] -> log-mel [B, frames, n_mels] of uncentred frames, computed on the device."""
-        ...
 
 
 def load(
@@ -100,35 +79,6 @@ def load(
     checkpoint = weights if isinstance(weights, Checkpoint) else load_checkpoint(weights)
     network = backend_class(name)(checkpoint, device=device, conv_dtype=conv_dtype)
     return Estimator(network, checkpoint.config, config or default_config(checkpoint), front_end=front_end)
-
-
-def choose_backend(backend: str = "auto") -> str:
-    """The name of an installed framework: `backend` itself, or for "auto" the first of `BACKENDS`.
-
-    Raises UserError if it is unknown or not installed.
-    """
-    if backend not in ("auto", *BACKENDS):
-        raise UserError(f"unknown backend {backend!r}: choose auto, {' or '.join(BACKENDS)}")
-    wanted = BACKENDS if backend == "auto" else (backend,)
-    for name in wanted:
-        if is_installed(name):
-            return name
-    commands = " or ".join(f"pip install 'rmvpe[{name}]'" for name in wanted)
-    raise UserError(f"{' and '.join(wanted)} {'is' if len(wanted) == 1 else 'are'} not installed: run {commands}")
-
-
-def is_installed(package: str) -> bool:
-    """Whether a package can be imported. A mere folder of that name in the working directory does not count."""
-    spec = importlib.util.find_spec(package)
-    return spec is not None and spec.origin is not None
-
-
-def backend_class(name: str) -> Any:
-    """The `Backend` of a framework package. Raises UserError if something that the package needs is not installed."""
-    try:
-        return importlib.import_module(f"rmvpe_{name}.infer").Backend
-    except ModuleNotFoundError as error:
-        raise UserError(f"backend {name} needs {error.name}: run pip install 'rmvpe[{name}]'") from error
 
 
 def default_config(checkpoint: Checkpoint) -> DecodeConfig:

@@ -19,8 +19,8 @@ import numpy as np
 
 from rmvpe.errors import UserError
 from rmvpe.files import atomic_path
+from rmvpe.interpolation import f0_at_times
 from rmvpe.pitch import hz_to_midi, midi_to_hz
-from rmvpe.targets import f0_at_times
 
 FIELDS = ("time_s", "f0_hz", "voiced", "confidence")
 PV_HOP_S = 0.01

@@ -19,11 +19,11 @@ import numpy as np
 from flax import nnx
 from jax.typing import DTypeLike
 
-from convert.apply import nnx_to_torch, torch_to_nnx
-from rmvpe.checkpoint import FORMAT, Checkpoint
+from rmvpe.checkpoint.store import FORMAT, Checkpoint
 from rmvpe.config import ConfigError, ModelConfig, from_dict, to_dict
 from rmvpe.errors import UserError
 from rmvpe_jax.model import RMVPE
+from rmvpe_jax.params import nnx_to_torch, torch_to_nnx
 
 WEIGHTS, ABOUT = "weights", "about"  # the items' names
 MARGIN, SPARE_BYTES = 1.05, 1 << 18  # what Orbax writes beside the arrays, generously

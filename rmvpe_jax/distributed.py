@@ -16,8 +16,8 @@ import jax
 
 from rmvpe.config import ConfigError
 from rmvpe.errors import EXIT_USER_ERROR, UserError
-from rmvpe.ranks import Ranks
-from rmvpe_jax.roll_call import roll_call
+from rmvpe.processes import Ranks
+from rmvpe_jax.rendezvous import roll_call
 
 AUTO = "auto"
 MEETING_S = 300  # how long the first process waits for the last one at the start

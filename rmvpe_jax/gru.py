@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array, lax
 
-from rmvpe_jax.init import Draw
+from rmvpe_jax.layers import Draw
 
 GATES = 3  # r reset, z update, n new: torch's order
 

@@ -8,10 +8,10 @@ import numpy as np
 from flax import nnx
 from jax import Array
 
-from rmvpe.checkpoint import Checkpoint
+from rmvpe.checkpoint.store import Checkpoint
+from rmvpe.chunked_gru import BLOCK_FRAMES
 from rmvpe.errors import UserError
 from rmvpe.framing import round_up
-from rmvpe.recurrence import BLOCK_FRAMES
 from rmvpe_jax import mel
 from rmvpe_jax.checkpoint import load_model
 from rmvpe_jax.device import kind_of, name_of, resolve, take_memory_as_needed
@@ -55,12 +55,12 @@ class Backend:
         return np.asarray(self._forward(self._state, padded))[: len(log_mel)]
 
     def features(self, log_mel: np.ndarray) -> np.ndarray:
-        """As `rmvpe.recurrence.RecurrentNetwork`: log-mel [B, T, n_mels] -> features [B, T, features]."""
+        """As `rmvpe.backends.RecurrentNetwork`: log-mel [B, T, n_mels] -> features [B, T, features]."""
         padded = self._to_device(log_mel, round_up_to_power_of_two(len(log_mel)))
         return np.asarray(self._features(self._state, padded))[: len(log_mel)]
 
     def gru(self, x: np.ndarray, state: np.ndarray | None, layer: int, *, reverse: bool) -> np.ndarray:
-        """As `rmvpe.recurrence.RecurrentNetwork`: [T, features] -> [T, hidden], one direction of one layer."""
+        """As `rmvpe.backends.RecurrentNetwork`: [T, features] -> [T, hidden], one direction of one layer."""
         n = len(x)
         padded = self._to_device(x[::-1] if reverse else x, round_up(n, BLOCK_FRAMES))  # zeros come last either way
         start = self._to_device(np.zeros(self._hidden) if state is None else state, self._hidden)
@@ -68,7 +68,7 @@ class Backend:
         return output[::-1] if reverse else output
 
     def head(self, hidden: np.ndarray) -> np.ndarray:
-        """As `rmvpe.recurrence.RecurrentNetwork`: GRU outputs [T, 2 * hidden] -> salience [T, 360]."""
+        """As `rmvpe.backends.RecurrentNetwork`: GRU outputs [T, 2 * hidden] -> salience [T, 360]."""
         padded = self._to_device(hidden, round_up(len(hidden), BLOCK_FRAMES))
         return np.asarray(self._head(self._state, padded))[: len(hidden)]
 

@@ -1,4 +1,4 @@
-"""Training losses on logits [B, T, 360] against targets of the same shape; `rmvpe.losses` defines them.
+"""Training losses on logits [B, T, 360] against targets of the same shape; `rmvpe.training.losses` defines them.
 
 All are means over bins and frames in float32, computed from logits for precision.
 """
@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array, nn
 
-from rmvpe.losses import FOCAL_GAMMA, POSITIVE_WEIGHT
+from rmvpe.training.losses import FOCAL_GAMMA, POSITIVE_WEIGHT
 
 
 def bce(logits: Array, target: Array) -> Array:

@@ -2,7 +2,8 @@
 
 Beside the items of `rmvpe_jax.checkpoint` (`weights`: those to predict with, `about`) it holds `raw` (the weights in
 training, if `weights` are averaged ones), Adam's moments `adam_mu` and `adam_nu`, all under dotted NNX paths; `random`
-(the dropout's stream), and `run` (JSON: config, step, what else counts). This module is a `rmvpe.state.StateStore`.
+(the dropout's stream), and `run` (JSON: config, step, what else counts). This module is a
+`rmvpe.training.state.StateStore`.
 """
 
 import re
@@ -12,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from convert.apply import nnx_to_torch, torch_to_nnx
 from rmvpe.config import ConfigError, TrainConfig, from_dict, to_dict
 from rmvpe.errors import UserError
-from rmvpe.state import RunState, Tensors
+from rmvpe.training.state import RunState, Tensors
 from rmvpe_jax import checkpoint
+from rmvpe_jax.params import nnx_to_torch, torch_to_nnx
 
 FORMAT = "rmvpe-state-1"
 NAME = "state-{step:08d}"

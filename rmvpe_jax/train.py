@@ -1,7 +1,7 @@
 """The JAX side of a training run: network, optax Adam, averaged weights, pmap over all devices of all hosts.
 
-`rmvpe.training.fit` runs it. With one device or many, one host or many, the code is the same: every device holds the
-whole state and takes its share of the batch, and gradients, loss and batch-norm statistics are averaged over all of
+`rmvpe.training.loop.fit` runs it. With one device or many, one host or many, the code is the same: every device holds
+the whole state and takes its share of the batch, and gradients, loss and batch-norm statistics are averaged over all of
 them inside one `jax.pmap`, so that the global batch, not the number of devices, decides what is learnt.
 """
 
@@ -17,18 +17,18 @@ from flax import nnx
 from jax import Array, lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from convert.apply import nnx_to_torch, torch_to_nnx
-from rmvpe.checkpoint import Checkpoint
+from rmvpe.checkpoint.store import Checkpoint
 from rmvpe.config import TrainConfig
 from rmvpe.data.pipeline import Batch
 from rmvpe.errors import UserError
-from rmvpe.ranks import Ranks
-from rmvpe.state import RunState, StateStore
+from rmvpe.processes import Ranks
+from rmvpe.training.state import RunState, StateStore
 from rmvpe_jax import distributed, state
 from rmvpe_jax.checkpoint import dotted, flatten, load_tensors
 from rmvpe_jax.device import kind_of
 from rmvpe_jax.losses import LOSSES
 from rmvpe_jax.model import RMVPE
+from rmvpe_jax.params import nnx_to_torch, torch_to_nnx
 
 AXIS = "devices"
 INPUTS = ("log_mel", "target")
@@ -98,7 +98,7 @@ class JaxTrainer:
         return int(one_copy(self.state.step)[0])
 
     def train_step(self, batches: Sequence[Batch], learning_rate: float) -> dict[str, float]:
-        """One update from this process's micro-batches; see `rmvpe.training.Trainer`."""
+        """One update from this process's micro-batches; see `rmvpe.training.loop.Trainer`."""
         shares = [{name: self._share(batch[name]) for name in INPUTS} for batch in batches]
         rate = np.float32(learning_rate)
         with distributed.together(self.ranks):

@@ -13,11 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rmvpe.checkpoint import FORMAT, Checkpoint, check_writable, expected_tensors, timbre_filter_tensors
+from rmvpe.checkpoint.architecture import expected_tensors, timbre_filter_tensors
+from rmvpe.checkpoint.store import FORMAT, Checkpoint, check_writable
+from rmvpe.checkpoint.tensor_file import TORCH_METADATA_RECORD
 from rmvpe.config import to_json
 from rmvpe.errors import UserError
 from rmvpe.files import atomic_path
-from rmvpe.tensorfile import TORCH_METADATA_RECORD
 from rmvpe_torch.model import RMVPE
 
 LAYOUTS = ("rvc", "yxlllc")

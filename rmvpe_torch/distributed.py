@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 
 from rmvpe.errors import UserError
-from rmvpe.ranks import ONE_RANK, Ranks
+from rmvpe.processes import ONE_RANK, Ranks
 from rmvpe_torch.device import KINDS, process_group, resolve, set_device
 from rmvpe_torch.worker import obey_launcher
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from rmvpe.checkpoint import Checkpoint
+from rmvpe.checkpoint.store import Checkpoint
 from rmvpe.errors import UserError
 from rmvpe_torch import mel
 from rmvpe_torch.checkpoint import load_model
@@ -48,13 +48,13 @@ class Backend:
 
     @torch.inference_mode()
     def features(self, log_mel: np.ndarray) -> np.ndarray:
-        """As `rmvpe.recurrence.RecurrentNetwork`: log-mel [B, T, n_mels] -> features [B, T, features]."""
+        """As `rmvpe.backends.RecurrentNetwork`: log-mel [B, T, n_mels] -> features [B, T, features]."""
         with full_precision(self._device):
             return _to_numpy(self._model.features(self._to_device(log_mel)))
 
     @torch.inference_mode()
     def gru(self, x: np.ndarray, state: np.ndarray | None, layer: int, *, reverse: bool) -> np.ndarray:
-        """As `rmvpe.recurrence.RecurrentNetwork`: [T, features] -> [T, hidden], one direction of one layer."""
+        """As `rmvpe.backends.RecurrentNetwork`: [T, features] -> [T, hidden], one direction of one layer."""
         direction = self._directions[layer, reverse]
         start = np.zeros(direction.hidden_size) if state is None else state
         with full_precision(self._device):
@@ -64,7 +64,7 @@ class Backend:
 
     @torch.inference_mode()
     def head(self, hidden: np.ndarray) -> np.ndarray:
-        """As `rmvpe.recurrence.RecurrentNetwork`: GRU outputs [T, 2 * hidden] -> salience [T, 360]."""
+        """As `rmvpe.backends.RecurrentNetwork`: GRU outputs [T, 2 * hidden] -> salience [T, 360]."""
         with full_precision(self._device):
             return _to_numpy(torch.sigmoid(self._model.fc[1](self._to_device(hidden))))
 

@@ -1,4 +1,4 @@
-"""Training losses on logits [B, T, 360] against targets of the same shape; `rmvpe.losses` defines them.
+"""Training losses on logits [B, T, 360] against targets of the same shape; `rmvpe.training.losses` defines them.
 
 All are means over bins and frames, computed from logits for precision; the network gives logits in float32.
 """
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from rmvpe.losses import FOCAL_GAMMA, POSITIVE_WEIGHT
+from rmvpe.training.losses import FOCAL_GAMMA, POSITIVE_WEIGHT
 
 
 def bce(logits: Tensor, target: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Training states on disk: one .pt file each, whole or absent, that `torch.load(..., weights_only=True)` reads.
 
 The file holds `RunState`'s fields: plain numbers, texts and dictionaries of tensors under the official names. This
-module is a `rmvpe.state.StateStore`.
+module is a `rmvpe.training.state.StateStore`.
 """
 
 import os
@@ -19,7 +19,7 @@ from torch import Tensor
 from rmvpe.config import ConfigError, TrainConfig, from_dict, to_dict
 from rmvpe.errors import UserError
 from rmvpe.files import atomic_path
-from rmvpe.state import RunState
+from rmvpe.training.state import RunState
 
 FORMAT = "rmvpe-state-1"
 NAME = "state-{step:08d}.pt"

@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from rmvpe.ranks import Ranks
+from rmvpe.processes import Ranks
 from rmvpe_torch.device import process_group
 from rmvpe_torch.model import RMVPE
 

@@ -1,8 +1,8 @@
 """The torch side of a training run: network, Adam, averaged weights, mixed precision, one or many processes.
 
-`rmvpe.training.fit` runs it. With several processes (`rmvpe_torch.distributed`) each holds the same weights and its own
-share of the batch: gradients, loss and batch norm's running statistics are averaged over them at every update, so that
-any one of them holds the whole state.
+`rmvpe.training.loop.fit` runs it. With several processes (`rmvpe_torch.distributed`) each holds the same weights and
+its own share of the batch: gradients, loss and batch norm's running statistics are averaged over them at every update,
+so that any one of them holds the whole state.
 """
 
 import inspect
@@ -16,12 +16,12 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from rmvpe.checkpoint import Checkpoint
+from rmvpe.checkpoint.store import Checkpoint
 from rmvpe.config import TrainConfig
 from rmvpe.data.pipeline import Batch
 from rmvpe.errors import UserError
-from rmvpe.ranks import ONE_RANK, Ranks
-from rmvpe.state import RunState, StateStore
+from rmvpe.processes import ONE_RANK, Ranks
+from rmvpe.training.state import RunState, StateStore
 from rmvpe_torch import device as devices
 from rmvpe_torch import state
 from rmvpe_torch.checkpoint import load_model
@@ -80,7 +80,7 @@ class TorchTrainer:
         return int(states[next(iter(states))]["step"]) if states else 0
 
     def train_step(self, batches: Sequence[Batch], learning_rate: float) -> dict[str, float]:
-        """One update from this process's micro-batches; see `rmvpe.training.Trainer`."""
+        """One update from this process's micro-batches; see `rmvpe.training.loop.Trainer`."""
         with devices.out_of_memory_told(self.device):
             return self._train_step(batches, learning_rate)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rmvpe.checkpoint import load, save
+from rmvpe.checkpoint.store import load, save
 from rmvpe.errors import UserError, cli_errors
 
 

@@ -13,9 +13,10 @@ from functools import partial
 import numpy as np
 
 import rmvpe
-from rmvpe.checkpoint import Checkpoint, bundled_weights, expected_tensors
+from rmvpe.checkpoint.architecture import expected_tensors
+from rmvpe.checkpoint.flops import flops_per_second
+from rmvpe.checkpoint.store import Checkpoint, bundled_weights
 from rmvpe.config import PRESETS, preset
-from rmvpe.cost import flops_per_second
 from rmvpe.errors import UserError, cli_errors
 from rmvpe.mel import log_mel
 

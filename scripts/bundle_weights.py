@@ -20,12 +20,13 @@ from pathlib import Path
 import numpy as np
 
 import rmvpe
-from rmvpe.calibration import calibrated, fit_calibration
-from rmvpe.checkpoint import Checkpoint, load, save
+from rmvpe.calibration import calibrated
+from rmvpe.checkpoint.store import Checkpoint, load, save
 from rmvpe.config import DecodeConfig
-from rmvpe.data.sources import Hybrid
+from rmvpe.data.readers.hybrid import Hybrid
 from rmvpe.errors import cli_errors
-from rmvpe.evaluate import CLEAN, MUSIC, best_threshold, judged, readings, snr_name, spread
+from rmvpe.evaluation.calibration import fit_calibration
+from rmvpe.evaluation.evaluate import CLEAN, MUSIC, best_threshold, judged, readings, snr_name, spread
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "rmvpe" / "weights"
 RATIOS_DB = (CLEAN, 20.0, 10.0, 5.0, 0.0, -5.0)

@@ -12,9 +12,9 @@ import sys
 from pathlib import Path
 
 from rmvpe.errors import cli_errors
-from rmvpe.losslog import LAST_STEPS, LossComparison, compare, read_curve
 from rmvpe.plot import check_picture
-from rmvpe.plot_loss import in_words, plot_comparison
+from rmvpe.training.loss_curves import LAST_STEPS, LossComparison, compare, read_curve
+from rmvpe.training.plot import in_words, plot_comparison
 
 
 def report(comparison: LossComparison) -> str:

@@ -4,10 +4,10 @@
     python scripts/compare_trackers.py --data FOLDER --trackers rmvpe,fcpe,swift-f0,crepe,pesto,praat,pyin \\
         --snr clean,20,10,5,0,-5 --music FOLDER --plot comparison.png --markdown comparison.md
 
-Each tracker runs with the settings that its own project documents (`rmvpe/trackers.py`; the output states them), in a
-process of its own with one thread unless --threads says otherwise. RPA, RCA, OA, VR, VFA by mir_eval, octave errors and
-lag as in `rmvpe evaluate`. Trackers that are not installed are passed over. Exit code: 0, 1 if some files could not be
-judged, 2 if nothing could be compared.
+Each tracker runs with the settings that its own project documents (`rmvpe/evaluation/trackers/adapters.py`; the output
+states them), in a process of its own with one thread unless --threads says otherwise. RPA, RCA, OA, VR, VFA by
+mir_eval, octave errors and lag as in `rmvpe evaluate`. Trackers that are not installed are passed over. Exit code: 0, 1
+if some files could not be judged, 2 if nothing could be compared.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import sys
 
 def main() -> None:
     # Here, because each tracker's process reads this file too and its memory should be its own
-    from rmvpe.compare_trackers_cli import add_arguments, run
+    from rmvpe.cli.compare import add_arguments, run
     from rmvpe.errors import cli_errors
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -11,8 +11,8 @@ import numpy as np
 
 import rmvpe
 from rmvpe import audio
-from rmvpe.compare import Comparison, compare_salience
 from rmvpe.errors import cli_errors
+from rmvpe.evaluation.agreement import Comparison, compare_salience
 from rmvpe.plot import plot_track
 from rmvpe.track import F0Track
 

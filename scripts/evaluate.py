@@ -6,7 +6,7 @@ python scripts/evaluate.py --data Hybrid --split test --weights small --backend 
 import sys
 from collections.abc import Sequence
 
-from rmvpe.cli import main
+from rmvpe.cli.main import main
 
 DATA = "Hybrid"
 

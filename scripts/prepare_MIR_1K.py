@@ -5,7 +5,7 @@
     python scripts/prepare_MIR_1K.py --archive https://example.org/MIR-1K.zip --sha256 ... --size ...
 
 A faulty clip is left out and listed; --strict makes it an error (exit code 2). What is read, what is made of it and who
-is in which split stands in rmvpe/data/mir1k.py; OUT/manifest.json repeats it with the licence and what to cite.
+is in which split stands in rmvpe/data/prepare/mir1k.py; OUT/manifest.json repeats it with the licence and what to cite.
 """
 
 import argparse
@@ -14,8 +14,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from rmvpe.data import mir1k
-from rmvpe.data.download import Expected
+from rmvpe.data.prepare import mir1k
+from rmvpe.data.prepare.download import Expected
 from rmvpe.errors import UserError, cli_errors
 
 

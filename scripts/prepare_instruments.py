@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from rmvpe.data.instruments import EXCERPT_S, PER_PIECE, Piece, check_soundfont, make_piece
+from rmvpe.data.synthesis.soundfont import EXCERPT_S, PER_PIECE, Piece, check_soundfont, make_piece
 from rmvpe.errors import UserError, cli_errors
 from rmvpe.files import atomic_path
 

@@ -2,8 +2,9 @@
 
     python scripts/prepare_synthetic.py --voices voices --music music --out Hybrid --workers 3
 
-What is made, and which speakers and music packages are kept out of training, is described in rmvpe/data/synth.py.
-OUT/manifest.json lists the sources of every item; their licences go with the sound files made from them.
+What is made, and which speakers and music packages are kept out of training, is described in
+rmvpe/data/synthesis/dataset.py. OUT/manifest.json lists the sources of every item; their licences go with the sound
+files made from them.
 """
 
 import argparse
@@ -18,7 +19,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from rmvpe.data import synth, voices
+from rmvpe.data.synthesis import dataset, world_voice
 from rmvpe.errors import UserError, cli_errors
 from rmvpe.files import atomic_path
 
@@ -43,22 +44,24 @@ def main(arguments: list[str] | None = None) -> None:
 def prepare(options: argparse.Namespace) -> None:
     """Write the manifest, then every item that is not there yet. Raises UserError for what cannot be used."""
     _check_numbers(options)
-    sources = synth.split_sources(options.voices, options.music)
+    sources = dataset.split_sources(options.voices, options.music)
     minutes = {"valid": options.valid_minutes, "test": options.test_minutes, "train": 60 * options.train_hours}
-    counts = {split: math.ceil(60 * amount * 2 / sum(synth.SECONDS)) for split, amount in minutes.items()}
+    counts = {split: math.ceil(60 * amount * 2 / sum(dataset.SECONDS)) for split, amount in minutes.items()}
     plans = [
-        synth.plan_item(sources[split], split, index, options.seed)
+        dataset.plan_item(sources[split], split, index, options.seed)
         for split, count in counts.items()
         for index in range(count)
     ]
     manifest = _manifest(plans, options)
     _check_folder(options.out, manifest, options.resume)
-    voices.world()  # a missing pyworld is told here, before anything is written
+    world_voice.world()  # a missing pyworld is told here, before anything is written
     with atomic_path(options.out / "manifest.json") as path:
         path.write_text(json.dumps(manifest, indent=1), encoding="utf-8")
     missing = [plan for plan in plans if not (options.out / plan.split / f"{plan.name}.wav").is_file()]
     cache = options.out / ".analysis"
-    make = functools.partial(synth.make_item, voices=options.voices, music=options.music, cache=cache, out=options.out)
+    make = functools.partial(
+        dataset.make_item, voices=options.voices, music=options.music, cache=cache, out=options.out
+    )
     # spawn: a forked child would inherit whatever threads the libraries of this process have started.
     with multiprocessing.get_context("spawn").Pool(max(options.workers, 1)) as pool:
         for _ in tqdm(pool.imap_unordered(make, missing), total=len(missing), unit="item"):
@@ -72,7 +75,7 @@ def _check_numbers(options: argparse.Namespace) -> None:
             raise UserError(f"--{name.replace('_', '-')} {getattr(options, name)} must be a number of 0 or more")
 
 
-def _manifest(plans: list[synth.Plan], options: argparse.Namespace) -> dict[str, Any]:
+def _manifest(plans: list[dataset.Plan], options: argparse.Namespace) -> dict[str, Any]:
     git = subprocess.run(
         ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
     )
@@ -81,8 +84,8 @@ def _manifest(plans: list[synth.Plan], options: argparse.Namespace) -> dict[str,
         "seed": options.seed,
         "git_commit": git.stdout.strip() if git.returncode == 0 else None,
         "licences": f"SOURCES.md beside {options.voices.name}/ and {options.music.name}/; items stay under them",
-        "held_out_voices": synth.HELD_OUT_VOICES,
-        "held_out_music": synth.HELD_OUT_MUSIC,
+        "held_out_voices": dataset.HELD_OUT_VOICES,
+        "held_out_music": dataset.HELD_OUT_MUSIC,
         "items": {f"{plan.split}/{plan.name}": {"voices": plan.clips, "music": plan.music} for plan in plans},
     }
 

@@ -11,14 +11,14 @@ import argparse
 
 import numpy as np
 
-from rmvpe.data.datasets import open_source
-from rmvpe.data.music import find_music
+from rmvpe.data.mixing import find_music
+from rmvpe.data.readers.registry import open_source
 from rmvpe.errors import cli_errors
 from rmvpe.estimator import DEFAULT_WEIGHTS, load
-from rmvpe.evaluate import Reading, judged, parse_ratio, readings
+from rmvpe.evaluation.evaluate import Reading, judged, parse_ratio, readings
+from rmvpe.evaluation.plot import LINES
 from rmvpe.files import atomic_path
 from rmvpe.plot import DOTS_PER_INCH, INK, PAPER, check_picture, style
-from rmvpe.plot_scores import LINES
 
 BINS = 10
 COLOURS = [colour for colour, _, _ in LINES.values()]

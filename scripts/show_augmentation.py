@@ -17,14 +17,14 @@ from PIL import Image
 
 from rmvpe.config import AugmentConfig, MelConfig
 from rmvpe.data import augment, effects
-from rmvpe.data.demo import make_demo
-from rmvpe.data.levels import mix_at_snr, rms
-from rmvpe.data.sources import Hybrid
+from rmvpe.data.mixing import mix_at_snr, rms
+from rmvpe.data.readers.hybrid import Hybrid
+from rmvpe.data.synthesis.demo import make_demo
 from rmvpe.errors import cli_errors
 from rmvpe.files import atomic_path
+from rmvpe.interpolation import f0_at_times
 from rmvpe.mel import hz_to_mel, log_mel
 from rmvpe.plot import F0_COLOUR, INK, PAPER
-from rmvpe.targets import f0_at_times
 
 MEL, CONFIG, RATE = MelConfig(), AugmentConfig(), MelConfig().sample_rate
 ITEM, START_S, SECONDS, CONTEXT, SEED = 10, 3.0, 2.5, RATE, 3  # the excerpt, samples before it, of the numbers

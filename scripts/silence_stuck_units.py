@@ -3,7 +3,8 @@
     python scripts/silence_stuck_units.py runs/small/last.safetensors --data Hybrid --out silenced.safetensors
 
 Units that remember for longer than --longest seconds, clean or in music as loud as the voice, over 20 files of the
-validation split, are replaced by their mean (`rmvpe.stuck`). Train on from the result (--initial) to heal what moved.
+validation split, are replaced by their mean (`rmvpe.checkpoint.prune_gru`). Train on from the result (--initial) to
+heal what moved.
 """
 
 import argparse
@@ -13,14 +14,14 @@ from pathlib import Path
 import numpy as np
 
 import rmvpe
-from rmvpe.checkpoint import load, save
+from rmvpe.checkpoint.prune_gru import Units, observe, silence
+from rmvpe.checkpoint.store import load, save
 from rmvpe.config import ModelConfig
-from rmvpe.data.sources import Hybrid
+from rmvpe.data.readers.hybrid import Hybrid
 from rmvpe.errors import UserError, cli_errors
-from rmvpe.evaluate import CLEAN, mixed, spread
+from rmvpe.evaluation.evaluate import CLEAN, mixed, spread
 from rmvpe.framing import frames_to_seconds
 from rmvpe.mel import log_mel
-from rmvpe.stuck import Units, observe, silence
 
 FILES = 20
 

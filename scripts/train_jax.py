@@ -2,8 +2,8 @@
 
 import sys
 
-from rmvpe.training_cli import main
-from rmvpe_jax.training_cli import Jax
+from rmvpe.cli.train import main
+from rmvpe_jax.cli import Jax
 
 if __name__ == "__main__":
     sys.exit(main(Jax()))

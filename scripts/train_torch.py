@@ -2,8 +2,8 @@
 
 import sys
 
-from rmvpe.training_cli import main
-from rmvpe_torch.training_cli import Torch
+from rmvpe.cli.train import main
+from rmvpe_torch.cli import Torch
 
 if __name__ == "__main__":
     sys.exit(main(Torch()))

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.helpers.paths import ROOT
+
 STANDARD = set(sys.stdlib_module_names)
 HOST_LIBRARIES = {
     "tensorboardX",
@@ -37,7 +38,7 @@ NUMPY_ONLY = ["pitch", "framing", "mel", "targets", "decode", "level", "high_reg
 # The core reaches a framework in one place: where the user's choice of backend is looked up
 BACKEND_LOOKUP = {"rmvpe/estimator.py"}
 # Other projects' trackers and what they speak, for comparison only, inside the functions that start them
-TRACKERS = {"rmvpe/trackers.py"}
+TRACKERS = {"rmvpe/evaluation/trackers/adapters.py"}
 PEERS = {"torch", "torchfcpe", "swift_f0", "torchcrepe", "pesto", "parselmouth", "librosa"}
 
 

@@ -1,1 +1,2 @@
-"""Training data: the Hybrid folder and how a synthetic one is made."""
+"""Training data: the stream of examples, augmentation, mixing, targets; readers, synthesis and preparation of data
+sets."""

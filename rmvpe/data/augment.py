@@ -14,7 +14,7 @@ import numpy as np
 
 from rmvpe.config import AugmentConfig, MelConfig
 from rmvpe.data import effects
-from rmvpe.data.levels import mix_at_snr
+from rmvpe.data.mixing import mix_at_snr
 
 MIN_F0_HZ, MAX_F0_HZ = 32.0, 1990.0  # the salience's range, a little inside its ends
 CONTEXT_S = 1.0  # of sound before an excerpt, whose reverberation reaches into it

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from rmvpe.data.levels import RMS_FLOOR, rms
+from rmvpe.data.mixing import RMS_FLOOR, rms
 
 FAST_FACTORS = (2, 3, 5, 7, 11)  # pocketfft, which numpy uses, has a routine for each
 LOWEST_HZ = 30.0  # of slopes: below it spectra are level, and nothing is heard

@@ -16,11 +16,12 @@ import soxr
 
 from rmvpe.config import MelConfig, TrainConfig
 from rmvpe.data.augment import CONTEXT_S, Excerpt, augment, draw_key_shift, happens
-from rmvpe.data.levels import RMS_FLOOR, active_rms
+from rmvpe.data.mixing import RMS_FLOOR, active_rms
+from rmvpe.data.targets import salience_target
 from rmvpe.framing import frame_times
+from rmvpe.interpolation import f0_at_times
 from rmvpe.mel import log_mel
-from rmvpe.ranks import ONE_RANK, Ranks
-from rmvpe.targets import f0_at_times, salience_target
+from rmvpe.processes import ONE_RANK, Ranks
 
 # "log_mel" [B, T, n_mels], "target" [B, T, 360], "f0_hz" [B, T], "index" and "start_s" [B]
 Batch = dict[str, np.ndarray]
@@ -28,7 +29,7 @@ DEFAULT_VOICE_RMS = 0.05  # -26 dBFS, for items in which nobody sings: only rati
 
 
 class Source(Protocol):
-    """Random access to items, as `rmvpe.data.sources.Hybrid` gives it."""
+    """Random access to items, as `rmvpe.data.readers.hybrid.Hybrid` gives it."""
 
     def __len__(self) -> int: ...
 

@@ -8,9 +8,10 @@ import pytest
 
 from convert.__main__ import main
 from convert.verify import glide
-from rmvpe.checkpoint import Checkpoint, expected_tensors, save
-from rmvpe.compare import Comparison, compare_salience
+from rmvpe.checkpoint.architecture import expected_tensors
+from rmvpe.checkpoint.store import Checkpoint, save
 from rmvpe.config import DecodeConfig, ModelConfig
+from rmvpe.evaluation.agreement import Comparison, compare_salience
 
 TINY = ModelConfig(name="tiny", levels=2, blocks=1, inter_layers=1, channels=2, gru_hidden=8, dropout=0.0)
 THRESHOLD = 0.5

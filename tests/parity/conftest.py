@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tests.jax.conftest import float64, strict_jax  # noqa: F401 - fixtures
+from tests.rmvpe_jax.conftest import float64, strict_jax  # noqa: F401 - fixtures
 
 
 @pytest.fixture(autouse=True, scope="package")

@@ -1,7 +1,6 @@
 """Both backends end to end on a real recording, from random weights: the bundled weights' test is `test_bundled.py`."""
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,15 +8,16 @@ import pytest
 import rmvpe_jax.infer
 import rmvpe_torch.infer
 from rmvpe import audio
-from rmvpe.checkpoint import load
-from rmvpe.compare import compare_salience
+from rmvpe.backends import RecurrentNetwork
+from rmvpe.checkpoint.store import load
 from rmvpe.config import DecodeConfig, ModelConfig
 from rmvpe.estimator import Estimator, default_config
+from rmvpe.evaluation.agreement import compare_salience
 from rmvpe.mel import log_mel
-from rmvpe.recurrence import RecurrentNetwork
-from tests.parity import golden
+from tests.helpers import golden
+from tests.helpers.paths import DEMO_RECORDING
 
-RECORDING = Path(__file__).resolve().parents[2] / "examples" / "demo.flac"
+RECORDING = DEMO_RECORDING
 BACKENDS = {"torch": rmvpe_torch.infer.Backend, "jax": rmvpe_jax.infer.Backend}
 CHECKPOINT = golden.checkpoint(ModelConfig.small(), seed=3)
 

@@ -1,24 +1,22 @@
 """The bundled weights from file to f0: both frameworks agree on real audio, and what the model card claims holds."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import soundfile
 
 import rmvpe
 from rmvpe import audio
-from rmvpe.checkpoint import bundled_weights, load
-from rmvpe.compare import compare_salience
+from rmvpe.checkpoint.flops import flops_per_second
+from rmvpe.checkpoint.store import bundled_weights, load
 from rmvpe.config import PAD_MODES, DecodeConfig
-from rmvpe.cost import flops_per_second
-from rmvpe.metrics import lag
+from rmvpe.evaluation.agreement import compare_salience
+from rmvpe.evaluation.metrics import lag
 from rmvpe.pitch import cents_between
+from tests.helpers.paths import ROOT
 
 pytest.importorskip("torch")
 pytest.importorskip("jax")
 
-ROOT = Path(__file__).resolve().parents[2]
 RECORDING = ROOT / "examples" / "demo.flac"
 FIVE_CENTS_FROM_HZ = 160.0  # below it the model card allows 8
 RATES = (8000, 11025, 16000, 22050, 44100, 48000, 96000)

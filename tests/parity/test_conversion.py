@@ -11,12 +11,11 @@ from flax import nnx
 import rmvpe_jax.checkpoint
 import rmvpe_torch.checkpoint
 import rmvpe_torch.model
-from convert.apply import TRANSFORMS, ConversionError, nnx_shape, nnx_to_torch, torch_to_nnx
-from convert.names import table
 from rmvpe.config import PRESETS, ModelConfig
 from rmvpe.errors import UserError
 from rmvpe_jax.model import RMVPE
-from tests.parity import golden
+from rmvpe_jax.params import TRANSFORMS, ConversionError, nnx_shape, nnx_to_torch, table, torch_to_nnx
+from tests.helpers import golden
 
 TINY = ModelConfig(levels=2, blocks=2, inter_layers=2, channels=3, gru_hidden=8, gru_layers=2, timbre_filter=True)
 

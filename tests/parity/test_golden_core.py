@@ -11,7 +11,7 @@ from rmvpe.config import DecodeConfig, MelConfig
 from rmvpe.decode import decode
 from rmvpe.framing import reflect_pad
 from rmvpe.mel import filterbank, log_mel
-from tests.parity import golden
+from tests.helpers import golden
 
 # The reference computes in float32, where a quiet band's magnitude keeps few digits; its logarithm shows them
 MEL_TOLERANCE = 2e-4

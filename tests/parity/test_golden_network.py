@@ -19,8 +19,8 @@ import rmvpe_jax.checkpoint
 import rmvpe_jax.infer
 import rmvpe_torch.checkpoint
 import rmvpe_torch.infer
-from rmvpe.checkpoint import Checkpoint
-from tests.parity import golden
+from rmvpe.checkpoint.store import Checkpoint
+from tests.helpers import golden
 
 # float32 sums in another order; the outputs lie in 0 to 1 after some fifty layers
 OUTPUT_TOLERANCE = 5e-5

@@ -8,7 +8,7 @@ import torch
 from flax import nnx
 
 from rmvpe_jax.gru import GRU
-from rmvpe_jax.init import Draw
+from rmvpe_jax.layers import Draw
 
 FEATURES, HIDDEN = 7, 4
 

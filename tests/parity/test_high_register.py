@@ -4,21 +4,21 @@ The weights that need it are not here. They are simulated from those that are: t
 or moved down an octave, which is where the published weights read such notes.
 """
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 import rmvpe
 from rmvpe import audio
-from rmvpe.estimator import Backend, Estimator
+from rmvpe.backends import Backend
+from rmvpe.estimator import Estimator
 from rmvpe.high_register import SWITCH_HZ
 from rmvpe.pitch import cents_between, hz_to_bins
+from tests.helpers.paths import DEMO_RECORDING
 
 pytest.importorskip("torch")
 pytest.importorskip("jax")
 
-RECORDING = Path(__file__).resolve().parents[2] / "examples" / "demo.flac"
+RECORDING = DEMO_RECORDING
 RATE_HZ = 16000
 FIRST_SILENT_BIN = int(hz_to_bins(np.array(1040.0))) + 1
 OCTAVE_BINS = 60
@@ -126,7 +126,7 @@ def test_a_glide_through_the_switch_is_followed_alike_by_both_frameworks(estimat
 
 @pytest.mark.parametrize("how", ["silenced", "folded"])
 def test_windows_do_not_change_the_answer(estimators, how):
-    """Nearly as tests/core/test_estimator.py promises of one pass; a steep glide differs by 1.2 cents at seams."""
+    """Nearly as tests/rmvpe/test_estimator.py promises of one pass; a steep glide differs by 1.2 cents at seams."""
     sound, f0_hz = sweep(40.0)
     options = ({"window_frames": 32 * 130, "overlap_frames": 0}, {"window_frames": 1024})
     whole, cut = (

@@ -17,11 +17,11 @@ pytest.importorskip("torch")
 pytest.importorskip("jax")
 pytest.importorskip("grain")
 
-from rmvpe.checkpoint import load
-from rmvpe.runlog import read_log
-from tests.hybrid import make_hybrid
+from rmvpe.checkpoint.store import load
+from rmvpe.training.run_log import read_log
+from tests.helpers.hybrid import make_hybrid
+from tests.helpers.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 FRAMEWORKS = ("torch", "jax")
 CONFIG = """
 from rmvpe.config import ModelConfig, TrainConfig

@@ -18,11 +18,12 @@ from flax import nnx
 
 import rmvpe_jax.checkpoint
 import rmvpe_torch.checkpoint
-from convert.apply import nnx_to_torch
-from rmvpe.checkpoint import Checkpoint
+from rmvpe.checkpoint.store import Checkpoint
 from rmvpe.config import MelConfig, ModelConfig
-from rmvpe_jax.model import RMVPE, ConvTranspose, chain, flatten_channels
-from tests.parity import golden
+from rmvpe_jax.layers import ConvTranspose
+from rmvpe_jax.model import RMVPE, chain, flatten_channels
+from rmvpe_jax.params import nnx_to_torch
+from tests.helpers import golden
 
 TOLERANCE = 1e-10
 # Every kind of layer, and two of everything that can be repeated

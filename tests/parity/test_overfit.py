@@ -10,13 +10,13 @@ pytest.importorskip("grain")
 
 from rmvpe.config import AugmentConfig, ModelConfig, TrainConfig  # noqa: E402
 from rmvpe.data.pipeline import training_batches  # noqa: E402
-from rmvpe.data.sources import Hybrid  # noqa: E402
+from rmvpe.data.readers.hybrid import Hybrid  # noqa: E402
 from rmvpe.estimator import Estimator  # noqa: E402
-from rmvpe.evaluate import CLEAN, evaluate  # noqa: E402
-from rmvpe.training import Trainer  # noqa: E402
+from rmvpe.evaluation.evaluate import CLEAN, evaluate  # noqa: E402
+from rmvpe.training.loop import Trainer  # noqa: E402
 from rmvpe_jax.train import JaxTrainer  # noqa: E402
 from rmvpe_torch.train import TorchTrainer  # noqa: E402
-from tests.hybrid import make_hybrid  # noqa: E402
+from tests.helpers.hybrid import make_hybrid  # noqa: E402
 
 MODEL = ModelConfig(
     name="overfit", levels=3, blocks=1, inter_layers=1, channels=8, gru_hidden=256, dropout=0.0, bn_momentum=0.1

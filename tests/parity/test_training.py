@@ -12,19 +12,19 @@ jax = pytest.importorskip("jax")
 pytest.importorskip("grain")
 
 from convert.__main__ import main as convert  # noqa: E402
-from rmvpe.checkpoint import load  # noqa: E402
-from rmvpe.compare import compare_salience  # noqa: E402
+from rmvpe.checkpoint.store import load  # noqa: E402
 from rmvpe.config import DecodeConfig, ModelConfig, TrainConfig  # noqa: E402
 from rmvpe.data.pipeline import training_batches, training_dataset  # noqa: E402
-from rmvpe.data.sources import Hybrid  # noqa: E402
+from rmvpe.data.readers.hybrid import Hybrid  # noqa: E402
 from rmvpe.errors import UserError  # noqa: E402
-from rmvpe.runlog import read_log  # noqa: E402
-from rmvpe.schedule import learning_rate  # noqa: E402
-from rmvpe.training import FAILED_BATCH, Trainer, fit, resume  # noqa: E402
+from rmvpe.evaluation.agreement import compare_salience  # noqa: E402
+from rmvpe.training.loop import FAILED_BATCH, Trainer, fit, resume  # noqa: E402
+from rmvpe.training.run_log import read_log  # noqa: E402
+from rmvpe.training.schedule import learning_rate  # noqa: E402
 from rmvpe_jax import checkpoint as jax_checkpoint  # noqa: E402
 from rmvpe_jax.train import JaxTrainer  # noqa: E402
 from rmvpe_torch.train import TorchTrainer  # noqa: E402
-from tests.hybrid import make_hybrid  # noqa: E402
+from tests.helpers.hybrid import make_hybrid  # noqa: E402
 
 TINY = ModelConfig(name="tiny", levels=2, blocks=1, inter_layers=1, channels=2, gru_hidden=16, dropout=0.0)
 CONFIG = TrainConfig(

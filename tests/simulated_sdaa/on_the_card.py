@@ -1,4 +1,5 @@
-"""Tests that run on the simulated card; tests/torch/test_simulated_sdaa.py starts them in a process of their own."""
+"""Tests that run on the simulated card; tests/rmvpe_torch/test_simulated_sdaa.py starts them in a process of their
+own."""
 
 import copy
 import dataclasses
@@ -13,11 +14,11 @@ from torch import Tensor, nn
 
 import rmvpe
 from rmvpe.audio import read
-from rmvpe.compare import CENTS_TOLERANCE
 from rmvpe.config import ModelConfig, TrainConfig
 from rmvpe.data.pipeline import Batch
+from rmvpe.evaluation.agreement import CENTS_TOLERANCE
 from rmvpe.pitch import cents_between
-from rmvpe.state import RunState
+from rmvpe.training.state import RunState
 from rmvpe_torch import device as devices
 from rmvpe_torch.train import TorchTrainer
 

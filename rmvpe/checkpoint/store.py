@@ -1,0 +1,247 @@
+"""Checkpoints: one set of weights, the config that rebuilds its network, and where it came from.
+
+The canonical file is safetensors with the tensor names of the published checkpoints, so torch loads it without a table
+and JAX through exactly one. Files in circulation (RVC's and yxlllc's rmvpe.pt) are read too, without torch. Loading is
+strict both ways: a tensor is used, or listed as ignored with its reason, or a problem; all problems are told at once.
+"""
+
+import hashlib
+import math
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+
+from rmvpe.checkpoint.architecture import compare_shapes, expected_tensors, infer_config, summary
+from rmvpe.checkpoint.tensor_file import StoredTensor, TensorFile, open_tensors, write_safetensors
+from rmvpe.config import PRESETS, ConfigError, ModelConfig, from_json, to_json
+from rmvpe.errors import UserError
+
+FORMAT = "rmvpe-1"
+DTYPES = ("float32", "float16")  # what checkpoints are written in
+FLOAT_DTYPES = ("float64", "float32", "float16", "bfloat16")  # what they are read from; float32 is what they become
+
+# A file name says nothing (two incompatible rmvpe.pt exist); these were identified by content
+KNOWN_FILES = {
+    "6d62215f4306e3ca278246188607209f09af3dc77ed4232efdd069798c4ec193": "RVC's rmvpe.pt of 2023-10-06 "
+    "(lj1995/VoiceConversionWebUI)",
+    "a5ed4719f59085d1affc5d81354c70828c740584f2d24e782523345a6a278962": "RVC's first rmvpe.pt of 2023-07-11, older "
+    "weights (lj1995/VoiceConversionWebUI)",
+    "19dc1809cf4cdb0a18db93441816bc327e14e5644b72eeaae5220560c6736fe2": "model.pt of yxlllc's release 230917",
+    "1d49bd662038808878c9d7420e0f583f506fe69086cc384f0da88f0b3a4e1115": "so-vits-svc's rmvpe.pt of 2023-07-10, which "
+    "its own project has withdrawn",
+}
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Weights of one network. `tensors` are float32 under the official torch names, in `expected_tensors`' order."""
+
+    config: ModelConfig
+    tensors: dict[str, np.ndarray]
+    metadata: dict[str, str] = field(default_factory=dict)  # git_commit, step, seed, licence, threshold, source, ...
+
+    @property
+    def threshold(self) -> float | None:
+        """The voicing threshold that is recommended for these weights, 0 to 1, if they bring one. Raises UserError."""
+        text = self.metadata.get("threshold")
+        if text is None:
+            return None
+        (value,) = _numbers(text, 1)
+        if not 0.0 <= value <= 1.0:
+            raise UserError(
+                f"the checkpoint recommends the voicing threshold {text!r}: it must be a number from 0 to 1"
+            )
+        return value
+
+    @property
+    def calibration(self) -> tuple[float, float] | None:
+        """What makes confidence of their salience (`rmvpe.calibration`), if the weights bring it. Raises UserError."""
+        text = self.metadata.get("calibration")
+        if text is None:
+            return None
+        slope, offset = _numbers(text, 2)
+        if not (0.0 < slope < math.inf and abs(offset) < math.inf):
+            raise UserError(f"the checkpoint's calibration {text!r} is not a slope above 0 and an offset: SLOPE,OFFSET")
+        return slope, offset
+
+
+def _numbers(text: str, count: int) -> list[float]:
+    """The numbers of metadata text, parted by commas; nan where it holds others or another count."""
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        values = []
+    return values if len(values) == count else [math.nan] * count
+
+
+@dataclass(frozen=True)
+class Selection:
+    """How the tensors of a file were told apart: `used` builds the network, `problems` keep it from loading."""
+
+    config: ModelConfig
+    declared: bool  # the file says which config it has; otherwise it was inferred from the shapes
+    used: dict[str, StoredTensor]
+    ignored: dict[str, str]  # name -> reason
+    problems: list[str]
+
+
+def load(name_or_path: str | os.PathLike[str]) -> Checkpoint:
+    """Load bundled weights by name ("small"), or a .safetensors or torch .pt file by path, as float32.
+
+    A bundled name wins over a file of that name: write `./small` for the file. Raises UserError if there is no such
+    weight or file, if it is damaged, holds code, or is of another network.
+    """
+    with locate(name_or_path) as path:
+        return load_file(path)
+
+
+@contextmanager
+def locate(name_or_path: str | os.PathLike[str]) -> Iterator[Path]:
+    """The file of bundled weights (its hash verified) or the given path. Raises UserError if there is no such thing."""
+    bundled = bundled_weights()
+    if isinstance(name_or_path, str) and name_or_path in bundled:
+        with resources.as_file(resources.files("rmvpe") / "weights" / bundled[name_or_path]) as path:
+            check_hash(path)
+            yield path
+        return
+    if not os.path.exists(name_or_path):
+        raise UserError(_no_such_weights(os.fspath(name_or_path), sorted(bundled)))
+    yield Path(name_or_path)
+
+
+def load_file(path: str | os.PathLike[str]) -> Checkpoint:
+    """Load a .safetensors or torch .pt file, as float32. Raises UserError as `load` does."""
+    with open_tensors(path) as file:
+        selection = select(file)
+        if selection.problems:
+            raise UserError(
+                f"{path} does not fit the network {selection.config.name!r}: {summary(selection.problems)}; "
+                "`python -m convert inspect` lists what it holds"
+            )
+        tensors = {name: _read_float32(path, name, stored) for name, stored in selection.used.items()}
+    metadata = {key: value for key, value in file.metadata.items() if key not in ("config", "format")}
+    return Checkpoint(selection.config, tensors, metadata)
+
+
+def save(path: str | os.PathLike[str], checkpoint: Checkpoint, dtype: str = "float32") -> None:
+    """Write the canonical safetensors file in "float32" or "float16", whole or not at all.
+
+    The same checkpoint always gives the same bytes. Raises UserError if the tensors do not fit the config, hold NaN
+    or infinity, overflow float16, or the file cannot be written.
+    """
+    if dtype not in DTYPES:
+        raise UserError(f"unknown dtype {dtype!r}: choose one of {', '.join(DTYPES)}")
+    check_writable(checkpoint, dtype)
+    metadata = {**checkpoint.metadata, "config": to_json(checkpoint.config), "format": FORMAT}
+    write_safetensors(
+        path, {name: checkpoint.tensors[name] for name in expected_tensors(checkpoint.config)}, metadata, dtype
+    )
+
+
+def check_writable(checkpoint: Checkpoint, dtype: str) -> None:
+    """Raise UserError, listing everything, unless the tensors are the config's, finite, and within `dtype`'s range."""
+    problems = compare_shapes(checkpoint.tensors, expected_tensors(checkpoint.config))
+    limit = float(np.finfo(dtype).max)
+    for name, tensor in checkpoint.tensors.items():
+        if not np.isfinite(tensor).all():
+            problems.append(f"{name} holds NaN or infinity")
+        elif tensor.size and float(np.abs(tensor).max()) > limit:
+            problems.append(f"{name} exceeds the largest {dtype}, {limit:g}: write float32 instead")
+    if problems:
+        raise UserError(f"the checkpoint cannot be written: {summary(problems)}")
+
+
+def select(file: TensorFile) -> Selection:
+    """Tell the tensors of an open file apart. Raises UserError if no network of the family can be recognised in it."""
+    try:
+        config = _declared_config(file)
+        declared = config is not None
+        config = config or infer_config(file.tensors)
+    except (ConfigError, UserError) as error:
+        raise UserError(f"{file.path}: {error}") from error
+    ignored, used = dict(file.ignored), {}
+    for name, stored in file.tensors.items():
+        reason = _why_ignored(name, config)
+        if reason is None:
+            used[name] = stored
+        else:
+            ignored[name] = reason
+    expected = expected_tensors(config)
+    problems = compare_shapes(used, expected)
+    problems += [
+        f"{n} is {t.dtype}, not a float" for n, t in used.items() if n in expected and t.dtype not in FLOAT_DTYPES
+    ]
+    return Selection(config, declared, {n: used[n] for n in expected if n in used}, ignored, problems)
+
+
+def bundled_weights() -> dict[str, str]:
+    """Name -> file name of the weights in the package, e.g. {"small": "small-0123abcd.safetensors"}."""
+    folder = resources.files("rmvpe") / "weights"
+    names = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
+    matches = [re.fullmatch(r"(.+)-[0-9a-f]{8}\.safetensors", name) for name in names]
+    return {match[1]: match[0] for match in matches if match}
+
+
+def sha256(path: str | os.PathLike[str]) -> str:
+    """The file's SHA-256 in hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as source:
+        while piece := source.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def check_hash(path: Path) -> None:
+    """Raise UserError unless the eight digits at the end of the file's name are the start of its SHA-256."""
+    expected, actual = path.stem[-8:], sha256(path)[:8]
+    if actual != expected:
+        raise UserError(
+            f"{path} was changed since it was published: its sha256 should begin with {expected} but begins with "
+            f"{actual}; install rmvpe again"
+        )
+
+
+def _no_such_weights(name: str, bundled: list[str]) -> str:
+    if os.sep in name or "/" in name or Path(name).suffix:
+        return f"{name} does not exist: give a .safetensors or .pt file, or a bundled name ({_or_none(bundled)})"
+    known = f"the bundled weights are: {_or_none(bundled)}; the path of a .safetensors or .pt file is taken too"
+    if name.lower() in PRESETS:
+        return f"{name!r} is a network (presets: {', '.join(PRESETS)}) without bundled weights; {known}"
+    return f"there are no weights {name!r}; {known}"
+
+
+def _or_none(names: list[str]) -> str:
+    return ", ".join(names) or "none"
+
+
+def _declared_config(file: TensorFile) -> ModelConfig | None:
+    text = file.metadata.get("config")
+    if text is None:
+        return None
+    written = file.metadata.get("format")
+    if written != FORMAT:
+        raise UserError(f"its format is {written!r}, and this version of rmvpe reads {FORMAT!r}: install a newer rmvpe")
+    return from_json(ModelConfig, text)
+
+
+def _why_ignored(name: str, config: ModelConfig) -> str | None:
+    if name.endswith(".num_batches_tracked"):
+        return "a counter of training batches, which prediction does not use"
+    if name.startswith("unet.tf.") and not config.timbre_filter:
+        return "the TimbreFilter, which this network never applies (dead weights)"
+    return None
+
+
+def _read_float32(path: str | os.PathLike[str], name: str, stored: StoredTensor) -> np.ndarray:
+    tensor = np.ascontiguousarray(stored.read(), dtype=np.float32)
+    if not np.isfinite(tensor).all():
+        raise UserError(
+            f"{path}: {name} holds NaN or infinity, the run that wrote it diverged: give an earlier checkpoint"
+        )
+    return tensor

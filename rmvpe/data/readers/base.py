@@ -1,0 +1,181 @@
+"""Recordings with a pitch annotation: what every data set here has in common, and how its sound files are read.
+
+An item is {"name": str, "voice": float32 [samples] at 16 kHz, "accompaniment": float32 [samples] or None, "f0_hz":
+float32 [points], 0 = unvoiced, "time_s": float64 [points]}; `time_s` is the annotation's own grid, which
+`rmvpe.interpolation.f0_at_times` brings to frame times. Every complaint is one sentence that names the file and the
+remedy, as FileNotFoundError or UserError.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+import soxr
+
+from rmvpe.audio import SAMPLE_RATE_HZ
+from rmvpe.errors import UserError
+
+AUDIO_SUFFIXES = (".wav", ".flac")
+ACCOMPANIMENT_CHANNEL, VOICE_CHANNEL = 0, 1
+TIME_MARGIN_S = 1e-6  # annotations write times with six decimals; two times that differ by less are the same
+# Read on both sides of a part of a file that is resampled, so that the part is what it would be in the whole. A
+# multiple of 1 / rate for every usual rate, so that both start at the same phase of the resampler.
+RESAMPLER_MARGIN_S = 0.2
+
+Item = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Recording:
+    """The files of one item. `audio` holds the voice; with it, or in a file of its own, may be the accompaniment."""
+
+    name: str
+    audio: Path
+    label: Path
+    accompaniment: Path | None = None
+
+
+class Recordings(ABC):
+    """Random access to recordings; sound is decoded only when an item, or a part of it, is read.
+
+    A data set is a subclass: it lists its `recordings` and reads the `annotation` of each. `accompaniment_left` says
+    that files of two channels hold the accompaniment in the first and the voice in the second; otherwise channels are
+    averaged.
+    """
+
+    recordings: Sequence[Recording]
+    accompaniment_left = False
+    channels: tuple[int, ...] | None = None  # how many a file may have; None: any number
+
+    @abstractmethod
+    def annotation(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """`time_s` float64 [points], ascending, and `f0_hz` float32 [points] of the whole recording."""
+
+    def __len__(self) -> int:
+        return len(self.recordings)
+
+    def name(self, index: int) -> str:
+        """The name of item `index`, as in its "name"."""
+        return self.recordings[index].name
+
+    def duration_s(self, index: int) -> float:
+        """Length of item `index` in seconds, from the headers of its sound files."""
+        recording = self.recordings[index]
+        length_s = sound_s(recording.audio)
+        return length_s if recording.accompaniment is None else min(length_s, sound_s(recording.accompaniment))
+
+    def __getitem__(self, index: int) -> Item:
+        """Item `index` whole."""
+        time_s, f0_hz = self.annotation(index)
+        return self._item(index, 0.0, self.duration_s(index), time_s, f0_hz)
+
+    def read_excerpt(self, index: int, start_s: float, seconds: float) -> Item:
+        """The part of item `index` from `start_s`, decoding little more than that part.
+
+        As an item, with `time_s` counted from the start of the part. The annotation covers the part to both ends: it
+        goes from the last point at or before the start (which may be negative) to the first at or after the end.
+        The part ends with the recording if that comes first. Raises UserError if it starts before 0 or after the end.
+        """
+        length_s = self.duration_s(index)
+        if not 0 <= start_s < length_s:
+            raise UserError(f"{self.recordings[index].audio} has no sound at {start_s} s: it lasts {length_s:.2f} s")
+        seconds = min(seconds, length_s - start_s)
+        time_s, f0_hz = self.annotation(index)
+        first = max(int(np.searchsorted(time_s, start_s + TIME_MARGIN_S)) - 1, 0)
+        stop = int(np.searchsorted(time_s, start_s + seconds - TIME_MARGIN_S)) + 1
+        return self._item(index, start_s, seconds, time_s[first:stop] - start_s, f0_hz[first:stop])
+
+    def check(self) -> None:
+        """Read every annotation and header; raises like `__getitem__` at the first fault."""
+        for index in range(len(self)):
+            self.annotation(index)
+            self.duration_s(index)
+            self._check_channels(self.recordings[index], audio_info(self.recordings[index].audio).channels)
+
+    def _check_channels(self, recording: Recording, channels: int) -> None:
+        if self.channels is not None and channels not in self.channels:
+            stereo = "stereo (accompaniment, voice)"
+            wanted = stereo if self.channels == (2,) else f"mono (voice) or {stereo}"
+            raise UserError(f"{recording.audio} has {channels} channels: give {wanted}")
+
+    def _item(self, index: int, start_s: float, seconds: float, time_s: np.ndarray, f0_hz: np.ndarray) -> Item:
+        voice, accompaniment = self._sound(self.recordings[index], start_s, seconds)
+        return {
+            "name": self.name(index),
+            "voice": voice,
+            "accompaniment": accompaniment,
+            "f0_hz": f0_hz,
+            "time_s": time_s,
+        }
+
+    def _sound(self, recording: Recording, start_s: float, seconds: float) -> tuple[np.ndarray, np.ndarray | None]:
+        audio = read_audio(recording.audio, start_s, seconds)
+        self._check_channels(recording, audio.shape[1])
+        if self.accompaniment_left and audio.shape[1] == 2:
+            return contiguous(audio[:, VOICE_CHANNEL]), contiguous(audio[:, ACCOMPANIMENT_CHANNEL])
+        voice = mono(audio)
+        if recording.accompaniment is None:
+            return voice, None
+        accompaniment = mono(read_audio(recording.accompaniment, start_s, seconds))
+        samples = min(len(voice), len(accompaniment))
+        return voice[:samples], accompaniment[:samples]
+
+
+def sound_files(folder: Path) -> list[Path]:
+    """The .wav and .flac files of `folder`, sorted; hidden ones (as archives from a Mac hold them) are left out."""
+    return sorted(
+        path for path in folder.iterdir() if path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith(".")
+    )
+
+
+def sound_s(path: Path) -> float:
+    """Length of a sound file in seconds, from its header. Raises UserError if it is no sound."""
+    info = audio_info(path)
+    return info.frames / info.samplerate
+
+
+def audio_info(path: Path) -> Any:
+    """The header of a sound file, as `soundfile.info` gives it. Raises UserError if it is no sound."""
+    try:
+        return soundfile.info(path)
+    except soundfile.LibsndfileError as error:
+        raise UserError(f"{path} cannot be read as sound ({error.error_string}): replace or remove it") from error
+
+
+def read_audio(path: Path, start_s: float = 0.0, seconds: float | None = None, dtype: str = "float32") -> np.ndarray:
+    """[samples, channels] at 16 kHz from `start_s`, as far as `seconds` or the end. Raises UserError if no sound."""
+    info = audio_info(path)
+    rate = info.samplerate
+    start = round(start_s * rate)
+    stop = info.frames if seconds is None else min(start + round(seconds * rate), info.frames)
+    margin = 0 if rate == SAMPLE_RATE_HZ else round(RESAMPLER_MARGIN_S * rate)
+    before, after = min(margin, start), min(margin, info.frames - stop)
+    try:
+        audio, _ = soundfile.read(
+            path, frames=stop + after - start + before, start=start - before, dtype=dtype, always_2d=True
+        )
+    except soundfile.LibsndfileError as error:
+        raise UserError(f"{path} cannot be read as sound ({error.error_string}): replace or remove it") from error
+    if rate == SAMPLE_RATE_HZ:
+        return audio
+    audio = soxr.resample(audio, rate, SAMPLE_RATE_HZ)[round(before * SAMPLE_RATE_HZ / rate) :]
+    return audio[: round((stop - start) * SAMPLE_RATE_HZ / rate)] if after else audio
+
+
+def read_mono(path: str | Path) -> np.ndarray:
+    """Any sound file as float64 [samples] at 16 kHz, its channels averaged. Raises UserError if it is no sound."""
+    return read_audio(Path(path), dtype="float64").mean(axis=1)
+
+
+def mono(audio: np.ndarray) -> np.ndarray:
+    """[samples] from [samples, channels]."""
+    return contiguous(audio[:, 0]) if audio.shape[1] == 1 else audio.mean(axis=1)
+
+
+def contiguous(channel: np.ndarray) -> np.ndarray:
+    """One channel of interleaved audio as an array of its own."""
+    return np.ascontiguousarray(channel)

@@ -1,0 +1,105 @@
+"""Any folder of recordings with "seconds,Hz" annotations beside them, for evaluation.
+
+    FOLDER/.../NAME.wav (or .flac, .ogg, .mp3 ...) + NAME.csv, NAME_f0.csv or NAME.f0.csv in the same folder
+
+Lines are `time_s,f0_hz` on any ascending times, 0 Hz = unvoiced; a comma, semicolon, tab or blanks part the columns,
+further columns are passed over, and the first line may be a header. Files of several channels are averaged: they hold
+the voice alone. Recordings without annotation are passed over; `not_annotated` names them.
+"""
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from rmvpe.audio import find_audio
+from rmvpe.data.readers.base import Recording, Recordings
+from rmvpe.data.readers.published import OVERHANG_S
+from rmvpe.errors import UserError
+
+ANNOTATION_ENDINGS = (".csv", "_f0.csv", ".f0.csv")
+UNDIVIDED = ("test", "all")  # splits that mean the whole folder, if it has no folder of that name
+_SEPARATOR = re.compile(r"\s*[,;]\s*|\s+")
+
+
+class Annotated(Recordings):
+    """The annotated recordings in `root`, searched recursively, in the order of their paths.
+
+    `split`: the folder of that name in `root`; where there is none, "test" and "all" mean the whole of `root`. Items
+    are named by their path inside it. Sound is cut where its annotation ends, because what is not annotated is not
+    silence; an annotation that goes on for more than half a second after its recording is refused when it is read.
+    Raises FileNotFoundError (no such folder) or UserError (no annotated recording, a split that is not there).
+    """
+
+    def __init__(self, root: str | Path, split: str = "all") -> None:
+        folder = Path(root)
+        if not folder.is_dir():
+            raise FileNotFoundError(f"{root} is not a folder: give the folder of recordings and their annotations")
+        if (folder / split).is_dir():
+            folder = folder / split
+        elif split not in UNDIVIDED:
+            raise UserError(f"{root} has no folder {split}: make it, or use the split {' or '.join(UNDIVIDED)}")
+        pairs = [(file, annotation_of(file.path)) for file in find_audio([folder])]
+        self.recordings = [Recording(file.name.as_posix(), file.path, label) for file, label in pairs if label]
+        self.not_annotated = [file.name.as_posix() for file, label in pairs if not label]
+        if not self.recordings:
+            raise UserError(
+                f"{folder} holds recordings but no annotation: put NAME.csv or NAME_f0.csv, with time_s,f0_hz per "
+                "line, beside NAME's sound file"
+            )
+
+    def annotation(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """The times and Hz of the file, as they are."""
+        return read_annotation(self.recordings[index].label)
+
+    def duration_s(self, index: int) -> float:
+        """Length of item `index` in seconds: of its recording, or of its annotation if that ends earlier."""
+        time_s, _ = self.annotation(index)
+        step_s = float(np.median(np.diff(time_s))) if len(time_s) > 1 else 0.0
+        recorded_s, annotated_s = super().duration_s(index), float(time_s[-1]) + step_s / 2
+        if annotated_s > recorded_s + OVERHANG_S:
+            recording = self.recordings[index]
+            raise UserError(
+                f"{recording.label} goes on until {annotated_s:.2f} s but {recording.audio} lasts {recorded_s:.2f} s: "
+                "replace the one that is not of this recording"
+            )
+        return min(recorded_s, annotated_s)
+
+
+def annotation_of(recording: Path) -> Path | None:
+    """The annotation beside a recording, None if there is none."""
+    beside = (recording.with_name(recording.stem + ending) for ending in ANNOTATION_ENDINGS)
+    return next((path for path in beside if path.is_file()), None)
+
+
+def read_annotation(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
+    """`time_s` float64 [points] and `f0_hz` float32 [points], 0 = unvoiced, of an annotation in this module's format.
+
+    Raises UserError for a file without points, a line that is not seconds and Hz of 0 or more, and times that do not
+    grow.
+    """
+    path = Path(path)
+    lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    rows = [(number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]
+    if rows and _point(rows[0][1]) is None and not re.match(r"[-+.\d]", rows[0][1]):
+        del rows[0]  # a header begins with a word
+    if not rows:
+        raise UserError(f"{path} holds no points: write time_s,f0_hz per line")
+    points = [_point(line) for _, line in rows]
+    if None in points:
+        number, line = rows[points.index(None)]
+        raise UserError(f"{path}, line {number}: {line[:40]!r} is not time_s,f0_hz; write 0 Hz where nobody sings")
+    time_s, f0_hz = np.array(points, dtype=np.float64).T
+    late = np.flatnonzero(np.diff(time_s) <= 0)
+    if len(late):
+        number, line = rows[int(late[0]) + 1]
+        raise UserError(f"{path}, line {number}: {line[:40]!r} does not come after the line before: sort the times")
+    return time_s.copy(), f0_hz.astype(np.float32)
+
+
+def _point(line: str) -> tuple[float, float] | None:
+    try:
+        time_s, f0_hz = map(float, _SEPARATOR.split(line)[:2])
+    except ValueError:
+        return None
+    return (time_s, f0_hz) if 0 <= time_s < np.inf and 0 <= f0_hz < np.inf else None

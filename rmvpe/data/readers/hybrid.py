@@ -1,0 +1,109 @@
+"""The Hybrid folder: recordings with their pitch labels, one pair of files per item.
+
+    Hybrid/{train,valid,test}/NAME.wav (or .flac) + NAME.pv
+
+Conventions, stated once:
+
+- NAME.pv holds one MIDI semitone number per line at 10 ms, 0 = unvoiced, and line k (counted from 1) is the time
+  k x 10 ms. Time 0 has no line.
+- A stereo file has the accompaniment in channel 0 and the voice in channel 1; a mono file is the voice alone.
+- Files are 16 kHz; other rates are resampled when read.
+
+Other data sets are in `rmvpe.data.readers.f0_corpora`.
+"""
+
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from rmvpe.audio import SAMPLE_RATE_HZ
+from rmvpe.data.readers.base import Recording, Recordings, sound_files
+from rmvpe.data.readers.labels import read_label
+from rmvpe.errors import UserError
+from rmvpe.pitch import hz_to_midi
+
+LABEL_STEP_S = 0.01
+LENGTH_TOLERANCE_S = 0.03  # a label may end this much before or after its audio: three lines
+
+
+class Hybrid(Recordings):
+    """One split of a Hybrid folder.
+
+    `root` is the folder with train/, valid/ and test/. Items are sorted by name. The constructor checks names only;
+    a label is checked when its item is read, or all at once by `check`; one that ends more than 30 ms before or after
+    its recording is refused.
+    Raises FileNotFoundError (no such split, a recording without label) or UserError (empty split, doubled name).
+    """
+
+    accompaniment_left = True
+    channels = (1, 2)
+
+    def __init__(self, root: str | Path, split: str) -> None:
+        folder = Path(root) / split
+        if not folder.is_dir():
+            raise FileNotFoundError(f"{folder} is not a folder: give the folder that holds {split}/")
+        paths = sound_files(folder)
+        if not paths:
+            raise UserError(f"{folder} holds no .wav or .flac file: put recordings and their .pv labels there")
+        _check_names(paths)
+        self.recordings = [Recording(path.stem, path, path.with_suffix(".pv")) for path in paths]
+
+    def annotation(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """`time_s` (10 ms, 20 ms, ...) and `f0_hz` of item `index`. Raises UserError if they do not fit the audio."""
+        recording = self.recordings[index]
+        f0_hz = read_label(recording.label)
+        _check_lengths(recording.audio, len(f0_hz), self.duration_s(index))
+        return LABEL_STEP_S * np.arange(1, len(f0_hz) + 1), f0_hz
+
+
+def write_hybrid_pair(
+    folder: str | Path, name: str, voice: np.ndarray, accompaniment: np.ndarray | None, f0_hz: np.ndarray
+) -> None:
+    """Write `folder`/`name`.wav (PCM 16, 16 kHz) and `name`.pv; a crash leaves no half-written file under these names.
+
+    `voice` and `accompaniment`: float [samples] within -1..1 at 16 kHz, None writes a mono file. `f0_hz`: [frames]
+    at 10 ms **from time 0**; its first entry is not written, since time 0 has no line in a .pv file.
+    Raises UserError for channels of different length, a label that does not fit the audio, or a folder or disk that
+    takes no more files.
+    """
+    folder = Path(folder)
+    path = folder / f"{name}.wav"
+    if accompaniment is not None and accompaniment.shape != voice.shape:
+        raise UserError(f"{path}: accompaniment {accompaniment.shape} and voice {voice.shape} must have one length")
+    _check_lengths(path, len(f0_hz) - 1, len(voice) / SAMPLE_RATE_HZ)
+    channels = voice if accompaniment is None else np.stack([accompaniment, voice], axis=1)
+    label, audio = folder / f"{name}.pv.part", folder / f"{name}.wav.part"
+    lines = "".join(f"{midi:.5f}\n" if midi else "0\n" for midi in hz_to_midi(f0_hz[1:]))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        label.write_text(lines, encoding="utf-8")
+        soundfile.write(audio, channels, SAMPLE_RATE_HZ, subtype="PCM_16", format="WAV")
+        # Label first: a recording is what makes an item, and so never stands without its label.
+        label.replace(path.with_suffix(".pv"))
+        audio.replace(path)
+    except (OSError, soundfile.LibsndfileError) as error:
+        for part in (label, audio):
+            with suppress(OSError):
+                part.unlink()
+        reason = error.strerror if isinstance(error, OSError) else error.error_string
+        raise UserError(f"cannot write {path} ({reason}): free some space or choose another folder") from error
+
+
+def _check_names(paths: list[Path]) -> None:
+    for path in paths:
+        if not path.with_suffix(".pv").is_file():
+            raise FileNotFoundError(f"{path} has no label: put {path.stem}.pv beside it or remove the recording")
+    stems = [path.stem for path in paths]
+    for path, earlier in zip(paths[1:], stems, strict=False):
+        if path.stem == earlier:
+            raise UserError(f"{path} shares its name with another recording: keep one of {earlier}.wav and .flac")
+
+
+def _check_lengths(path: Path, lines: int, duration_s: float) -> None:
+    if abs(lines * LABEL_STEP_S - duration_s) > LENGTH_TOLERANCE_S + 1e-9:
+        raise UserError(
+            f"{path} lasts {duration_s:.2f} s but its label {lines * LABEL_STEP_S:.2f} s: "
+            "write one line per 10 ms of the recording"
+        )

@@ -1,0 +1,93 @@
+"""Data sets by name: `open_source("vocadito:/data/vocadito", "test")` opens one.
+
+A plain folder is a Hybrid folder (`rmvpe.data.readers.hybrid`), and several joined by "," are one source.
+"""
+
+import bisect
+import itertools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rmvpe.data.readers.base import Item
+from rmvpe.data.readers.f0_corpora import IKala, MDBStemSynth, Vocadito
+from rmvpe.data.readers.folder import Annotated
+from rmvpe.data.readers.hybrid import Hybrid
+from rmvpe.data.readers.note_corpora import MIRST500, Cmedia
+from rmvpe.data.readers.segments import Readable
+from rmvpe.errors import UserError
+
+KINDS: dict[str, Callable[[str, str], Readable]] = {
+    "mdb-stem-synth": MDBStemSynth,
+    "mir-st500": MIRST500,
+    "cmedia": Cmedia,
+    "vocadito": Vocadito,
+    "ikala": IKala,
+    "folder": Annotated,
+}
+
+
+class Concatenated:
+    """Several sources one after the other."""
+
+    def __init__(self, sources: Sequence[Readable]) -> None:
+        self.sources = sources
+        self.starts = [0, *itertools.accumulate(len(source) for source in sources)]
+
+    def __len__(self) -> int:
+        return self.starts[-1]
+
+    def __getitem__(self, index: int) -> Item:
+        """Item `index`, counted over all sources."""
+        source, own = self._find(index)
+        return source[own]
+
+    def name(self, index: int) -> str:
+        """The item's name in its own source."""
+        source, own = self._find(index)
+        return source.name(own)
+
+    def duration_s(self, index: int) -> float:
+        """Length of item `index` in seconds."""
+        source, own = self._find(index)
+        return source.duration_s(own)
+
+    def read_excerpt(self, index: int, start_s: float, seconds: float) -> Item:
+        """A part of item `index`, as `Recordings.read_excerpt`."""
+        source, own = self._find(index)
+        return source.read_excerpt(own, start_s, seconds)
+
+    def check(self) -> None:
+        """Raises at the first item of any source that cannot be used."""
+        for source in self.sources:
+            source.check()
+
+    def _find(self, index: int) -> tuple[Readable, int]:
+        if not 0 <= index < len(self):
+            raise IndexError(f"item {index} of {len(self)}")
+        number = bisect.bisect_right(self.starts, index) - 1
+        return self.sources[number], index - self.starts[number]
+
+
+def open_source(spec: str, split: str) -> Readable:
+    """The `split` of the data that `spec` names: a Hybrid folder or KIND:FOLDER, or several of them joined by ",".
+
+    KIND is one of `KINDS`; `split` is train, valid, test, or, except of a Hybrid folder, all.
+    Raises UserError (unknown kind, nothing named, empty split) or FileNotFoundError, in one sentence.
+    """
+    parts = [spec] if Path(spec).is_dir() else spec.split(",")  # a folder's name may hold a comma
+    sources = [_open_one(part.strip(), split) for part in parts if part.strip()]
+    if not sources:
+        raise UserError(f"{spec!r} names no data: give a folder, or KIND:FOLDER with one of {', '.join(KINDS)}")
+    return sources[0] if len(sources) == 1 else Concatenated(sources)
+
+
+def _open_one(spec: str, split: str) -> Readable:
+    kind, colon, folder = spec.partition(":")
+    # C:\data and a folder that has a colon in its name are folders
+    if not colon or len(kind) == 1 or Path(spec).is_dir():
+        return Hybrid(spec, split)
+    if kind.lower() == "hybrid":
+        return Hybrid(folder, split)
+    if kind.lower() not in KINDS:
+        raise UserError(f"{kind!r} in {spec!r} is no data set: choose one of {', '.join(KINDS)}, or give a folder")
+    return KINDS[kind.lower()](folder, split)

@@ -1,0 +1,178 @@
+"""Curves over time: a melody for a given voicing, a clip's own intonation, loudness, and the smoothing they share.
+
+"frames" are WORLD's 5 ms frames, frame j at j x 5 ms; pitch is in MIDI semitones here and is handed on in Hz.
+"""
+
+import itertools
+from typing import Any
+
+import numpy as np
+
+from rmvpe.audio import SAMPLE_RATE_HZ
+from rmvpe.pitch import hz_to_midi
+
+FRAME_SAMPLES = 80  # 5 ms: half a label step
+FRAME_S = FRAME_SAMPLES / SAMPLE_RATE_HZ
+
+
+def runs(mask: np.ndarray) -> list[tuple[int, int]]:
+    """[start, end) of each run of True."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.astype(np.int8), [0]])))
+    return [(int(start), int(end)) for start, end in zip(edges[::2], edges[1::2], strict=True)]
+
+
+def drop_short(mask: np.ndarray, shortest: int) -> np.ndarray:
+    """`mask` without runs of fewer than `shortest` frames."""
+    kept = mask.copy()
+    for start, end in runs(mask):
+        kept[start:end] = end - start >= shortest
+    return kept
+
+
+def melody(voiced: np.ndarray, centre_midi: float, limits_midi: tuple[float, float], rng: Any) -> np.ndarray:
+    """A sung contour in MIDI, [frames], for the given voicing: notes, portamento, scoops, vibrato, drift, jitter."""
+    edges = _note_edges(voiced, rng)
+    pitches = _note_pitches(len(edges) - 1, centre_midi, limits_midi, rng)
+    contour = np.repeat(pitches, np.diff(edges))
+    lengths = np.diff(edges)
+    for note, start in enumerate(edges[1:-1]):
+        # Portamento of 20..160 ms, a half cosine, within half of each note.
+        half = int(min(rng.uniform(2, 16), lengths[note] // 2, lengths[note + 1] // 2))
+        ramp = 0.5 - 0.5 * np.cos(np.pi * (np.arange(2 * half) + 0.5) / max(2 * half, 1))
+        contour[start - half : start + half] = pitches[note] + (pitches[note + 1] - pitches[note]) * ramp
+    vibrato_habit = rng.uniform(0, 1)
+    for start, end in itertools.pairwise(edges):
+        contour[start:end] += ornament(end - start, vibrato_habit, rng)
+    drift = 0.15 * rng.uniform(0, 2) * smooth_noise(len(contour), 0.4, rng)
+    jitter = 0.04 * rng.uniform(0, 2) * smooth_noise(len(contour), 0.02, rng)
+    # A larynx does not jump: what scoops and falls leave as steps is spread over 20 ms.
+    return smoothed(contour, 7) + drift + jitter + edge_glides(voiced, rng)
+
+
+def edge_glides(voiced: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Semitones [frames] by which pitch is off where the voice sets in and breaks off: vocal folds start and stop so.
+
+    Of the size seen in real singing: half of all onsets are more than 0.8 semitones off in their first 10 ms and settle
+    within 40 ms; half of all ends are off by 0.5, mostly downward. On the way they are unsteady, one voice more than
+    another: between 10 ms frames the slope changes by some 0.5 semitones, and a few times as much in a tenth of them.
+    """
+    off = np.zeros(len(voiced))
+    unsteadiness = rng.uniform(0.0, 1.8)
+    for start, end in runs(voiced):
+        since = np.arange(end - start) * FRAME_S
+        rise = rng.laplace(0.15, 1.1) * np.exp(-since / rng.uniform(0.008, 0.04))
+        fall = rng.laplace(-0.25, 0.75) * np.exp(-since[::-1] / rng.uniform(0.01, 0.06))
+        near = np.exp(-since / rng.uniform(0.01, 0.03)) + np.exp(-since[::-1] / rng.uniform(0.01, 0.06))
+        wandering = unsteadiness * rng.lognormal(0.0, 0.6) * near * _steps(end - start, rng)
+        off[start:end] = np.clip(rise + fall + wandering, -5.0, 5.0)
+    return off
+
+
+def _steps(frames: int, rng: np.random.Generator) -> np.ndarray:
+    """Laplace noise [frames], a new value every 5 or 10 ms, a third of them the one before."""
+    apart = int(rng.integers(1, 3))
+    values = rng.laplace(0.0, 0.7, frames // apart + 2)
+    index = np.arange(len(values))
+    values = values[np.maximum.accumulate(np.where(rng.random(len(values)) < 0.33, 0, index))]
+    return np.interp(np.arange(frames), apart * index, values)
+
+
+def breaks(voiced: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """bool [frames]: where a sung vowel is broken off for 10 to 90 ms, as consonants and a failing voice do.
+
+    How often differs from singer to singer: 0 to 2.5 times per second of voice.
+    """
+    broken = np.zeros(len(voiced), dtype=bool)
+    per_frame = rng.uniform(0.0, 2.5) * rng.random() * FRAME_S
+    for start in np.flatnonzero(voiced & (rng.random(len(voiced)) < per_frame)):
+        broken[start : start + 2 + round(min(rng.exponential(6.0), 16.0))] = True
+    return broken & voiced
+
+
+def _note_edges(voiced: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Frames where notes begin, with 0 and the end: most voiced islands start a note, long ones hold several."""
+    typical_s = rng.uniform(0.2, 0.7)
+    edges = [0]
+    for start, end in runs(voiced):
+        at = start if rng.random() < 0.85 else start + _note_frames(typical_s, rng)
+        while at < end - 0.12 / FRAME_S or at == start:
+            edges.append(at)
+            at += _note_frames(typical_s, rng)
+    return np.unique([*edges, len(voiced)])
+
+
+def _note_frames(typical_s: float, rng: np.random.Generator) -> int:
+    return round(float(np.clip(rng.lognormal(np.log(typical_s), 0.6), 0.12, 2.0)) / FRAME_S)
+
+
+def _note_pitches(count: int, centre: float, limits: tuple[float, float], rng: np.random.Generator) -> np.ndarray:
+    # The interval sizes of songs: mostly seconds and thirds; octaves are rare but a tracker must survive them.
+    sizes, shares = [0, 1, 2, 3, 4, 5, 7, 12], [0.12, 0.17, 0.30, 0.14, 0.10, 0.09, 0.05, 0.03]
+    tuning = rng.uniform(-0.5, 0.5)
+    low, high = max(limits[0] + 1.5, centre - 10), min(limits[1] - 1.5, centre + 10)
+    pitches, at = np.empty(count), centre
+    for note in range(count):
+        # The further from the centre, the likelier the way back.
+        up = rng.random() < np.clip(0.5 - 0.06 * (at - centre), 0.05, 0.95)
+        step = rng.choice(sizes, p=shares) * (1 if up else -1)
+        at = at + step if low <= at + step <= high else float(np.clip(at - step, low, high))
+        pitches[note] = np.round(at) + tuning + rng.normal(0, 0.12)
+    return pitches
+
+
+def ornament(frames: int, vibrato_habit: float, rng: np.random.Generator) -> np.ndarray:
+    """Semitones added to one note: a scoop into it, a slide along it, a fall at its end, a vibrato fading in."""
+    time_s = FRAME_S * np.arange(frames)
+    added = np.zeros(frames)
+    if rng.random() < 0.25:
+        added -= rng.uniform(0.3, 3.0) * np.exp(-time_s / rng.uniform(0.02, 0.08))
+    if rng.random() < 0.08:
+        added += np.linspace(0, rng.uniform(-4, 4), frames)
+    if rng.random() < 0.08:
+        added -= rng.uniform(0.5, 4.0) * np.exp(-time_s[::-1] / rng.uniform(0.02, 0.06))
+    if time_s[-1] > 0.3 and rng.random() < vibrato_habit:
+        depth = min(abs(rng.normal(0, 0.6)), 1.5)
+        rate_hz = rng.uniform(4.0, 7.5) * (1 + 0.05 * smooth_noise(frames, 0.3, rng))
+        onset = np.clip((time_s - rng.uniform(0.05, 0.3)) / rng.uniform(0.05, 0.5), 0, 1)
+        added += depth * onset * np.sin(2 * np.pi * np.cumsum(rate_hz) * FRAME_S + rng.uniform(0, 6.28))
+    return added
+
+
+def natural_contour(f0_hz: np.ndarray, voiced: np.ndarray) -> np.ndarray:
+    """The clip's own contour in MIDI, [frames], without gaps and without octave jumps of the analysis."""
+    reliable = voiced & (f0_hz > 0)
+    if not reliable.any():
+        return np.full(len(f0_hz), 57.0)
+    for start, end in runs(reliable):
+        if end - start > 12:  # harvest's extrapolation into the borders is often wild
+            reliable[[*range(start, start + 3), *range(end - 3, end)]] = False
+    midi = hz_to_midi(f0_hz)
+    frames = np.arange(len(midi))
+    filled = np.interp(frames, frames[reliable], midi[reliable])
+    around = np.median(np.lib.stride_tricks.sliding_window_view(np.pad(filled, 30, mode="edge"), 61), axis=1)
+    steady = reliable & (np.abs(midi - around) < 5)
+    filled = np.interp(frames, frames[steady], midi[steady]) if steady.any() else around
+    return smoothed(filled, 13)
+
+
+def dynamics(voiced: np.ndarray, samples: int, rng: np.random.Generator) -> np.ndarray:
+    """A gain [samples]: +-8 dB from phrase to phrase (pauses over 120 ms part them), +-2 dB within."""
+    phrase_db = np.empty(len(voiced))
+    pauses = [(start + end) // 2 for start, end in runs(~voiced) if end - start > 0.12 / FRAME_S]
+    for start, end in itertools.pairwise([0, *pauses, len(voiced)]):
+        phrase_db[start:end] = rng.uniform(-8, 8)
+    gain_db = smoothed(phrase_db, 21) + 2.0 * smooth_noise(len(voiced), 0.5, rng)
+    return 10 ** (np.interp(np.arange(samples) / FRAME_SAMPLES, np.arange(len(voiced)), gain_db) / 20)
+
+
+def smooth_noise(frames: int, width_s: float, rng: np.random.Generator) -> np.ndarray:
+    """Unit-variance noise [frames], smoothed by a Hann window of about 2 x `width_s`."""
+    window = np.hanning(2 * max(round(width_s / FRAME_S), 1) + 3)
+    noise = np.convolve(rng.standard_normal(frames + len(window) - 1), window, mode="valid")
+    return noise / np.sqrt(np.sum(np.square(window)))
+
+
+def smoothed(values: np.ndarray, width: int) -> np.ndarray:
+    """`values` [frames] under a Hann window of `width` frames (odd), the ends held."""
+    window = np.hanning(width) / np.hanning(width).sum()
+    return np.convolve(np.pad(values, width // 2, mode="edge"), window, mode="valid")

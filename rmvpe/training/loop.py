@@ -1,0 +1,312 @@
+"""The training run both frameworks share: data, steps, log, validation, states. A `Trainer` does the arithmetic.
+
+Order at the start: config, devices, data, network, optional resume, loop. Only the leading process writes files. A loss
+that is not a number stops the run; the last state stays.
+"""
+
+import json
+import math
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol, cast, runtime_checkable
+
+import numpy as np
+
+from rmvpe.backends import Backend
+from rmvpe.checkpoint.store import Checkpoint, save
+from rmvpe.config import TrainConfig, to_json
+from rmvpe.data.pipeline import Batch, Source, training_batches
+from rmvpe.errors import UserError
+from rmvpe.estimator import Estimator
+from rmvpe.evaluation.evaluate import CLEAN, Evaluation, evaluate, spread
+from rmvpe.files import atomic_path
+from rmvpe.processes import Ranks
+from rmvpe.training.losses import dropout_floor
+from rmvpe.training.run_log import RunLog, best_so_far
+from rmvpe.training.schedule import learning_rate
+from rmvpe.training.state import RunState, StateStore, choose, prune
+
+VALIDATION_SNR_DB = (CLEAN, 0.0)
+VALIDATION_THRESHOLD = 0.1
+NAMES_TOLD = 8  # of a batch's files; all of them go into FAILED_BATCH
+FAILED_BATCH = "failed-batch.json"
+
+
+class Trainer(Protocol):
+    """One framework's network, optimizer and averaged weights on this process's devices."""
+
+    framework: str  # "torch" or "jax"
+    ranks: Ranks
+    batch_windows: int  # as of an estimator's backend
+    states: StateStore
+
+    @property
+    def step(self) -> int:
+        """Updates done."""
+        ...
+
+    def train_step(self, batches: Sequence[Batch], learning_rate: float) -> dict[str, float]:
+        """One update from this process's `grad_accumulation` batches of `ranks.local` x batch_size examples.
+
+        Returns "loss" (mean over all ranks and batches, dropout included), "grad_norm" before clipping, "param_norm"
+        after the update and "update_norm" of the parameters' change; with float16 also "loss_scale".
+        """
+        ...
+
+    def salience(self, log_mel: np.ndarray) -> np.ndarray:
+        """Evaluation forward [B, T, n_mels] -> [B, T, 360] with the weights that a checkpoint would hold."""
+        ...
+
+    def checkpoint(self, metadata: dict[str, str]) -> Checkpoint:
+        """The weights to publish: averaged ones if the run averages."""
+        ...
+
+    def capture(self) -> RunState:
+        """The state of this step, without `examples` and `about`, which the loop knows."""
+        ...
+
+    def restore(self, state: RunState) -> None:
+        """Go on from `state`, whichever framework wrote it; UserError if it is another network's."""
+        ...
+
+    def barrier(self) -> None:
+        """Wait until all processes are here."""
+        ...
+
+
+@runtime_checkable
+class Closeable(Protocol):
+    """Something with an end, as grain's iterators have it."""
+
+    def close(self) -> None:
+        """End it."""
+        ...
+
+
+@dataclass
+class Run:
+    """A run under way: what the loop carries from step to step."""
+
+    trainer: Trainer
+    config: TrainConfig
+    source: Source
+    valid: Source | None
+    logdir: Path
+    log: RunLog
+    examples: int  # drawn so far by all ranks
+    best: tuple[float, int | None]  # mean RPA of the best validation, and its step
+    last: Evaluation | None = None
+
+
+def resume(trainer: Trainer, logdir: Path, wanted: str) -> RunState:
+    """Set the trainer to the state of iteration `wanted` ("latest": the newest) of the run in `logdir`.
+
+    Later states are moved into a folder beside them, because the run will write its own. Raises UserError if there is
+    no such state.
+    """
+    store = trainer.states
+    path = choose(store, logdir, wanted)
+    state = store.load(path)
+    trainer.restore(state)
+    if trainer.ranks.leads:
+        later = [other for step, other in store.find(logdir).items() if step > state.step]
+        for other in later:
+            aside = logdir / f"set-aside-at-{state.step}"
+            aside.mkdir(exist_ok=True)
+            other.replace(aside / other.name)
+    trainer.barrier()
+    return state
+
+
+def fit(
+    trainer: Trainer,
+    config: TrainConfig,
+    source: Source,
+    valid: Source | None,
+    logdir: Path,
+    resumed: RunState | None = None,
+) -> Evaluation | None:
+    """Train from `trainer.step` to `config.iterations`; returns the last validation (None without `valid`).
+
+    `resumed` is what `resume` returned. Writes into `logdir`: config.json, what `rmvpe.training.run_log` says, the
+    training states, last.safetensors and best.safetensors (by mean RPA over `VALIDATION_SNR_DB` on the validation
+    split). On SIGTERM or Ctrl-C a run of one process saves its state first; then KeyboardInterrupt is raised.
+    """
+    from tqdm import tqdm
+
+    if trainer.ranks.leads:
+        with atomic_path(logdir / "config.json") as path:
+            path.write_text(to_json(config))
+    examples = resumed.examples if resumed else 0
+    batches = training_batches(source, config, trainer.ranks, examples)
+    with ending(batches), closing(RunLog(logdir, config, trainer.ranks, trainer.step)) as log:
+        run = Run(trainer, config, source, valid, logdir, log, examples, best_so_far(logdir))
+        bar = tqdm(total=config.iterations, initial=trainer.step, unit="step", disable=not trainer.ranks.leads)
+        with bar, asked_to_stop(trainer.ranks) as stop:
+            while trainer.step < config.iterations:
+                record = timed_step(run, batches)
+                log.step(record)
+                bar.update()
+                bar.set_postfix(loss=f"{record['loss']:.4f}", net=f"{record['loss_net']:.4f}", refresh=False)
+                last = trainer.step == config.iterations
+                if trainer.step % config.validation_interval == 0 or last:
+                    validate_and_save(run)
+                elif stop:
+                    save_state(run)
+                if stop and not last:
+                    raise KeyboardInterrupt(
+                        f"stopped after iteration {trainer.step}, whose state is saved in {logdir}: "
+                        "continue with --resume_iteration latest"
+                    )
+    return run.last
+
+
+@contextmanager
+def ending(batches: Iterator[Batch]) -> Iterator[None]:
+    """Afterwards the threads or processes that prepare `batches` are ended; left to the exit, they complain."""
+    try:
+        yield
+    finally:
+        if isinstance(batches, Closeable):
+            batches.close()
+
+
+def timed_step(run: Run, stream: Iterator[Batch]) -> dict[str, float]:
+    """One update and its line for the log. Raises UserError if the loss is not a number."""
+    trainer, config = run.trainer, run.config
+    start = time.perf_counter()
+    batches = [next(stream) for _ in range(config.grad_accumulation)]
+    waited = time.perf_counter() - start
+    rate = learning_rate(trainer.step, config)
+    record = trainer.train_step(batches, rate)
+    # float16 meets infinite gradients on its way to the right loss scale, and skips those updates
+    names = ("loss",) if "loss_scale" in record else ("loss", "grad_norm")
+    for name in names:
+        if not math.isfinite(record[name]):
+            raise UserError(not_a_number(run, name, record[name], batches))
+    seconds = time.perf_counter() - start
+    examples = config.batch_size * config.grad_accumulation * trainer.ranks.total
+    run.examples += examples
+    floor = float(np.mean([dropout_floor(config, batch["target"]) for batch in batches]))
+    return {
+        "step": trainer.step,
+        **record,
+        "loss_net": record["loss"] - floor,
+        "learning_rate": rate,
+        "seconds": seconds,
+        "examples_per_s": examples / seconds,
+        "data_wait": waited / seconds,
+    }
+
+
+def not_a_number(run: Run, name: str, value: float, batches: list[Batch]) -> str:
+    """What to tell when training broke; the batch's files and times go into `FAILED_BATCH` as well."""
+    rows = [
+        {"file": run.source.name(int(index)), "start_s": float(start), "finite_input": bool(np.isfinite(mel).all())}
+        for batch in batches
+        for index, start, mel in zip(batch["index"], batch["start_s"], batch["log_mel"])
+    ]
+    with atomic_path(run.logdir / FAILED_BATCH) as path:
+        path.write_text(json.dumps({"step": run.trainer.step, name: str(value), "batch": rows}, indent=1))
+    suspects = [row for row in rows if not row["finite_input"]] or rows
+    told = ", ".join(f"{row['file']} at {row['start_s']:.2f} s" for row in suspects[:NAMES_TOLD])
+    more = f" and {len(suspects) - NAMES_TOLD} more" if len(suspects) > NAMES_TOLD else ""
+    what = "the loss" if name == "loss" else "the gradient"
+    return (
+        f"{what} became {value} at iteration {run.trainer.step} on {told}{more} (all in {run.logdir / FAILED_BATCH}): "
+        "the run stopped and its last state is kept; mend these files, or resume with a lower --learning_rate or "
+        "without --amp"
+    )
+
+
+def validate(trainer: Trainer, config: TrainConfig, valid: Source) -> Evaluation:
+    """Scores by voice-to-music ratio on at most `config.validation_files` files spread over the split."""
+    network = Estimator(cast(Backend, trainer), config.model)  # its host front end asks for `salience` alone
+    return evaluate(
+        network.salience,
+        valid,
+        config.model,
+        threshold=VALIDATION_THRESHOLD,
+        snr_db=VALIDATION_SNR_DB,
+        indices=spread(len(valid), config.validation_files),
+    )
+
+
+def validate_and_save(run: Run) -> None:
+    """Validate, log it, write the weights of this step and, if they are the best so far, best.safetensors."""
+    trainer, config = run.trainer, run.config
+    if trainer.ranks.leads:
+        checkpoint = trainer.checkpoint(run_metadata(trainer.step, config))
+        if run.valid is not None:
+            run.last = validate(trainer, config, run.valid)
+            run.log.validation(trainer.step, run.last)
+            mean_rpa = float(np.mean([row["RPA"] for row in run.last.pooled.values()]))
+            if mean_rpa > run.best[0]:
+                run.best = (mean_rpa, trainer.step)
+                save(run.logdir / "best.safetensors", checkpoint)
+        save(run.logdir / "last.safetensors", checkpoint)
+    save_state(run)
+
+
+def save_state(run: Run) -> None:
+    """Write the training state of this step and remove those no longer kept; all processes wait for it."""
+    trainer, store = run.trainer, run.trainer.states
+    if trainer.ranks.leads:
+        about = run_metadata(trainer.step, run.config) | {
+            "framework": trainer.framework,
+            "ranks": str(trainer.ranks.total),
+        }
+        store.save(run.logdir, replace(trainer.capture(), examples=run.examples, about=about))
+        prune(store, run.logdir, run.config.keep, run.best[1])
+    trainer.barrier()
+
+
+@contextmanager
+def asked_to_stop(ranks: Ranks) -> Iterator[list[int]]:
+    """A list that is empty until SIGTERM or Ctrl-C comes; a second one acts as it always does.
+
+    Several processes get their signals at different steps and could not agree on one, so only a run of one process
+    waits for the end of its step.
+    """
+    asked: list[int] = []
+    if ranks.processes > 1 or threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def ask(number: int, frame: Any) -> None:
+        asked.append(number)
+        restore()
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    for number in before:
+        signal.signal(number, ask)
+    try:
+        yield asked
+    finally:
+        restore()
+
+
+def run_metadata(step: int, config: TrainConfig) -> dict[str, str]:
+    """What a published checkpoint says of its origin."""
+    return {"git_commit": git_commit(), "step": str(step), "seed": str(config.seed)}
+
+
+def git_commit() -> str:
+    """The commit of the code that runs, with "-dirty" if the tree differs; "unknown" outside a git checkout."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    try:
+        return subprocess.run(
+            command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"

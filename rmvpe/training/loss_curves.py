@@ -1,0 +1,135 @@
+"""Loss curves of finished or running trainings, whoever wrote them, and how far two of them are apart.
+
+Tecorigin's model collection compares a run on SDAA with one on another device by `loss.py`, which passes if the mean
+relative error of the losses is at most 0.05 or their mean absolute error at most 0.0002 (seen in
+github.com/Tecorigin/modelzoo, PyTorch/build-in/Classification/ReXNet/loss.py). Its means are *signed*: a run that
+scatters widely around the other, or lies far below it, passes. Here they are means of magnitudes, so whoever passes
+here passes there over the same steps; the signed ones are reported beside.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from rmvpe.errors import UserError
+from rmvpe.training import jsonl, tcap_log
+
+MAX_RELATIVE, MAX_ABSOLUTE = 0.05, 0.0002  # either one suffices
+LAST_STEPS = 50
+RUN_LOG = "log.jsonl"
+
+
+@dataclass(frozen=True)
+class LossCurve:
+    """Training loss [n] after `step` [n] updates, strictly rising from 1; `net` [n] is without the dropout floor."""
+
+    step: np.ndarray
+    loss: np.ndarray
+    net: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class LossComparison:
+    """Curve B against curve A over the last common steps [n]. Errors are magnitudes unless called signed."""
+
+    step: np.ndarray
+    relative: float
+    absolute: float
+    signed_relative: float
+    signed_absolute: float
+    net_relative: float | None  # of the losses net of the dropout floor, for information; None if a log lacks them
+
+    @property
+    def passed(self) -> bool:
+        """Whether the two are as close as SDAA's model collection asks for. Not so if a loss is not finite."""
+        return self.relative <= MAX_RELATIVE or self.absolute <= MAX_ABSOLUTE
+
+
+def read_curve(path: str | os.PathLike[str]) -> LossCurve:
+    """The loss curve of a run folder, a log.jsonl, or a log in a layout of `rmvpe.training.tcap_log`, also a printed
+    one.
+
+    Of several ranks in one log the mean is taken. A log that numbers its first iteration 0 is counted from 1, and one
+    whose iterations start anew with each epoch is counted line by line. Raises UserError.
+    """
+    file = Path(path)
+    file = file / RUN_LOG if file.is_dir() else file
+    if not file.is_file():
+        raise UserError(f"there is no loss log {file}: give a run folder, a log.jsonl or an SDAA log")
+    lines = jsonl.complete_lines(file)
+    curve = _of_dllogger(lines, file) if any(map(tcap_log.has_layout, lines)) else _of_run(lines, file)
+    if not len(curve.step):
+        raise UserError(f"{file} holds no training loss: give a run folder, a log.jsonl or an SDAA log")
+    return curve
+
+
+def compare(a: LossCurve, b: LossCurve, last: int = LAST_STEPS) -> LossComparison:
+    """How far `b` is from `a` over their `last` common steps, or all if they are fewer. UserError if there is none."""
+    if last < 1:
+        raise UserError(f"--last must be at least 1, not {last}")
+    step, in_a, in_b = (found[-last:] for found in np.intersect1d(a.step, b.step, return_indices=True))
+    if not len(step):
+        raise UserError(
+            f"the two logs have no step in common: one has steps {a.step[0]} to {a.step[-1]}, "
+            f"the other {b.step[0]} to {b.step[-1]}"
+        )
+    with np.errstate(invalid="ignore"):  # two infinite losses
+        difference = b.loss[in_b] - a.loss[in_a]
+    relative = relative_error(a.loss[in_a], b.loss[in_b])
+    net = None
+    if a.net is not None and b.net is not None:
+        net = float(np.abs(relative_error(a.net[in_a], b.net[in_b])).mean())
+    return LossComparison(
+        step,
+        relative=float(np.abs(relative).mean()),
+        absolute=float(np.abs(difference).mean()),
+        signed_relative=float(relative.mean()),
+        signed_absolute=float(difference.mean()),
+        net_relative=net,
+    )
+
+
+def relative_error(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """(b - a) / |a|; 0 where both are 0."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where((a == 0) & (b == 0), 0.0, (b - a) / np.abs(a))
+
+
+def _of_run(lines: Sequence[str], file: Path) -> LossCurve:
+    """Our own log: a line per update, and lines of validations in between."""
+    if not any(line.startswith("{") for line in lines):
+        return LossCurve(*np.zeros((2, 0)))
+    records = [jsonl.record_of(line, number, file) for number, line in enumerate(lines, 1)]
+    records = [record for record in records if "step" in record and "loss" in record]
+    try:
+        net = [float(record["loss_net"]) for record in records if "loss_net" in record]
+        step = np.array([int(record["step"]) for record in records])
+        loss = np.array([float(record["loss"]) for record in records])
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{file}: a step or loss is no number ({error})") from error
+    if np.any(np.diff(step) <= 0):
+        raise UserError(f"{file}: the steps do not rise, so it holds more than one run: cut it in two")
+    return LossCurve(step, loss, np.array(net) if len(net) == len(loss) else None)
+
+
+def _of_dllogger(lines: Sequence[str], file: Path) -> LossCurve:
+    ranks: dict[str, list[tuple[tuple[int, ...], float]]] = {}
+    for number, line in enumerate(lines, 1):
+        try:
+            for entry in tcap_log.entries(line):
+                if "train.loss" in entry.data and len(entry.step) == 2:  # else a mean over an epoch, or a validation
+                    point = (entry.step, float(entry.data["train.loss"]))
+                    ranks.setdefault(str(entry.data.get("rank", 0)), []).append(point)
+        except (TypeError, ValueError) as error:
+            raise UserError(f"{file} cannot be read in line {number} ({error})") from error
+    if not ranks:
+        return LossCurve(*np.zeros((2, 0)))
+    count = min(map(len, ranks.values()))  # a rank may be a step behind when the run is cut off
+    loss = np.array([[loss for _, loss in points[:count]] for points in ranks.values()])
+    numbers = np.array([step[1] for step, _ in next(iter(ranks.values()))[:count]], dtype=np.int64)
+    if np.any(np.diff(numbers) <= 0):
+        numbers = np.arange(count)
+    return LossCurve(numbers + (numbers[0] == 0), loss.mean(axis=0))

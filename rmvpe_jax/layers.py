@@ -1,0 +1,179 @@
+"""Initial weights, drawn by numpy: the same numbers on every device and JAX version, and nothing to compile.
+
+`jax.random` compiles a kernel for each shape, which costs the `small` network ten seconds before the first step.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax import Array, lax
+from jax.typing import DTypeLike
+
+from rmvpe.config import ModelConfig
+
+
+class Draw:
+    """A stream of initial weights; `seed` None gives zeros, for weights that a checkpoint replaces."""
+
+    def __init__(self, seed: int | None):
+        self.seed = seed
+        self._generator = None if seed is None else np.random.default_rng(seed)
+
+    def uniform(self, shape: Sequence[int], bound: float) -> Array:
+        """The next weights, U(-bound, bound) in float32; 1 / sqrt(fan in) is torch's default for most layers."""
+        if self._generator is None:
+            return jnp.asarray(np.zeros(shape, np.float32))
+        return jnp.asarray(self._generator.uniform(-bound, bound, shape).astype(np.float32))
+
+    def initializer(self, bound: float) -> nnx.Initializer:
+        """`uniform` in the form flax layers ask for; the key they pass is not needed."""
+
+        def initialize(key: Any, shape: Sequence[int], dtype: Any = jnp.float32) -> Array:
+            return self.uniform(shape, bound).astype(dtype)
+
+        return initialize
+
+
+KERNEL = 3  # every convolution of the U-Net is 3x3, "same" padding
+
+PHASE_TAPS = (((0, 1, 0), (0, 0, 0)), ((1, 0, 0), (0, 0, 1)))  # [even/odd output, input i/i+1, tap], see ConvTranspose
+
+
+class ConvTranspose(nnx.Module):
+    """Transposed 3x3 convolution, stride 2, as torch's with padding 1 and output padding 1, without bias.
+
+    It is the convolution of the input, zeros put between its pixels, with `kernel` [3, 3, C, C'], which is torch's
+    flipped in both axes. XLA's gradient of that is slow on a CPU (it makes a training step of `small` half as long
+    again), so the zeros are left out: an even output pixel 2i sees the kernel's middle on input i, an odd one 2i + 1
+    its ends on i and i + 1. That is one 2x2 convolution for each of the four kinds of output pixel, whose results are
+    then interleaved.
+    """
+
+    def __init__(self, kernel: Array, dtype: DTypeLike | None, precision: lax.Precision | None):
+        self.kernel = nnx.Param(kernel)
+        self.dtype = dtype
+        self.precision = precision
+
+    def __call__(self, x: Array) -> Array:
+        batch, frames, bands, channels = x.shape
+        dtype = self.dtype or jnp.result_type(x, self.kernel[...])
+        taps = jnp.asarray(PHASE_TAPS, dtype)
+        kernel = self.kernel[...].astype(dtype)
+        kernel = jnp.einsum("aiu,bjv,uvco->ijcabo", taps, taps, kernel, precision=lax.Precision.HIGHEST)
+        x = lax.conv_general_dilated(
+            x.astype(dtype),
+            kernel.reshape(2, 2, channels, -1),
+            window_strides=(1, 1),
+            padding=((0, 1), (0, 1)),
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            precision=self.precision,
+        )
+        x = x.reshape(batch, frames, bands, 2, 2, -1).swapaxes(2, 3)  # [B, T, F, 2 2 C'] -> [B, T, 2, F, 2, C']
+        return x.reshape(batch, 2 * frames, 2 * bands, -1)
+
+
+class BatchNorm(nnx.Module):
+    """Batch norm over [B, T, F] of [B, T, F, C] as torch does it; `nnx.BatchNorm` stores the *biased* variance.
+
+    The batch is normalised by its biased variance, the running variance collects the unbiased one, and `momentum` is
+    the weight of the new batch. Statistics and arithmetic are float32 (float64 for a float64 input), the result has the
+    input's type. With `axis_name`, mean and variance are those of the whole batch over all devices of that pmap axis.
+    """
+
+    def __init__(self, channels: int, momentum: float, epsilon: float, axis_name: str | None = None):
+        self.scale = nnx.Param(jnp.ones(channels))
+        self.bias = nnx.Param(jnp.zeros(channels))
+        self.mean = nnx.BatchStat(jnp.zeros(channels))
+        self.var = nnx.BatchStat(jnp.ones(channels))
+        self.momentum = momentum
+        self.epsilon = epsilon
+        self.axis_name = axis_name
+        self.use_running_average = False
+
+    def __call__(self, x: Array) -> Array:
+        wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+        mean, var = (self.mean[...], self.var[...]) if self.use_running_average else self.batch_statistics(wide)
+        factor = lax.rsqrt(var + self.epsilon) * self.scale[...]
+        return ((wide - spread(mean)) * spread(factor) + spread(self.bias[...])).astype(x.dtype)
+
+    def batch_statistics(self, x: Array) -> tuple[Array, Array]:
+        """Mean and biased variance [C] of the batch; the running statistics take their step towards them."""
+        count = x.size // x.shape[-1]
+        mean = x.mean((0, 1, 2))
+        if self.axis_name is not None:
+            count = count * lax.axis_size(self.axis_name)
+            mean = lax.pmean(mean, self.axis_name)
+        # Around the mean of all devices: E[x^2] - E[x]^2 would cancel digits where the mean is large
+        var = jnp.square(x - spread(mean)).mean((0, 1, 2))
+        if self.axis_name is not None:
+            var = lax.pmean(var, self.axis_name)
+        self.step(self.mean, mean)
+        self.step(self.var, var * (count / max(count - 1, 1)))
+        return mean, var
+
+    def step(self, running: nnx.BatchStat[Array], batch: Array) -> None:
+        """Move a running statistic towards the batch's."""
+        running[...] = (1 - self.momentum) * running[...] + self.momentum * lax.stop_gradient(batch)
+
+
+class Layers:
+    """Makes the leaf layers: torch's default initialisation, and the precision of the convolutions, in one place."""
+
+    def __init__(self, config: ModelConfig, draw: Draw, conv_dtype: DTypeLike, axis_name: str | None):
+        low = jnp.dtype(conv_dtype) in (jnp.bfloat16, jnp.float16)
+        self.config = config
+        self.draw = draw
+        self.rngs = nnx.Rngs(draw.seed or 0)
+        self.axis_name = axis_name
+        self.conv_dtype = jnp.dtype(conv_dtype) if low else None  # None: that of inputs and weights
+        # Without HIGHEST, GPUs and TPUs compute float32 products in TF32 or bfloat16
+        self.precision = None if low else lax.Precision.HIGHEST
+
+    def conv(self, in_channels: int, out_channels: int, *, use_bias: bool = True) -> nnx.Conv:
+        init = self.draw.initializer((in_channels * KERNEL**2) ** -0.5)
+        return nnx.Conv(
+            in_channels,
+            out_channels,
+            (KERNEL, KERNEL),
+            use_bias=use_bias,
+            dtype=self.conv_dtype,
+            precision=self.precision,
+            kernel_init=init,
+            bias_init=init,
+            rngs=self.rngs,
+        )
+
+    def conv_1x1(self, in_channels: int, out_channels: int) -> nnx.Linear:
+        # A product over the last axis is what a 1x1 convolution is here; XLA's gradient of it is ten times faster
+        init = self.draw.initializer(in_channels**-0.5)
+        return nnx.Linear(
+            in_channels,
+            out_channels,
+            dtype=self.conv_dtype,
+            precision=self.precision,
+            kernel_init=init,
+            bias_init=init,
+            rngs=self.rngs,
+        )
+
+    def conv_transpose(self, in_channels: int, out_channels: int) -> ConvTranspose:
+        # torch's default counts the fan of a transposed convolution on its outputs
+        kernel = self.draw.uniform((KERNEL, KERNEL, in_channels, out_channels), (out_channels * KERNEL**2) ** -0.5)
+        return ConvTranspose(kernel, self.conv_dtype, self.precision)
+
+    def linear(self, features: int, outputs: int) -> nnx.Linear:
+        init = self.draw.initializer(features**-0.5)
+        return nnx.Linear(
+            features, outputs, precision=lax.Precision.HIGHEST, kernel_init=init, bias_init=init, rngs=self.rngs
+        )
+
+    def batch_norm(self, channels: int) -> BatchNorm:
+        return BatchNorm(channels, self.config.bn_momentum, self.config.bn_epsilon, self.axis_name)
+
+
+def spread(values: Array) -> Array:
+    """[C] -> [1, 1, 1, C], to meet [B, T, F, C]."""
+    return values[None, None, None, :]

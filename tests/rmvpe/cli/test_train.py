@@ -1,0 +1,260 @@
+"""What a user can get wrong at the training command line: one sentence, exit code 2, nothing lost."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+pytest.importorskip("torch")
+pytest.importorskip("grain")
+
+from rmvpe.cli.train import FLAGS, config_from, load_config, main, parser
+from rmvpe.config import ModelConfig, TrainConfig
+from rmvpe.training.run_log import read_log
+from rmvpe_torch import state as states
+from rmvpe_torch.cli import Torch
+from tests.helpers.hybrid import make_hybrid
+from tests.helpers.paths import ROOT
+
+CONFIG = """
+from rmvpe.config import ModelConfig, TrainConfig
+
+MODEL = ModelConfig(name="tiny", levels=2, blocks=1, inter_layers=1, channels=2, gru_hidden=8, dropout=0.0)
+CONFIG = TrainConfig(model=MODEL, excerpt_frames=32, batch_size=2, iterations=2, validation_interval=2)
+"""
+
+
+def run(*flags: str | Path) -> int:
+    return main(Torch(), [str(flag) for flag in flags])
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.py")), ids=lambda path: path.stem)
+def test_every_run_card_is_a_run(path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """From any working directory, with a command that names the file."""
+    monkeypatch.chdir(tmp_path)
+    config = load_config(path)
+    assert config.model == ModelConfig.small()
+    assert config.excerpt_frames % config.model.time_multiple == 0
+    assert f"scripts/train_torch.py --config configs/{path.name} --data Hybrid" in path.read_text()
+
+
+@pytest.fixture(scope="module")
+def hybrid(tmp_path_factory) -> Path:
+    return make_hybrid(tmp_path_factory.mktemp("data") / "Hybrid")
+
+
+@pytest.fixture
+def config(tmp_path) -> Path:
+    path = tmp_path / "config.py"
+    path.write_text(CONFIG)
+    return path
+
+
+def fails(capsys, *flags: str | Path) -> str:
+    """Run, expect exit code 2, and return the one line that was told."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        run(*flags)
+    assert stop.value.code == 2
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1, message
+    return message
+
+
+def test_a_run_resumes_and_guards_what_is_there(hybrid, config, tmp_path, capsys):
+    logdir = tmp_path / "run"
+    flags = ("--config", config, "--data", hybrid, "--logdir", logdir, "--device", "cpu")
+    assert run(*flags) == 0
+    assert (logdir / "best.safetensors").exists()
+    assert "2 iterations done (clean: RPA" in capsys.readouterr().err
+    before = sorted(path.name for path in logdir.iterdir())
+    assert "already holds a run: continue it with --resume_iteration latest" in fails(capsys, *flags)
+    assert sorted(path.name for path in logdir.iterdir()) == before
+    assert run("--logdir", logdir, "--device", "cpu", "--resume_iteration", "latest", "--iterations", "3") == 0
+    assert list(states.find(logdir)) == [2, 3]
+    assert json.loads((logdir / "config.json").read_text())["model"]["name"] == "tiny"  # the run's own config
+    told = fails(capsys, "--logdir", logdir, "--device", "cpu", "-r", "7")
+    assert "no state of iteration 7: choose latest or one of 2, 3" in told
+    told = fails(capsys, "--logdir", logdir, "--device", "cpu", "-r", "latest", "--model_name", "small")
+    assert "'tiny'" in told
+    assert "'small'" in told
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--data", "nowhere"], "nowhere/train is not a folder"),
+        (["--data", "nothing:nowhere"], "nothing"),
+        (["--model_name", "e3e"], "unknown preset 'e3e': choose one of e2e0, e2e, small"),
+        (["--config", "nowhere.py"], "nowhere.py does not exist"),
+        (["--device", "sdaa"], "torch_sdaa"),
+        (["--initial", "nowhere.pt"], "nowhere.pt"),
+        (["--initial", "small", "--model_name", "e2e0"], "small holds the network 'small', not this run's 'e2e0'"),
+        (["--batch_size", "0"], "batch_size must be at least 1, not 0"),
+        (["--batch_size", "33"], "a batch of 33 excerpts is larger than the data set"),
+        (["--learning_rate", "nan"], "learning_rate must be a number above 0"),
+        (["--hop_length", "0"], "--hop_length 0 must be at least 1 sample"),
+        (["--resume_iteration", "latest"], "holds no run to resume"),
+        (["--nproc_per_node", "1000", "--device", "cpu"], "--nproc_per_node 1000 is more processes than"),
+        (["--nproc_per_node", "2", "--device", "cuda"], "cuda"),
+    ],
+)
+def test_mistakes_are_one_sentence(flags, sentence, hybrid, tmp_path, capsys):
+    given = ["--data", hybrid, "--logdir", tmp_path / "run", "--batch_size", "2", "--device", "cpu", *flags]
+    assert sentence in fails(capsys, *given)
+    assert not (tmp_path / "run").exists()
+
+
+def text_label(folder: Path) -> None:
+    (folder / "glide-0.pv").write_text("60.0\nla la la\n" * 100)
+
+
+def negative_label(folder: Path) -> None:
+    (folder / "glide-0.pv").write_text("60.0\n-3\n" * 100)
+
+
+def long_label(folder: Path) -> None:
+    with (folder / "glide-0.pv").open("a") as label:
+        label.write("60.0\n" * 50)
+
+
+def short_label(folder: Path) -> None:
+    lines = (folder / "glide-0.pv").read_text().splitlines()
+    (folder / "glide-0.pv").write_text("\n".join(lines[:100]))
+
+
+def no_label(folder: Path) -> None:
+    (folder / "glide-0.pv").unlink()
+
+
+def no_sound(folder: Path) -> None:
+    (folder / "glide-0.wav").write_text("this is no sound")
+
+
+def nothing(folder: Path) -> None:
+    for path in folder.iterdir():
+        path.unlink()
+
+
+def six_channels(folder: Path) -> None:
+    soundfile.write(folder / "glide-0.wav", np.zeros((32000, 6)), 16000)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        (text_label, "glide-0.pv, line 2: 'la la la' is not a MIDI number"),
+        (negative_label, "glide-0.pv, line 2: '-3' is not a MIDI number"),
+        (long_label, "glide-0.wav lasts 2.00 s but its label 2.50 s"),
+        (short_label, "glide-0.wav lasts 2.00 s but its label 1.00 s"),
+        (no_label, "glide-0.wav has no label: put glide-0.pv beside it"),
+        (no_sound, "glide-0.wav cannot be read as sound"),
+        (nothing, "holds no .wav or .flac file"),
+        (six_channels, "6 channels"),
+    ],
+)
+@pytest.mark.parametrize("split", ["train", "valid"])
+def test_broken_data_is_named_before_training_starts(split, spoil, sentence, config, tmp_path, capsys):
+    broken = make_hybrid(tmp_path / "Hybrid", train=2, valid=1)
+    spoil(broken / split)
+    told = fails(
+        capsys,
+        "--config",
+        config,
+        "--data",
+        broken,
+        "--logdir",
+        tmp_path / "run",
+        "--device",
+        "cpu",
+        "--iterations",
+        "50",
+    )
+    assert sentence in told
+    assert not list((tmp_path / "run").glob("state-*"))
+    assert not read_log(tmp_path / "run")
+
+
+def test_a_full_disk_is_told_and_the_earlier_state_stays(hybrid, config, tmp_path):
+    """A real write that fails: a process that may not write files of more than 20 kB."""
+    logdir = tmp_path / "run"
+    flags = ["--device", "cpu", "--logdir", logdir]
+    assert run("--config", config, "--data", hybrid, *flags) == 0
+    kept = {path.name: path.read_bytes() for path in logdir.glob("*.*") if path.suffix in (".pt", ".safetensors")}
+    command = [sys.executable, ROOT / "scripts/train_torch.py", *flags, "-r", "latest", "--iterations", "4"]
+    limited = ["bash", "-c", 'ulimit -f 20; exec "$@"', "limited", *command]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run([str(part) for part in limited], capture_output=True, text=True, env=environment)
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "File too large" in done.stderr
+    assert str(logdir) in done.stderr
+    for name, content in kept.items():
+        assert (logdir / name).read_bytes() == content, name
+    assert list(states.find(logdir)) == [2]
+    assert not [path.name for path in logdir.iterdir() if path.name.startswith(".")]
+
+
+def test_flags_change_the_config_and_hyphens_work_too():
+    flags = ["--batch-size", "8", "--learning_rate", "1e-4", "--ema", "0.99", "--model_name", "SMALL"]
+    config = config_from(parser(Torch()).parse_args(flags))
+    assert config == dataclasses.replace(
+        TrainConfig(), batch_size=8, learning_rate=1e-4, ema_decay=0.99, model=ModelConfig.small()
+    )
+
+
+def test_the_flags_and_defaults_of_the_published_port():
+    arguments = parser(Torch()).parse_args([])
+    assert arguments.logdir == "runs/Hybrid"
+    config = config_from(arguments)
+    assert config.model == ModelConfig.e2e0()
+    assert config.model.mel.hop_samples == 160
+    assert (config.learning_rate, config.batch_size, config.iterations) == (5e-4, 32, 100)
+    assert (config.validation_interval, config.clip_grad_norm) == (50, 3.0)
+    assert (config.decay_steps, config.decay_rate) == (2000, 0.98)
+    flags = (
+        "--logdir r --hop_length 160 --learning_rate 5e-4 --batch_size 32 --validation_interval 50 --clip_grad_norm 3 "
+        "--nproc_per_node 2 --iterations 100 --learning_rate_decay_steps 2000 --learning_rate_decay_rate 0.98 "
+        "--resume_iteration 10 --model_name E2E0 --device sdaa --seed 0"
+    )
+    parsed = parser(Torch()).parse_args(flags.split())
+    assert (parsed.nproc_per_node, parsed.resume_iteration, parsed.device) == (2, "10", "sdaa")
+    config = config_from(parser(Torch()).parse_args(["--hop_length", "320", "--model_name", "E2E"]))
+    assert config.model == ModelConfig.e2e()
+
+
+def test_help_is_grouped_and_shows_every_default(capsys):
+    with pytest.raises(SystemExit) as stop:
+        parser(Torch()).parse_args(["--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    for title in ("network:", "data:", "training:", "run:", "devices:"):
+        assert f"\n{title}\n" in text
+    for flags in FLAGS.values():
+        for name in flags:
+            assert f"--{name}" in text
+
+
+def test_without_arguments_a_trial_makes_its_data_and_says_so(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["train_torch.py"])
+    monkeypatch.setattr("rmvpe.cli.train.TRIAL", dataclasses.replace(_trial(), iterations=2, batch_size=2))
+    assert main(Torch()) == 0
+    told = capsys.readouterr().err
+    assert "making the demo data set in runs/demo-data" in told
+    assert "no arguments: a trial of the network small for 2 iterations" in told
+    assert len(read_log(tmp_path / "runs" / "trial-torch")) == 3
+    assert main(Torch()) == 0  # a second trial has a folder of its own
+    assert (tmp_path / "runs" / "trial-torch-2" / "loss.png").exists()
+
+
+def _trial() -> TrainConfig:
+    from rmvpe.cli.train import TRIAL
+
+    return TRIAL

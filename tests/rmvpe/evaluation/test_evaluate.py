@@ -1,0 +1,259 @@
+"""Evaluation: the mix is at the ratio it says, a perfect network scores one, and the threshold is the best one."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from rmvpe.config import DecodeConfig, ModelConfig
+from rmvpe.data.mixing import find_music, piece_of_music, rms
+from rmvpe.data.targets import salience_target
+from rmvpe.errors import UserError
+from rmvpe.evaluation.evaluate import (
+    CLEAN,
+    MUSIC,
+    SalienceListener,
+    best_threshold,
+    evaluate,
+    mixed,
+    parse_ratio,
+    readings,
+    scores,
+    snr_name,
+    spread,
+    with_music,
+)
+from rmvpe.evaluation.metrics import melody_scores, pool
+from rmvpe.framing import frame_times, samples_to_frames
+from rmvpe.interpolation import f0_at_times
+from tests.helpers.hybrid import glide
+
+pytest.importorskip("mir_eval")
+MODEL = ModelConfig.small()
+
+
+class Glides:
+    """Three glides with noise beside them, as `Hybrid` gives them."""
+
+    def __len__(self) -> int:
+        return 3
+
+    def name(self, index: int) -> str:
+        return str(index)
+
+    def __getitem__(self, index: int) -> dict:
+        voice, f0_hz = glide(index)
+        noise = np.random.default_rng(index).normal(0, 0.1, len(voice)).astype(np.float32)
+        time_s = 0.01 * np.arange(1, len(f0_hz))
+        return {"name": str(index), "voice": voice, "accompaniment": noise, "f0_hz": f0_hz[1:], "time_s": time_s}
+
+
+def oracle(confidence_voiced: float, confidence_unvoiced: float):
+    """A network that knows the answer by the audio's samples, with a confidence of its own."""
+    items = [Glides()[index] for index in range(3)]
+
+    def salience_of(audio: np.ndarray) -> np.ndarray:
+        item = max(items, key=lambda item: abs(float(np.dot(item["voice"], audio[: len(item["voice"])]))))
+        times = frame_times(samples_to_frames(len(audio), 160), MODEL.mel)
+        f0_hz = f0_at_times(item["time_s"], item["f0_hz"], times)
+        target = salience_target(np.where(f0_hz > 0, f0_hz, 200.0))
+        return target * np.where(f0_hz > 0, confidence_voiced, confidence_unvoiced)[:, None].astype(np.float32)
+
+    return salience_of
+
+
+def test_a_perfect_network_scores_one_at_every_ratio():
+    result = evaluate(oracle(0.9, 0.1), Glides(), MODEL, threshold=0.5, snr_db=(CLEAN, 20.0))
+    assert list(result.pooled) == ["clean", "20 dB"]
+    assert [(row["file"], row["ratio"]) for row in result.files] == [
+        (name, ratio) for name in "012" for ratio in ("clean", "20 dB")
+    ]
+    for row in [*result.pooled.values(), *result.files]:
+        assert row["RPA"] == pytest.approx(1.0)
+        assert row["OA"] > 0.99
+        assert row["VFA"] < 0.04  # one frame at the end of the voice, of the 30 unvoiced of each file
+        assert row["octave"] == 0
+        assert row["lag"] == 0
+
+
+def test_pitch_accuracy_does_not_depend_on_the_threshold():
+    low, high = (
+        evaluate(oracle(0.4, 0.1), Glides(), MODEL, threshold=threshold, snr_db=(CLEAN,)).pooled["clean"]
+        for threshold in (0.2, 0.5)
+    )
+    assert low["RPA"] == high["RPA"] == pytest.approx(1.0)
+    assert low["VR"] > 0.99
+    assert high["VR"] == 0.0
+
+
+def test_the_best_threshold_lies_between_the_confidences():
+    rows = readings(SalienceListener(oracle(0.6, 0.3), MODEL, DecodeConfig()), Glides(), (CLEAN, 20.0))
+    assert 0.3 < best_threshold(rows, [0.1, 0.2, 0.45, 0.7]) < 0.6
+
+
+def test_the_best_threshold_keeps_to_a_false_alarm_where_one_can():
+    """A hesitant network: voiced at 0.6 or 0.3, unvoiced at 0.4 in half of the frames, 0.1 in the other half."""
+
+    def hesitant(audio: np.ndarray) -> np.ndarray:
+        salience = oracle(0.6, 0.4)(audio)
+        salience[::2] *= np.where(salience[::2].max(axis=1, keepdims=True) > 0.5, 0.5, 0.25).astype(np.float32)
+        return salience
+
+    rows = readings(SalienceListener(hesitant, MODEL, DecodeConfig()), Glides(), (CLEAN,))
+    ungated = DecodeConfig(silence_gate_db=-np.inf)  # the pauses are digital silence
+    candidates = [0.2, 0.5]  # all voices and half of the pauses; half of the voices and no pause
+    assert best_threshold(rows, candidates, ungated) == 0.2
+    assert best_threshold(rows, candidates, ungated, {"clean": 0.1}) == 0.5
+    assert best_threshold(rows, candidates, ungated, {"clean": 0.9}) == 0.2
+    assert best_threshold(rows, [0.05, 0.2], ungated, {"clean": 0.1}) == 0.2  # none keeps to it: the nearest
+
+
+def test_mixed_is_deterministic_and_never_clips():
+    item = Glides()[0]
+    loud = mixed(item, -30.0, MODEL)
+    np.testing.assert_array_equal(loud, mixed(item, -30.0, MODEL))
+    assert np.abs(loud).max() <= 1.0
+    music = mixed(item, 10.0, MODEL) - item["voice"]
+    voiced = item["voice"][: int(1.7 * 16000)]
+    assert 20 * np.log10(rms(voiced) / rms(music)) == pytest.approx(10.0, abs=0.1)
+    np.testing.assert_array_equal(mixed(item, CLEAN, MODEL), item["voice"])
+
+
+def late(salience_of, frames: int):
+    """The same network, late by so many frames."""
+    return lambda audio: np.roll(salience_of(audio), frames, axis=0)
+
+
+def test_pooling_file_by_file_is_pooling_all_frames():
+    network = late(oracle(0.9, 0.1), 2)
+    result = evaluate(network, Glides(), MODEL, threshold=0.5, snr_db=(CLEAN,))
+    config = DecodeConfig(threshold=0.5)
+    rows = readings(SalienceListener(network, MODEL, config), Glides(), (CLEAN,))
+    whole = melody_scores(pool([reading.aligned(config) for reading in rows["clean"]]))
+    assert result.pooled["clean"] == scores(rows["clean"], config)
+    for name, share in whole.items():
+        assert result.pooled["clean"][name] == pytest.approx(share, abs=1e-12)  # the same counts, summed in two orders
+        assert share != 1.0  # the delay costs something in every score, or this would compare nothing
+    assert result.pooled["clean"]["lag"] == 2
+
+
+@pytest.mark.parametrize("step_s", [256 / 44_100, 0.02, 0.032])
+def test_lag_is_in_frames_of_the_network_whatever_the_annotations_grid(step_s: float):
+    class Coarse(Glides):
+        def __getitem__(self, index: int) -> dict:
+            item = super().__getitem__(index)
+            time_s = np.arange(step_s, 2.0, step_s)
+            return item | {"time_s": time_s, "f0_hz": f0_at_times(item["time_s"], item["f0_hz"], time_s)}
+
+    result = evaluate(late(oracle(0.9, 0.1), 3), Coarse(), MODEL, threshold=0.5, snr_db=(CLEAN,))
+    assert result.pooled["clean"]["lag"] == 3
+
+
+def test_salience_may_come_in_blocks():
+    network = oracle(0.9, 0.1)
+    whole, in_blocks = (
+        evaluate(salience_of, Glides(), MODEL, threshold=0.5)
+        for salience_of in (network, lambda audio: iter(np.array_split(network(audio), 5)))
+    )
+    assert in_blocks == whole
+
+
+def test_music_alone_counts_false_alarms_and_nothing_else():
+    result = evaluate(oracle(0.9, 0.1), Glides(), MODEL, threshold=0.5, snr_db=(MUSIC,), indices=[0, 2])
+    assert list(result.pooled) == ["music"]
+    for row in [result.pooled["music"], *result.files]:
+        assert {name for name, score in row.items() if score != score} == {"RPA", "RCA", "VR", "octave", "lag"}
+        # The oracle finds a voice in whatever it is given; 1.7 s of 2 s
+        assert row["VFA"] == pytest.approx(0.85, abs=0.02)
+        assert row["OA"] == pytest.approx(1 - row["VFA"])
+
+
+def test_a_file_without_music_is_judged_alone_only():
+    class OneBare(Glides):
+        def __getitem__(self, index: int) -> dict:
+            return super().__getitem__(index) | ({"accompaniment": None} if index else {})
+
+    result = evaluate(oracle(0.9, 0.1), OneBare(), MODEL, threshold=0.5, snr_db=(CLEAN, 0.0))
+    assert [row["file"] for row in result.files if row["ratio"] == "0 dB"] == ["0"]
+    alone = evaluate(oracle(0.9, 0.1), OneBare(), MODEL, threshold=0.5, snr_db=(0.0, CLEAN), indices=[1, 2])
+    assert list(alone.pooled) == ["clean"]
+    silent = Glides()[0] | {"accompaniment": np.zeros(32000, dtype=np.float32)}
+    assert mixed(silent, 0.0, MODEL) is None
+
+
+def test_a_bad_file_stops_the_evaluation_or_is_told():
+    class OneBad(Glides):
+        def __getitem__(self, index: int) -> dict:
+            if index == 1:
+                raise UserError("b.pv, line 3: 'x' is not a MIDI number")
+            return super().__getitem__(index)
+
+    with pytest.raises(UserError, match=r"b\.pv, line 3"):
+        evaluate(oracle(0.9, 0.1), OneBad(), MODEL, threshold=0.5)
+    result = evaluate(oracle(0.9, 0.1), OneBad(), MODEL, threshold=0.5, keep_going=True)
+    assert {row["file"] for row in result.files} == {"0", "2"}
+    assert result.failures == ("b.pv, line 3: 'x' is not a MIDI number",)
+    with pytest.raises(UserError, match=r"none of 1 files can be judged; the first: b\.pv"):
+        evaluate(oracle(0.9, 0.1), OneBad(), MODEL, threshold=0.5, indices=[1], keep_going=True)
+
+
+@pytest.fixture(scope="module")
+def music(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three files whose samples are their own numbers from 0 to 1, at two rates, and one that is silent."""
+    folder = tmp_path_factory.mktemp("music")
+    for name, rate, seconds in (("a.wav", 16000, 3.0), ("b.flac", 16000, 0.5), ("sub/c.wav", 44100, 4.0)):
+        (folder / name).parent.mkdir(exist_ok=True)
+        ramp = np.linspace(0, 1, int(rate * seconds))
+        soundfile.write(folder / name, np.stack([ramp, ramp], axis=1), rate)
+    soundfile.write(folder / "silent.wav", np.zeros(80000), 16000)
+    return folder
+
+
+def test_a_voice_gets_the_same_music_from_everyone(music: Path):
+    paths = find_music(music)
+    assert [path.name for path in paths] == ["a.wav", "b.flac", "silent.wav", "c.wav"]
+    pieces = {name: piece_of_music(paths, name, 20000) for name in "abcdefgh"}
+    for name, piece in pieces.items():
+        assert piece.dtype == np.float32
+        assert len(piece) == 20000
+        np.testing.assert_array_equal(piece, piece_of_music(paths[::-1], name, 20000))
+    assert len({piece[0] for piece in pieces.values()}) > 4  # other voices meet other places
+    assert rms(piece_of_music(paths, "long", 150000)[-1000:]) > 0  # longer than all files together
+
+
+def test_only_the_piece_is_read_and_it_is_at_16_khz(music: Path):
+    (path,) = (path for path in find_music(music) if path.name == "c.wav")
+    piece = piece_of_music([path], "voice", 16000)
+    # A second of a ramp over four seconds rises by a quarter; the edges are the resampler's
+    assert piece[15000] - piece[1000] == pytest.approx(0.25 * 14 / 16, abs=1e-3)
+
+
+def test_music_is_set_against_the_voice(music: Path):
+    item = with_music(Glides()[0], find_music(music))
+    assert not np.array_equal(item["accompaniment"], Glides()[0]["accompaniment"])
+    found = mixed(item, 10.0, MODEL) - item["voice"]
+    voiced = item["voice"][: int(1.7 * 16000)]
+    assert 20 * np.log10(rms(voiced) / rms(found)) == pytest.approx(10.0, abs=0.1)
+
+
+def test_music_that_is_none(tmp_path: Path):
+    with pytest.raises(UserError, match="holds no sound file"):
+        find_music(tmp_path)
+    soundfile.write(tmp_path / "silent.wav", np.zeros(16000), 16000)
+    with pytest.raises(UserError, match="no music but silence"):
+        piece_of_music(find_music(tmp_path), "voice", 100)
+    (tmp_path / "text.wav").write_text("la la la")
+    with pytest.raises(UserError, match=r"text\.wav cannot be read as sound"):
+        piece_of_music(find_music(tmp_path), "voice", 100)
+
+
+def test_names_and_spread():
+    assert [snr_name(snr) for snr in (CLEAN, 0.0, -5.0, MUSIC)] == ["clean", "0 dB", "-5 dB", "music"]
+    assert [parse_ratio(text) for text in ("clean", " 0", "-5 dB", "2.5", "Music")] == [math.inf, 0, -5, 2.5, -math.inf]
+    for text in ("", "loud", "nan", "inf", "5db5"):
+        with pytest.raises(UserError, match="is no voice-to-music ratio"):
+            parse_ratio(text)
+    assert spread(100, 5) == [0, 25, 50, 74, 99]
+    assert spread(3, 10) == [0, 1, 2]

@@ -1,0 +1,58 @@
+"""One of several processes that train together, for test_jax_distributed: HOST:PORT N I FAULT OUT.
+
+Trains on its share of tests.helpers.tiny_jax's batches, process 0 saves a state, all load it and go on; OUT gets the
+losses as JSON. FAULT "save" lets process 0 fail where it saves.
+"""
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+
+from rmvpe.errors import UserError, cli_errors
+from rmvpe_jax import distributed
+
+STEPS, STATE_AFTER, EXAMPLES = 6, 3, 4
+MEETING_S = 60
+
+
+def main(coordinator: str, processes: str, process: str, fault: str, out: str) -> None:
+    with cli_errors("one_of_several"):
+        distributed.start(coordinator, int(processes), int(process), MEETING_S)
+        Path(out).write_text(json.dumps(train(fault, Path(out).parent)))
+
+
+def train(fault: str, folder: Path) -> list[float]:
+    import jax
+
+    from rmvpe.data.pipeline import Batch
+    from rmvpe_jax import state as states
+    from rmvpe_jax.train import JaxTrainer
+    from tests.helpers.tiny_jax import CONFIG, RATE, batch
+
+    share = EXAMPLES // jax.process_count()
+    config = dataclasses.replace(CONFIG, batch_size=share // jax.local_device_count())
+    trainer = JaxTrainer(config, jax.local_devices())
+
+    def own(number: int) -> Batch:
+        return {name: array[jax.process_index() * share :][:share] for name, array in batch(number, EXAMPLES).items()}
+
+    losses = []
+    try:
+        for step in range(STEPS):
+            losses.append(trainer.train_step([own(step)], RATE)["loss"])
+            if trainer.step == STATE_AFTER:
+                if trainer.ranks.leads:
+                    if fault == "save":
+                        raise UserError("no room for the state")
+                    states.save(folder, trainer.capture())
+                trainer.barrier()
+                trainer = JaxTrainer(config, jax.local_devices())
+                trainer.restore(states.load(states.find(folder)[STATE_AFTER]))
+    finally:
+        distributed.stop()
+    return losses
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

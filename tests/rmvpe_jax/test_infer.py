@@ -1,0 +1,86 @@
+"""The JAX backend's devices, shapes and mistakes; its numbers are compared with torch's in tests/parity."""
+
+import jax
+import numpy as np
+import pytest
+
+from rmvpe.checkpoint.architecture import expected_tensors
+from rmvpe.checkpoint.store import Checkpoint
+from rmvpe.config import MelConfig, ModelConfig
+from rmvpe.errors import UserError
+from rmvpe_jax import device
+from rmvpe_jax.infer import Backend, round_up_to_power_of_two
+from rmvpe_jax.mel import frames_of
+
+CONFIG = ModelConfig(mel=MelConfig(n_mels=8), levels=1, blocks=1, inter_layers=1, channels=2, gru_hidden=3, n_bins=5)
+
+
+@pytest.fixture(scope="module")
+def checkpoint() -> Checkpoint:
+    rng = np.random.default_rng(0)
+    shapes = expected_tensors(CONFIG)
+    return Checkpoint(CONFIG, {name: np.abs(rng.standard_normal(s)).astype(np.float32) for name, s in shapes.items()})
+
+
+@pytest.mark.parametrize("name", ["auto", "cpu", "cpu:0"])
+def test_a_device_that_is_there(checkpoint, name):
+    backend = Backend(checkpoint, name)
+    assert (backend.name, backend.device) == ("jax", jax.default_backend() if name == "auto" else "cpu")
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"), [("gpu", "jax[cuda12]"), ("cuda", "jax[cuda12]"), ("gpu:1", "jax[cuda12]"), ("tpu", "jax[tpu]")]
+)
+def test_a_device_that_is_not_there_is_one_sentence_with_the_remedy(checkpoint, monkeypatch, name, remedy):
+    monkeypatch.setattr(device, "devices_of", lambda kind: [])
+    with pytest.raises(UserError) as told:
+        Backend(checkpoint, name)
+    assert f"device {name!r} is not there: JAX sees only " in str(told.value)
+    assert remedy in str(told.value)
+    assert "or choose cpu" in str(told.value)
+
+
+def test_a_platform_that_jax_does_not_know_has_no_devices():
+    assert device.devices_of("abacus") == []
+
+
+def test_a_number_too_high_and_an_unknown_name(checkpoint):
+    with pytest.raises(UserError, match=r"device 'cpu:64' is not there: JAX sees .* counted from cpu:0"):
+        Backend(checkpoint, "cpu:64")
+    with pytest.raises(UserError, match="unknown device 'sdaa': choose auto, cpu, gpu, tpu, cuda"):
+        Backend(checkpoint, "sdaa")
+    with pytest.raises(UserError, match="unknown device 'cpu:x'"):
+        Backend(checkpoint, "cpu:x")
+
+
+def test_an_unknown_precision(checkpoint):
+    with pytest.raises(UserError, match="unknown conv_dtype 'int8': choose one of float32, bfloat16, float16"):
+        Backend(checkpoint, "cpu", "int8")
+
+
+def test_the_last_windows_share_compiled_shapes(checkpoint):
+    assert [round_up_to_power_of_two(n) for n in range(1, 9)] == [1, 2, 4, 4, 8, 8, 8, 8]
+    backend = Backend(checkpoint, "cpu")
+    windows = np.random.default_rng(0).normal(-6, 3, (3, 4, 8)).astype(np.float32)
+    for batch in (3, 4 - 1, 2):
+        assert backend.salience(windows[:batch]).shape == (batch, 4, 5)
+    assert backend._forward._cache_size() == 2
+
+
+def test_salience_is_numpy_float32_in_0_to_1(checkpoint):
+    found = Backend(checkpoint, "cpu").salience(np.zeros((1, 4, 8), np.float32))
+    assert type(found) is np.ndarray
+    assert found.dtype == np.float32
+    assert ((found >= 0) & (found <= 1)).all()
+
+
+def test_looking_for_memory_does_not_override_the_user(monkeypatch):
+    monkeypatch.setenv("XLA_PYTHON_CLIENT_PREALLOCATE", "true")
+    device.take_memory_as_needed()
+    assert device.os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] == "true"
+
+
+def test_audio_shorter_than_a_window_is_refused():
+    with pytest.raises(ValueError, match="1023 samples are fewer than one window of 1024"):
+        frames_of(np.zeros((1, 1023)), 1024, 160)
+    assert frames_of(np.zeros((1, 1024)), 1024, 160).shape == (1, 1, 1024)

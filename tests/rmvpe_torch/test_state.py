@@ -1,0 +1,207 @@
+"""Training states on disk: what is written comes back, and nothing half-written is ever found."""
+
+import dataclasses
+import os
+import resource
+import signal
+import stat
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from rmvpe.config import ModelConfig, TrainConfig  # noqa: E402
+from rmvpe.errors import UserError  # noqa: E402
+from rmvpe.training.state import RunState, StateStore, choose, prune  # noqa: E402
+from rmvpe_torch import state  # noqa: E402
+from tests.helpers.paths import ROOT  # noqa: E402
+
+STORE: StateStore = state  # a module can be one
+
+
+def make_state(step: int = 7, size: int = 1000) -> RunState:
+    """A state whose fields all differ; its arrays are `size` numbers long."""
+    rng = np.random.default_rng(step)
+
+    def arrays(*names: str) -> dict[str, np.ndarray]:
+        return {name: rng.normal(size=size).astype(np.float32) for name in names}
+
+    return RunState(
+        config=TrainConfig(model=ModelConfig.small(), learning_rate=1e-3, seed=3),
+        step=step,
+        examples=step * 32,
+        weights=arrays("a.weight", "a.running_var"),
+        average=arrays("a.weight", "a.running_var"),
+        first_moment=arrays("a.weight"),
+        second_moment=arrays("a.weight"),
+        updates=step - 1,
+        generators={"cpu": rng.integers(0, 256, 5056).astype(np.uint8)},
+        scaler={"scale": 65536.0, "_growth_tracker": 3.0},
+        about={"framework": "torch", "best_rpa": "0.9"},
+    )
+
+
+def assert_same(one: RunState, other: RunState) -> None:
+    for field in dataclasses.fields(RunState):
+        a, b = getattr(one, field.name), getattr(other, field.name)
+        if field.name in state.TENSORS:
+            assert list(a) == list(b), field.name
+            for name in a:
+                assert a[name].dtype == b[name].dtype
+                np.testing.assert_array_equal(a[name], b[name], err_msg=f"{field.name} {name}")
+        else:
+            assert a == b, field.name
+
+
+def test_what_is_saved_comes_back(tmp_path):
+    original = make_state()
+    path = STORE.save(tmp_path, original)
+    assert path == tmp_path / "state-00000007.pt"
+    assert_same(STORE.load(path), original)
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+
+
+def test_torch_alone_can_read_it(tmp_path):
+    content = torch.load(state.save(tmp_path, make_state()), weights_only=True)
+    assert content["step"] == 7
+    assert content["config"]["model"]["name"] == "small"
+    assert content["weights"]["a.weight"].shape == (1000,)
+
+
+def test_a_slice_is_saved_without_what_it_was_cut_from(tmp_path):
+    whole = np.zeros(1_000_000, np.float32)
+    path = state.save(tmp_path, dataclasses.replace(make_state(), weights={"a.weight": whole[:10]}))
+    assert path.stat().st_size < 100_000
+
+
+def test_states_are_found_in_order_and_others_files_are_not(tmp_path):
+    assert STORE.find(tmp_path / "nothing") == {}
+    for step in (100, 20, 3):
+        state.save(tmp_path, make_state(step))
+    for name in (".state-00000200-abc.pt", "state-00000300.pt.tmp", "state-best.pt", "last.safetensors"):
+        (tmp_path / name).touch()
+    assert list(STORE.find(tmp_path)) == [3, 20, 100]
+    assert choose(STORE, tmp_path, "latest").name == "state-00000100.pt"
+    prune(STORE, tmp_path, keep=1, best=3)
+    assert list(STORE.find(tmp_path)) == [3, 100]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.999])
+def test_a_file_cut_short_is_named(share, tmp_path):
+    path = state.save(tmp_path, make_state())
+    os.truncate(path, int(path.stat().st_size * share))
+    with pytest.raises(UserError, match=r"state-00000007\.pt is damaged .*resume from another state"):
+        state.load(path)
+
+
+def test_one_changed_byte_of_a_weight_is_noticed(tmp_path):
+    path = state.save(tmp_path, make_state())
+    content = bytearray(path.read_bytes())
+    at = content.index(make_state().weights["a.weight"].tobytes())
+    content[at + 5] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"state-00000007\.pt is damaged \(the checksum of .*data.*does not fit"):
+        state.load(path)
+
+
+def test_what_is_no_state_of_ours_is_refused(tmp_path):
+    old = tmp_path / "state-00000001.pt"
+    torch.save({"step": 1, "model_config": {}, "model": {}, "average": {}, "optimizer": {}, "rng": None}, old)
+    with pytest.raises(UserError, match=r"not a training state of this version.*last\.safetensors with --initial"):
+        state.load(old)
+    with pytest.raises(UserError, match=r"state-00000002\.pt does not exist"):
+        state.load(tmp_path / "state-00000002.pt")
+    content = torch.load(state.save(tmp_path, make_state()), weights_only=True)
+    torch.save({name: value for name, value in content.items() if name != "updates"}, old)
+    with pytest.raises(UserError, match="lacks 'updates'"):
+        state.load(old)
+    torch.save(content | {"config": content["config"] | {"flavour": "sweet"}}, old)
+    with pytest.raises(UserError, match=r"state-00000001\.pt: .*unknown setting flavour"):
+        state.load(old)
+
+
+def test_code_in_a_state_does_not_run(tmp_path):
+    class Attack:
+        def __reduce__(self):
+            return Path.touch, (tmp_path / "touched",)
+
+    path = tmp_path / "state-00000001.pt"
+    torch.save({"format": state.FORMAT, "step": Attack()}, path)
+    with pytest.raises(UserError, match="is damaged"):
+        state.load(path)
+    assert not (tmp_path / "touched").exists()
+
+
+@pytest.mark.parametrize("limit", [0, 100, 200_000])
+def test_a_full_disk_is_told_and_leaves_the_earlier_state(limit, tmp_path):
+    earlier = state.save(tmp_path, make_state(1))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))  # a real failure of write, as of a full disk
+    try:
+        with pytest.raises(UserError, match=r"cannot write .*state-00000002\.pt: File too large; free some space"):
+            state.save(tmp_path, make_state(2, size=50_000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [entry.name for entry in tmp_path.iterdir()] == [earlier.name]
+    assert_same(state.load(earlier), make_state(1))
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot write"):
+        state.save(tmp_path / "file" / "run", make_state())
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from rmvpe_torch import state
+from tests.rmvpe_torch.test_state import make_state
+step = 0
+while True:
+    step += 1
+    state.save(Path(sys.argv[1]), make_state(step, size=300_000))
+"""
+
+
+def test_kill_9_at_any_moment_leaves_whole_states(tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)], cwd=ROOT)
+    try:
+        deadline = time.monotonic() + 60
+        while len(state.find(tmp_path)) < 3:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        time.sleep(0.0137)  # somewhere inside a write, more likely than not: one takes some 20 ms
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    found = state.find(tmp_path)
+    for step, path in found.items():
+        assert_same(state.load(path), make_state(step, size=300_000))
+
+
+def test_the_name_comes_after_the_content_is_on_the_disk(tmp_path, monkeypatch):
+    """The order that a power cut asks for: sync the file, name it, sync the folder."""
+    events: list[str] = []
+    sync, replace = os.fsync, os.replace
+
+    def noted_sync(handle: int) -> None:
+        events.append("folder" if stat.S_ISDIR(os.fstat(handle).st_mode) else "file")
+        sync(handle)
+
+    def noted_replace(source: Path, target: Path) -> None:
+        with zipfile.ZipFile(source) as archive:
+            assert archive.testzip() is None
+        events.append("name")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", noted_sync)
+    monkeypatch.setattr(os, "replace", noted_replace)
+    state.save(tmp_path, make_state())
+    assert events == ["file", "name", "folder"]
