@@ -1,6 +1,5 @@
 """The commands `jax2torch`, `torch2jax` and `inspect`; a framework is imported only where its files are touched."""
 
-import argparse
 import json
 import math
 from collections import Counter
@@ -8,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from convert.io import check_output, default_output, is_folder, load_any, needs, with_source
+from convert.runs import is_run, write_run
 from rmvpe.checkpoint.architecture import HasShape, summary
-from rmvpe.checkpoint.store import KNOWN_FILES, load, locate, save, select, sha256
+from rmvpe.checkpoint.store import KNOWN_FILES, locate, save, select, sha256
 from rmvpe.checkpoint.tensor_file import open_tensors
 from rmvpe.config import ModelConfig, to_json
 from rmvpe.errors import UserError
@@ -19,72 +19,79 @@ LAYOUTS = ("rvc", "yxlllc", "safetensors")
 SUFFIXES = {"rvc": ".pt", "yxlllc": ".pt", "safetensors": ".safetensors"}
 
 
-def jax2torch(options: argparse.Namespace) -> int:
-    """Write any checkpoint as a .pt or .safetensors file, or a JAX run as a PyTorch run."""
-    if carries_run(options):
-        return carry_run(options, "jax", "torch")
-    layout = options.layout or ("safetensors" if str(options.output or "").endswith(".safetensors") else "rvc")
-    output = Path(options.output) if options.output else default_output(options.checkpoint, SUFFIXES[layout])
+def jax2torch(
+    checkpoint: str,
+    output: Path | None = None,
+    *,
+    layout: str | None = None,
+    dtype: str = "float32",
+    force: bool = False,
+) -> None:
+    """Write any checkpoint as a .pt or .safetensors file.
+
+    output: by default beside the checkpoint. layout: one of `LAYOUTS`, by default as the output's suffix says. dtype:
+    "float32" or "float16". Raises UserError.
+    """
+    if layout is None:
+        layout = "safetensors" if output is not None and output.suffix == ".safetensors" else "rvc"
+    if output is None:
+        output = default_output(checkpoint, SUFFIXES[layout])
     if (output.suffix == ".safetensors") != (layout == "safetensors"):
         raise UserError(f"{output} does not suit --layout {layout}: name it {output.with_suffix(SUFFIXES[layout])}")
-    checkpoint = with_source(load_any(options.checkpoint), options.checkpoint)
-    check_output(output, options.checkpoint, force=options.force)
+    weights = with_source(load_any(checkpoint), checkpoint)
+    check_output(output, checkpoint, force=force)
     if output.is_dir():
         raise UserError(f"{output} is a folder: give a file name with -o")
     if layout == "safetensors":
-        save(output, checkpoint, options.dtype)
+        save(output, weights, dtype)
     else:
         with needs("torch", f"writing a {layout} file"):
             from rmvpe_torch.checkpoint import save_torch
-        save_torch(output, checkpoint, layout, options.dtype)
-    print(f"wrote {output}: {layout} layout, {options.dtype}, {checkpoint.config.name}, {counted(checkpoint.tensors)}")
-    if layout != "safetensors" and checkpoint.config != ModelConfig.e2e0():
-        print(f"note: RVC and yxlllc tools build the network e2e0 only; this is {checkpoint.config.name}, for rmvpe")
-    return 0
+        save_torch(output, weights, layout, dtype)
+    print(f"wrote {output}: {layout} layout, {dtype}, {weights.config.name}, {counted(weights.tensors)}")
+    if layout != "safetensors" and weights.config != ModelConfig.e2e0():
+        print(f"note: RVC and yxlllc tools build the network e2e0 only; this is {weights.config.name}, for rmvpe")
 
 
-def torch2jax(options: argparse.Namespace) -> int:
-    """Write a .pt or .safetensors file as an Orbax folder, or a PyTorch run as a JAX run."""
-    if carries_run(options):
-        return carry_run(options, "torch", "jax")
-    if is_folder(options.checkpoint):
-        raise UserError(f"{options.checkpoint} is a folder: torch2jax takes a .pt or .safetensors file")
-    output = Path(options.output) if options.output else default_output(options.checkpoint, "")
-    checkpoint = with_source(load(options.checkpoint), options.checkpoint)
-    check_output(output, options.checkpoint, force=options.force)
+def torch2jax(checkpoint: str, output: Path | None = None, *, force: bool = False) -> None:
+    """Write a .pt or .safetensors file as an Orbax folder, by default the file's name without suffix.
+
+    Raises UserError.
+    """
+    if is_folder(checkpoint):
+        raise UserError(f"{checkpoint} is a folder: torch2jax takes a .pt or .safetensors file")
+    if output is None:
+        output = default_output(checkpoint, "")
+    weights = with_source(load_any(checkpoint), checkpoint)
+    check_output(output, checkpoint, force=force)
     with needs("jax", "writing an Orbax folder"):
         from rmvpe_jax.checkpoint import save as save_jax
-    save_jax(output, checkpoint.tensors, checkpoint.config, checkpoint.metadata)
-    print(f"wrote {output}: Orbax folder, float32, {checkpoint.config.name}, {counted(checkpoint.tensors)}")
-    return 0
+    save_jax(output, weights.tensors, weights.config, weights.metadata)
+    print(f"wrote {output}: Orbax folder, float32, {weights.config.name}, {counted(weights.tensors)}")
 
 
-def carries_run(options: argparse.Namespace) -> bool:
-    """Whether a whole training run is meant: the folder of one, and no file to write its weights to."""
-    from convert.runs import is_run
-
-    return is_run(options.checkpoint) and Path(options.output or "").suffix not in SUFFIXES.values()
+def is_whole_run(checkpoint: str, output: Path | None) -> bool:
+    """Whether a whole training run is meant: its folder is given, and no file to write its weights to."""
+    return is_run(checkpoint) and (output is None or output.suffix not in SUFFIXES.values())
 
 
-def carry_run(options: argparse.Namespace, source: str, target: str) -> int:
-    """Write a run of one framework as a run of the other, and say how to go on."""
-    from convert.runs import hop
+def convert_run(run: str, source: str, target: str, output: Path | None, iteration: str, *, force: bool) -> None:
+    """Write a run of framework `source` as a run of framework `target`, and print how to continue it.
 
-    output = Path(options.output) if options.output else None
-    written, state = hop(options.checkpoint, source, target, output, options.iteration, force=options.force)
-    print(f"wrote {written}: the {target} run after {state.step} iterations, optimizer and data position included")
-    print(f"go on with: python scripts/train_{target}.py --logdir {written} --resume_iteration latest")
-    return 0
+    iteration: a number or "latest". Raises UserError.
+    """
+    written, step = write_run(Path(run), source, target, output, iteration, force=force)
+    print(f"wrote {written}: the {target} run after {step} iterations, optimizer and data position included")
+    print(f"continue with: rmvpe train {target} --logdir {written} --resume_iteration latest")
 
 
-def inspect(options: argparse.Namespace) -> int:
+def inspect(checkpoint: str) -> None:
     """Print what a checkpoint is. Raises UserError, after printing, if it would not load."""
-    if is_folder(options.checkpoint):
-        inspect_folder(options.checkpoint)
+    if is_folder(checkpoint):
+        inspect_folder(checkpoint)
     else:
-        with locate(options.checkpoint) as path:
+        with locate(checkpoint) as path:
             inspect_file(path)
-    return 0
 
 
 def inspect_folder(path: str) -> None:

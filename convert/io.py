@@ -1,4 +1,4 @@
-"""What the commands read and where they write: any checkpoint by its path, and outputs that replace nothing unasked."""
+"""What the commands read and where they write: any checkpoint by its path, outputs that replace only what is allowed."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,6 +7,8 @@ from pathlib import Path
 
 from rmvpe.checkpoint.store import Checkpoint, bundled_weights, load, sha256
 from rmvpe.errors import UserError
+
+PACKAGES = {"torch": "torch", "jax": "jax flax orbax-checkpoint"}  # what pip installs for each framework
 
 
 def load_any(path: str) -> Checkpoint:
@@ -42,7 +44,7 @@ def default_output(checkpoint: str, suffix: str) -> Path:
     return path.with_suffix(suffix)
 
 
-def check_output(output: Path, checkpoint: str, *, force: bool) -> None:
+def check_output(output: Path, checkpoint: str | Path, *, force: bool) -> None:
     """Raise UserError if `output` is the input itself, or exists and `force` is off."""
     if not output.exists():
         return
@@ -53,7 +55,7 @@ def check_output(output: Path, checkpoint: str, *, force: bool) -> None:
 
 
 @contextmanager
-def needs(extra: str, purpose: str) -> Iterator[None]:
+def needs(framework: str, purpose: str) -> Iterator[None]:
     """Around an import: a framework that is not installed becomes a UserError that says how to install it."""
     try:
         yield
@@ -62,5 +64,10 @@ def needs(extra: str, purpose: str) -> Iterator[None]:
         if ours.startswith(("rmvpe", "convert")):
             raise
         raise UserError(
-            f"{purpose} needs {error.name}, which is not installed: pip install 'rmvpe[{extra}]'"
+            f"{purpose} needs {error.name}, which is not installed: run {install_command(framework)}"
         ) from error
+
+
+def install_command(framework: str) -> str:
+    """The command that installs a framework."""
+    return f"pip install {PACKAGES[framework]}"

@@ -26,33 +26,33 @@ def is_run(path: str | Path) -> bool:
     return (folder / CONFIG).is_file() and any(folder.glob("state-*"))
 
 
-def hop(
-    run: str | Path, source: str, target: str, output: Path | None, iteration: str, *, force: bool
-) -> tuple[Path, RunState]:
-    """Write the run in folder `run` as a run of framework `target`, by default RUN-`target`; returns it and its state.
+def write_run(
+    run: Path, source: str, target: str, output: Path | None, iteration: str, *, force: bool
+) -> tuple[Path, int]:
+    """Write the run in folder `run` as a run of framework `target`, by default RUN-`target`.
 
     `source` and `target` are "torch" or "jax"; `iteration` is a number or "latest". Written beside and renamed.
-    Raises UserError if there is no such state, or if the folder exists and `force` is off.
+    Returns the new folder and the iterations done. Raises UserError if there is no such state, or if the folder exists
+    and `force` is off.
     """
-    folder = Path(run)
     reader, writer = store(source), store(target)
-    if not reader.find(folder) and writer.find(folder):
-        raise UserError(f"{folder} is a run of {target} already: continue it with scripts/train_{target}.py")
-    out = output or folder.resolve().with_name(f"{folder.resolve().name}-{target}")
-    check_output(out, str(run), force=force)
-    state = reader.load(choose(reader, folder, iteration))
+    if not reader.find(run) and writer.find(run):
+        raise UserError(f"{run} is a run of {target} already: continue it with rmvpe train {target}")
+    out = output or run.resolve().with_name(f"{run.resolve().name}-{target}")
+    check_output(out, run, force=force)
+    state = reader.load(choose(reader, run, iteration))
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as beside:
         new = Path(beside) / out.name
         new.mkdir()
         write(writer, new, state, source)
         for name in CARRIED:
-            if (folder / name).is_file():
-                shutil.copy2(folder / name, new / name)
+            if (run / name).is_file():
+                shutil.copy2(run / name, new / name)
         if out.exists():
             shutil.rmtree(out) if out.is_dir() else out.unlink()
         new.replace(out)
-    return out, state
+    return out, state.step
 
 
 def write(writer: StateStore, folder: Path, state: RunState, source: str) -> None:

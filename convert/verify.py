@@ -1,21 +1,20 @@
-"""The command `verify`: run two checkpoints on the same audio and say whether they give the same pitch."""
+"""The command `verify`: run two checkpoints on the same audio and report whether they give the same pitch."""
 
-import argparse
-import importlib.util
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from convert.commands import row
-from convert.io import is_folder, load_any
+from convert.io import install_command, is_folder, load_any
 from rmvpe import audio, estimator
+from rmvpe.backends import is_installed
 from rmvpe.checkpoint.architecture import compare_shapes, summary
 from rmvpe.checkpoint.store import Checkpoint
 from rmvpe.config import to_dict
 from rmvpe.errors import UserError
-from rmvpe.evaluation.agreement import CENTS_TOLERANCE, FLIP_MARGIN, Comparison, compare_salience
+from rmvpe.evaluation.agreement import CENTS_TOLERANCE, FLIP_MARGIN, SALIENCE_TOLERANCE, Comparison, compare_salience
 
 FRAMEWORKS = {"torch": "PyTorch", "jax": "JAX"}
 # Measured on the small network: rounding weights to float16 moves salience by up to 1e-3 and most f0 by under 0.1 cent,
@@ -41,49 +40,74 @@ class Side:
     framework: str
 
 
-def verify(options: argparse.Namespace) -> int:
-    """Compare checkpoints `options.a` and `options.b`; 0 if they agree, 1 if not."""
-    if not (options.tolerance >= 0 and options.tolerance_cents >= 0):
-        raise UserError("a tolerance cannot be negative: give 0 or more")
-    samples = glide() if options.audio is None else audio.read(options.audio).samples
-    sides = open_sides(options.a, options.b)
-    differences = network_differences(sides[0].checkpoint, sides[1].checkpoint)
+@dataclass(frozen=True)
+class Tolerances:
+    """The largest differences at which two checkpoints still agree. Raises UserError for a negative one or nan."""
+
+    salience: float = SALIENCE_TOLERANCE
+    cents: float = CENTS_TOLERANCE
+
+    def __post_init__(self) -> None:
+        if not (self.salience >= 0 and self.cents >= 0):
+            raise UserError("a tolerance cannot be negative: give 0 or more")
+
+    @property
+    def flip_margin(self) -> float:
+        """How far from the threshold a voicing flip is tolerated."""
+        return max(FLIP_MARGIN, self.salience)
+
+
+def verify(
+    path_a: str,
+    path_b: str,
+    tolerances: Tolerances,
+    recording: str | None = None,
+    frameworks: Sequence[str] | None = None,
+) -> bool:
+    """Compare two checkpoints on a recording, by default a built-in glide, print the result; whether they agree.
+
+    frameworks: those to use, by default all that are installed. Raises UserError.
+    """
+    samples = glide() if recording is None else audio.read(recording).samples
+    side_a, side_b = open_sides(path_a, path_b, frameworks or installed_frameworks())
+    differences = network_differences(side_a.checkpoint, side_b.checkpoint)
     if differences:
         row("networks", f"differ: {summary(differences)}")
         print("disagree: these are different networks")
-        return 1
-    print_weights(sides[0].checkpoint.tensors, sides[1].checkpoint.tensors)
-    source = "built-in glide with noise" if options.audio is None else options.audio
+        return False
+    print_weights(side_a.checkpoint.tensors, side_b.checkpoint.tensors)
+    source = "built-in glide with noise" if recording is None else recording
     row("audio", f"{source}, {len(samples) / audio.SAMPLE_RATE_HZ:.2f} s")
-    config = estimator.default_config(sides[0].checkpoint)
-    found = compare_salience(salience(sides[0], samples), salience(sides[1], samples), config)
-    margin = max(FLIP_MARGIN, options.tolerance)
-    print_comparison(found, options.tolerance, options.tolerance_cents, margin, config.threshold)
-    agree = found.agrees(options.tolerance, options.tolerance_cents, margin)
+    config = estimator.default_config(side_a.checkpoint)
+    found = compare_salience(salience(side_a, samples), salience(side_b, samples), config)
+    print_comparison(found, tolerances, config.threshold)
+    agree = found.agrees(tolerances.salience, tolerances.cents, tolerances.flip_margin)
     print("agree" if agree else "disagree: a difference is larger than its tolerance")
-    return 0 if agree else 1
+    return agree
 
 
-def open_sides(path_a: str, path_b: str) -> list[Side]:
+def open_sides(path_a: str, path_b: str, installed: Sequence[str]) -> tuple[Side, Side]:
     """Load both and choose a framework for each: a folder's own is JAX, a file's PyTorch, and two alike use both."""
-    installed = installed_frameworks()
     wanted = ["jax" if is_folder(path) else "torch" for path in (path_a, path_b)]
     if wanted[0] == wanted[1]:
         wanted[1] = "torch" if wanted[0] == "jax" else "jax"
-    sides = []
-    for label, path, framework in zip("AB", (path_a, path_b), wanted):
-        used = framework if framework in installed else installed[0]
-        sides.append(Side(label, path, load_any(path), used))
-        missing = "" if used == framework else f" ({FRAMEWORKS[framework]} is not installed)"
-        row(label, f"{path}, {sides[-1].checkpoint.config.name}, in {FRAMEWORKS[used]}{missing}")
-    return sides
+    return open_side("A", path_a, wanted[0], installed), open_side("B", path_b, wanted[1], installed)
+
+
+def open_side(label: str, path: str, framework: str, installed: Sequence[str]) -> Side:
+    """Load a checkpoint for `framework`, or for an installed one, and print the choice."""
+    used = framework if framework in installed else installed[0]
+    side = Side(label, path, load_any(path), used)
+    missing = "" if used == framework else f" ({FRAMEWORKS[framework]} is not installed)"
+    row(label, f"{path}, {side.checkpoint.config.name}, in {FRAMEWORKS[used]}{missing}")
+    return side
 
 
 def installed_frameworks() -> list[str]:
     """The frameworks that can be used. Raises UserError if there is none."""
-    installed = [name for name in FRAMEWORKS if importlib.util.find_spec(name) is not None]
+    installed = [name for name in FRAMEWORKS if is_installed(name)]
     if not installed:
-        raise UserError("verify needs PyTorch or JAX: pip install 'rmvpe[torch]' or 'rmvpe[jax]'")
+        raise UserError(f"verify needs PyTorch or JAX: run {' or '.join(map(install_command, FRAMEWORKS))}")
     return installed
 
 
@@ -107,16 +131,14 @@ def print_weights(a: Mapping[str, np.ndarray], b: Mapping[str, np.ndarray]) -> N
     row("tensors", f"{len(a)} compared, {differ} differ, max |Δ weight| {largest[name]:.3g}{where}")
 
 
-def print_comparison(
-    found: Comparison, tolerance: float, tolerance_cents: float, margin: float, threshold: float
-) -> None:
+def print_comparison(found: Comparison, tolerances: Tolerances, threshold: float) -> None:
     """Print what `compare_salience` found beside what is tolerated."""
     row("frames", f"{found.frames}, {found.voiced_both} voiced in both (threshold {threshold:g})")
-    row("salience", f"max |Δ salience| {found.max_salience:.3g} (tolerance {tolerance:g})")
+    row("salience", f"max |Δ salience| {found.max_salience:.3g} (tolerance {tolerances.salience:g})")
     apart = f"{found.frames_apart} frames over {CENTS_TOLERANCE:g}"
-    row("f0", f"max |Δ f0| {found.max_cents:.3g} cents (tolerance {tolerance_cents:g}), {apart}")
-    reach = f", up to {found.flip_distance:.3g} from the threshold (tolerance {margin:g})" if found.flips else ""
-    row("voicing", f"{found.flips} flips{reach}")
+    row("f0", f"max |Δ f0| {found.max_cents:.3g} cents (tolerance {tolerances.cents:g}), {apart}")
+    distance = f", up to {found.flip_distance:.3g} from the threshold (tolerance {tolerances.flip_margin:g})"
+    row("voicing", f"{found.flips} flips{distance if found.flips else ''}")
 
 
 def salience(side: Side, samples: np.ndarray) -> np.ndarray:

@@ -2,8 +2,7 @@
 
 import errno
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from rmvpe.config import ConfigError
 
@@ -24,37 +23,21 @@ def run_cli(program: str, function: Callable[[], int | None]) -> int:
     """
     try:
         return function() or 0
+    except KeyboardInterrupt as stop:
+        report(program, str(stop) or "interrupted")
+        return EXIT_INTERRUPTED
     except (UserError, ConfigError) as error:
-        return fail(program, str(error))
+        report(program, str(error))
     except (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError) as error:
-        return fail(program, f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        report(program, f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except OSError as error:
         if error.errno not in DISK_FULL:
             raise
         name = f"{error.filename}: " if error.filename else ""
-        return fail(program, f"{name}{error.strerror}: free some space or write somewhere else")
-    except KeyboardInterrupt as stop:
-        sys.stderr.write(f"{program}: {str(stop) or 'interrupted'}\n")
-        return EXIT_INTERRUPTED
-
-
-def fail(program: str, message: str) -> int:
-    """Write one line to stderr; returns exit code 2."""
-    sys.stderr.write(f"{program}: {' '.join(message.split())}\n")
+        report(program, f"{name}{error.strerror}: free some space or write somewhere else")
     return EXIT_USER_ERROR
 
 
-@contextmanager
-def cli_errors(program: str) -> Iterator[None]:
-    """Superseded by `run_cli`; goes as soon as no program uses it."""
-    error: list[BaseException] = []
-
-    def body() -> None:
-        if error:
-            raise error[0]
-
-    try:
-        yield
-    except (Exception, KeyboardInterrupt) as caught:
-        error.append(caught)
-        raise SystemExit(run_cli(program, body)) from None
+def report(program: str, message: str) -> None:
+    """Write a message to stderr as one line that begins with the name of the program."""
+    sys.stderr.write(f"{program}: {' '.join(message.split())}\n")

@@ -1,42 +1,80 @@
 """What PyTorch brings to the command line of a training run: its devices, and one process for each of them."""
 
 import argparse
-import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rmvpe.checkpoint.store import Checkpoint
-from rmvpe.cli.train import Framework, add
 from rmvpe.config import TrainConfig
 from rmvpe.processes import Ranks
-from rmvpe_torch import distributed, launch
-from rmvpe_torch.device import amp_dtype
-from rmvpe_torch.train import TorchTrainer
+from rmvpe.training.launch import add_flag
+
+if TYPE_CHECKING:
+    import torch
+
+    from rmvpe_torch.train import TorchTrainer
 
 
-class Torch(Framework):
-    """One device per process; `--nproc_per_node` or `torchrun` starts several."""
+@dataclass(frozen=True)
+class TorchSession:
+    """This process's device, in the group of all processes."""
+
+    ranks: Ranks
+    device: "torch.device"
+
+    def amp_dtype(self) -> str:
+        """The low precision that the device is fast in: "bfloat16" or "float16"."""
+        from rmvpe_torch.device import amp_dtype
+
+        return str(amp_dtype(self.device)).removeprefix("torch.")
+
+    def trainer(self, config: TrainConfig, initial: Checkpoint | None) -> "TorchTrainer":
+        """A trainer on the device."""
+        from rmvpe_torch.train import TorchTrainer
+
+        return TorchTrainer(config, self.device, initial, self.ranks)
+
+    def stop(self) -> None:
+        """Leave the group of processes."""
+        from rmvpe_torch import distributed
+
+        distributed.leave()
+
+
+@dataclass(frozen=True)
+class TorchProcesses:
+    """One device per process. nproc_per_node: processes of this machine; None leaves it to `torchrun`."""
+
+    device: str
+    nproc_per_node: int | None
+
+    def relaunch(self, command: Sequence[str]) -> int | None:
+        """Run `command` as `nproc_per_node` processes; None if this process is one of them, or the only one."""
+        from rmvpe_torch.launch import relaunch
+
+        return relaunch(self.nproc_per_node, self.device, command)
+
+    def start(self) -> TorchSession:
+        """Find the device and join the other processes. Raises UserError."""
+        from rmvpe_torch import distributed
+
+        return TorchSession(*distributed.start(self.device))
+
+
+class Torch:
+    """The `rmvpe.training.launch.Runtime` of PyTorch."""
 
     name = "torch"
     devices = "auto, cpu, cuda, cuda:N, sdaa, sdaa:N or mps"
 
     def add_arguments(self, group: argparse._ArgumentGroup) -> None:
+        """Flags about processes."""
         text = "processes on this machine, one device each; or start them with torchrun (default: 1)"
-        add(group, "nproc_per_node", "-np", type=int, metavar="N", help=text)
+        add_flag(group, "nproc_per_node", "-np", type=int, metavar="N", help=text)
         text = "batch norm over all processes instead of over each one's share (default: off; see docs/training.md)"
         group.add_argument("--sync_batch_norm", "--sync-batch-norm", action="store_true", default=None, help=text)
 
-    def relaunch(self, arguments: argparse.Namespace, argv: Sequence[str]) -> int | None:
-        return launch.relaunch(arguments.nproc_per_node, arguments.device, [sys.executable, sys.argv[0], *argv])
-
-    def start(self, arguments: argparse.Namespace) -> Ranks:
-        self.ranks, self.device = distributed.start(arguments.device)
-        return self.ranks
-
-    def amp_dtype(self) -> str:
-        return str(amp_dtype(self.device)).removeprefix("torch.")
-
-    def stop(self) -> None:
-        distributed.leave()
-
-    def trainer(self, config: TrainConfig, initial: Checkpoint | None) -> TorchTrainer:
-        return TorchTrainer(config, self.device, initial, self.ranks)
+    def processes(self, arguments: argparse.Namespace) -> TorchProcesses:
+        """The device and the number of processes that the flags ask for."""
+        return TorchProcesses(arguments.device, arguments.nproc_per_node)

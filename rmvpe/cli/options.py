@@ -1,11 +1,14 @@
-"""The flags that decide f0 and voicing, alike for `rmvpe predict` and `rmvpe evaluate`: fields of `DecodeConfig`."""
+"""The flags that decide f0 and voicing, the same for `rmvpe predict` and `rmvpe evaluate`: fields of `DecodeConfig`."""
 
 import argparse
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from rmvpe.config import DECODERS, PAD_MODES, DecodeConfig
+from rmvpe.estimator import Estimator
 
-# `DecodeConfig`'s fields that have a flag, and how a headline tells their values
+# Fields of `DecodeConfig` that have a flag, and how a headline prints their values
 SETTINGS = {
     "threshold": "threshold {:g}",
     "hysteresis": "hysteresis {:g}",
@@ -19,7 +22,7 @@ SETTINGS = {
 
 
 def add_decode_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add a flag for each of `SETTINGS`, None where it is not given: what the weights recommend stays then."""
+    """Add a flag for each of `SETTINGS`. A flag that is not given is None: the weights' recommendation stays."""
     decode, add = DecodeConfig(), parser.add_argument
     text = f"voiced from this confidence on, 0 to 1 (default: as the weights recommend, else {decode.threshold})"
     add("--threshold", type=float, help=text)
@@ -40,8 +43,14 @@ def decode_settings(arguments: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(arguments, name) for name in SETTINGS if getattr(arguments, name) is not None}
 
 
+def configured(estimator: Estimator, decoding: Mapping[str, Any]) -> Estimator:
+    """The estimator with these fields of its `DecodeConfig` changed."""
+    estimator.config = replace(estimator.config, **decoding)  # with_config, as soon as there is one
+    return estimator
+
+
 def describe_settings(config: DecodeConfig) -> str:
     """The threshold, and what else differs from the defaults, for a headline: "threshold 0.24, hysteresis 0.1"."""
     plain = DecodeConfig()
-    told = [name for name in SETTINGS if name == "threshold" or getattr(config, name) != getattr(plain, name)]
-    return ", ".join(SETTINGS[name].format(getattr(config, name)) for name in told)
+    shown = [name for name in SETTINGS if name == "threshold" or getattr(config, name) != getattr(plain, name)]
+    return ", ".join(SETTINGS[name].format(getattr(config, name)) for name in shown)

@@ -1,27 +1,25 @@
-"""The command line of a training run, the same for both frameworks: flags -> TrainConfig, data, resume, fit.
+"""`rmvpe train torch` and `rmvpe train jax`: the flags of a training run, the same for both frameworks, and its config.
 
-What a framework adds (its devices, how its processes find each other) is a `Framework`.
+What a framework adds (its devices, how its processes find each other) is its `Runtime`. The same commands are
+`scripts/train_torch.py` and `scripts/train_jax.py`.
 """
 
 import argparse
 import dataclasses
 import runpy
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from rmvpe.checkpoint.architecture import expected_tensors
-from rmvpe.checkpoint.store import Checkpoint, load
+from rmvpe.cli.program import Command, Group
 from rmvpe.config import CHOICES, PRESETS, ConfigError, ModelConfig, TrainConfig, from_json, preset
-from rmvpe.data.pipeline import Source
-from rmvpe.data.readers.registry import open_source
-from rmvpe.data.readers.segments import Stretches, excerpts
 from rmvpe.data.synthesis.demo import make_demo
-from rmvpe.errors import UserError, cli_errors
-from rmvpe.evaluation.evaluate import Evaluation
-from rmvpe.processes import Ranks
-from rmvpe.training.loop import Trainer, fit, resume
+from rmvpe.errors import UserError
+from rmvpe.training.launch import Job, Runtime, add_flag, train
+from rmvpe_jax.cli import Jax
+from rmvpe_torch.cli import Torch
 
 DEFAULT_LOGDIR = "runs/Hybrid"
 AMP_CHOICES = ("auto", "off", "bfloat16", "float16")
@@ -69,80 +67,68 @@ FLAGS: dict[str, dict[str, Flag]] = {
     },
     "run": {
         "validation_interval": Flag("validation_interval", int, "updates between two validations and saved states"),
-        "validation_files": Flag("validation_files", int, "files of the validation split that are looked at"),
+        "validation_files": Flag("validation_files", int, "files of the validation split that are scored"),
         "keep": Flag("keep", int, "newest states kept, besides the best validation's"),
     },
 }
 
 
-class Framework:
-    """What one framework brings to the command line."""
-
-    name: str
-    devices: str  # for --help
-
-    def add_arguments(self, group: argparse._ArgumentGroup) -> None:
-        """Flags of its own, about processes."""
-        raise NotImplementedError
-
-    def relaunch(self, arguments: argparse.Namespace, argv: Sequence[str]) -> int | None:
-        """Run the command as several processes and return their exit code, or None to go on in this one."""
-        raise NotImplementedError
-
-    def start(self, arguments: argparse.Namespace) -> Ranks:
-        """Find the devices and the other processes. Raises UserError."""
-        raise NotImplementedError
-
-    def amp_dtype(self) -> str:
-        """The lower precision that suits the device: "bfloat16" or "float16"."""
-        raise NotImplementedError
-
-    def stop(self) -> None:
-        """Leave the other processes, also when something has failed."""
-        raise NotImplementedError
-
-    def trainer(self, config: TrainConfig, initial: Checkpoint | None) -> Trainer:
-        """A trainer on the devices that `start` found."""
-        raise NotImplementedError
-
-
-def parser(framework: Framework) -> argparse.ArgumentParser:
-    """The flags of one training script; hyphens and underscores both work."""
-    parse = argparse.ArgumentParser(
-        description=f"Train RMVPE with {framework.name} on recordings and pitch labels (docs/training.md). "
-        "Without arguments: a short trial on a generated data set.",
+def add_arguments(parser: argparse.ArgumentParser, runtime: Runtime) -> None:
+    """The flags of `rmvpe train` with one framework; hyphens and underscores both work."""
+    parser.description = (
+        f"Train RMVPE with {runtime.name} on recordings and pitch labels (docs/training.md). "
+        "Without arguments: a short trial on a generated data set."
     )
-    groups = {title: parse.add_argument_group(title) for title in ("network", *FLAGS, "devices")}
-    network, run, devices = groups["network"], groups["run"], groups["devices"]
-    add(network, "config", "-c", metavar="FILE", help="a run of configs/*.py; flags given besides change it")
-    names = ", ".join((*PRESETS, "upper case too"))
-    add(network, "model_name", "-m", metavar="NAME", help=f"{names} (default: {TrainConfig().model.name})")
-    hop = TrainConfig().model.mel.hop_samples
-    add(network, "hop_length", type=int, metavar="SAMPLES", help=f"between frames at 16 kHz (default: {hop}, e2e 320)")
-    add(network, "initial", metavar="WEIGHTS", help="start from these weights instead of random ones")
-    add(
-        run, "logdir", "-l", default=DEFAULT_LOGDIR, metavar="FOLDER", help="where the run lives (default: %(default)s)"
-    )
-    text = "go on from the state of iteration N, or from the newest; the run's own config unless flags change it"
-    add(run, "resume_iteration", "-r", metavar="N|latest", help=text)
-    add(devices, "device", default="auto", help=f"{framework.devices} (default: %(default)s)")
-    text = "lower precision of the convolutions alone; auto: what the device does fastest (default: off)"
-    add(devices, "amp", nargs="?", const="auto", choices=AMP_CHOICES, help=text)
-    framework.add_arguments(devices)
+    groups = {title: parser.add_argument_group(title) for title in ("network", *FLAGS, "devices")}
+    network, run_, devices = groups["network"], groups["run"], groups["devices"]
     defaults = TrainConfig()
+    add_flag(network, "config", "-c", metavar="FILE", help="a run of configs/*.py; flags given besides change it")
+    names = ", ".join((*PRESETS, "upper case too"))
+    add_flag(network, "model_name", "-m", metavar="NAME", help=f"{names} (default: {defaults.model.name})")
+    text = f"between frames at 16 kHz (default: {defaults.model.mel.hop_samples}, e2e 320)"
+    add_flag(network, "hop_length", type=int, metavar="SAMPLES", help=text)
+    add_flag(network, "initial", metavar="WEIGHTS", help="start from these weights instead of random ones")
+    text = "folder of the run (default: %(default)s)"
+    add_flag(run_, "logdir", "-l", default=DEFAULT_LOGDIR, metavar="FOLDER", help=text)
+    text = "go on from the state of iteration N, or from the newest; the run's own config unless flags change it"
+    add_flag(run_, "resume_iteration", "-r", metavar="N|latest", help=text)
+    add_flag(devices, "device", default="auto", help=f"{runtime.devices} (default: %(default)s)")
+    text = "lower precision of the convolutions alone; auto: the device's fastest (default: off)"
+    add_flag(devices, "amp", nargs="?", const="auto", choices=AMP_CHOICES, help=text)
+    runtime.add_arguments(devices)
     for title, flags in FLAGS.items():
         for name, flag in flags.items():
             text = f"{flag.text} (default: {getattr(defaults, flag.field)})"
             # A metavar would hide the choices
             shown = {"choices": flag.choices} if flag.choices else {"metavar": "N" if flag.kind is int else "X"}
-            add(groups[title], name, *flag.names, dest=flag.field, type=flag.kind, help=text, **shown)
-    return parse
+            add_flag(groups[title], name, *flag.names, dest=flag.field, type=flag.kind, help=text, **shown)
 
 
-def add(group: argparse._ArgumentGroup, name: str, *short: str, **settings: object) -> None:
-    """A flag --some_name that is --some-name as well."""
-    names = dict.fromkeys((f"--{name}", f"--{name.replace('_', '-')}"))
-    group.add_argument(*short, *names, **{"dest": name, **settings})  # type: ignore[arg-type]
+def run(arguments: argparse.Namespace, runtime: Runtime) -> int:
+    """Train as the command line asks, in one process or several; returns the exit code."""
+    job = job_from(arguments) if arguments.argv else trial(runtime.name)
+    # A log without a state is a run that ended before its first state: there is nothing to lose or to resume
+    if job.resume_iteration is None and any(job.logdir.glob("state-*")):
+        raise UserError(
+            f"{job.logdir} already holds a run: continue it with --resume_iteration latest or choose another --logdir"
+        )
+    processes = runtime.processes(arguments)
+    code = processes.relaunch([sys.executable, "-m", "rmvpe", "train", runtime.name, *arguments.argv])
+    if code is not None:
+        return code
+    train(job, processes)
+    return 0
+
+
+def job_from(arguments: argparse.Namespace) -> Job:
+    """The run that the flags describe. Raises UserError."""
+    return Job(
+        config=config_from(arguments),
+        logdir=Path(arguments.logdir),
+        amp=arguments.amp,
+        initial=arguments.initial,
+        resume_iteration=arguments.resume_iteration,
+    )
 
 
 def config_from(arguments: argparse.Namespace) -> TrainConfig:
@@ -164,14 +150,6 @@ def config_from(arguments: argparse.Namespace) -> TrainConfig:
     fields.append("sync_batch_norm")  # PyTorch's alone
     given = {name: getattr(arguments, name) for name in fields if getattr(arguments, name, None) is not None}
     return dataclasses.replace(config, **given)
-
-
-def with_precision(config: TrainConfig, amp: str | None, framework: Framework) -> TrainConfig:
-    """The config with what --amp says; without the flag, as it is."""
-    if amp is None:
-        return config
-    chosen = {"auto": framework.amp_dtype, "off": lambda: "float32"}.get(amp, lambda: amp)()
-    return dataclasses.replace(config, conv_dtype=chosen)
 
 
 def stored_config(logdir: Path) -> TrainConfig:
@@ -197,58 +175,17 @@ def load_config(path: Path) -> TrainConfig:
     return config
 
 
-def load_initial(weights: str, config: TrainConfig) -> Checkpoint:
-    """The weights to start from. Raises UserError if they are of another network than the run's."""
-    checkpoint = load(weights)
-    if expected_tensors(checkpoint.config) != expected_tensors(config.model):
-        raise UserError(
-            f"{weights} holds the network {checkpoint.config.name!r}, not this run's {config.model.name!r}: "
-            "choose the --model_name or --config that belongs to it"
-        )
-    return checkpoint
-
-
-def training_source(config: TrainConfig, ranks: Ranks) -> Source:
-    """The train split, long recordings in pieces, every label looked at before hours are spent on it.
-
-    Raises UserError for the first fault, or if one batch is more than the whole of it.
-    """
-    source = Stretches(open_source(config.data, "train"))
-    source.check()
-    held = excerpts(source, config.excerpt_frames * config.model.mel.hop_s)
-    wanted = config.batch_size * ranks.total
-    if wanted > held:
-        raise UserError(
-            f"a batch of {wanted} excerpts is larger than the data set: {config.data} train holds {held}; "
-            f"choose --batch_size {max(1, held // ranks.total)} or less, or add recordings"
-        )
-    return source
-
-
-def validation_source(data: str) -> Source | None:
-    """The valid split, else test as older Hybrid folders have it, else None."""
-    for split in ("valid", "test"):
-        if ":" in data or "," in data or (Path(data) / split).is_dir():
-            source = open_source(data, split)
-            source.check()
-            return source
-    return None
-
-
-def trial(framework: Framework) -> list[str]:
-    """The arguments of a run without arguments; makes its data set if it is missing."""
+def trial(framework: str, config: TrainConfig = TRIAL) -> Job:
+    """The run of a command line without arguments; makes its data set if it is missing."""
     if not DEMO_DATA.is_dir():
         sys.stderr.write(f"making the demo data set in {DEMO_DATA}\n")
     make_demo(DEMO_DATA)
-    logdir = unused(Path(TRIAL_LOGDIR.format(framework=framework.name)))
+    logdir = unused(Path(TRIAL_LOGDIR.format(framework=framework)))
     sys.stderr.write(
-        f"no arguments: a trial of the network small for {TRIAL.iterations} iterations on {DEMO_DATA}, in {logdir}. It "
-        "shows that everything works and is too short to learn pitch; give --data for a run of your own (--help)\n"
+        f"no arguments: a trial of the network small for {config.iterations} iterations on {DEMO_DATA}, in {logdir}. "
+        "It shows that everything works and is too short to learn pitch; give --data for a run of your own (--help)\n"
     )
-    names = {flag.field: name for flags in FLAGS.values() for name, flag in flags.items()}
-    fields = ("data", "batch_size", "iterations", "learning_rate", "warmup_steps")
-    changed = [text for field in fields for text in (f"--{names[field]}", str(getattr(TRIAL, field)))]
-    return [*changed, "--model_name", TRIAL.model.name, "--logdir", str(logdir)]
+    return Job(config, logdir)
 
 
 def unused(path: Path) -> Path:
@@ -257,42 +194,11 @@ def unused(path: Path) -> Path:
     return next(name for name in names if not name.exists())
 
 
-def main(framework: Framework, argv: Sequence[str] | None = None) -> int:
-    """Parse, start the devices, build, train; returns the exit code."""
-    with cli_errors(f"train_{framework.name}"):
-        given = list(sys.argv[1:] if argv is None else argv)
-        given = given or trial(framework)
-        arguments = parser(framework).parse_args(given)
-        config, logdir = config_from(arguments), Path(arguments.logdir)
-        # A log without a state is a run that ended before its first state: there is nothing to lose or to resume
-        if not arguments.resume_iteration and any(logdir.glob("state-*")):
-            raise UserError(
-                f"{logdir} already holds a run: continue it with --resume_iteration latest or choose another --logdir"
-            )
-        code = framework.relaunch(arguments, given)
-        return train(framework, arguments, config, logdir) if code is None else code
-    return 2  # not reached: cli_errors exits
+def command(runtime: Runtime, summary: str) -> Command:
+    """The command that trains with one framework."""
+    return Command(summary, partial(add_arguments, runtime=runtime), partial(run, runtime=runtime))
 
 
-def train(framework: Framework, arguments: argparse.Namespace, config: TrainConfig, logdir: Path) -> int:
-    """The run itself, in each of its processes."""
-    ranks = framework.start(arguments)
-    try:
-        config = with_precision(config, arguments.amp, framework)
-        source, valid = training_source(config, ranks), validation_source(config.data)
-        initial = load_initial(arguments.initial, config) if arguments.initial else None
-        trainer = framework.trainer(config, initial)
-        state = resume(trainer, logdir, arguments.resume_iteration) if arguments.resume_iteration else None
-        scores = fit(trainer, config, source, valid, logdir, state)
-        if ranks.leads:
-            sys.stderr.write(summary(trainer.step, scores, logdir) + "\n")
-    finally:
-        framework.stop()
-    return 0
-
-
-def summary(step: int, scores: Evaluation | None, logdir: Path) -> str:
-    """The end of a run in one line."""
-    rows = scores.pooled if scores else {}
-    told = "; ".join(f"{name}: RPA {100 * row['RPA']:.1f} %, OA {100 * row['OA']:.1f} %" for name, row in rows.items())
-    return f"{step} iterations done{f' ({told})' if told else ''}: see {logdir / 'results.md'} and loss.png beside it"
+TORCH = command(Torch(), "on one device or several: cpu, cuda, sdaa, mps")
+JAX = command(Jax(), "on all local devices of one host or several: cpu, gpu, tpu")
+GROUP = Group("Train a network on recordings and pitch labels.", {"torch": TORCH, "jax": JAX})

@@ -1,0 +1,140 @@
+"""Programs of several commands: a table of commands, of which only the chosen one is imported.
+
+`rmvpe`, `rmvpe train`, `rmvpe convert` and `python -m convert` are such programs. Alone they print their commands; an
+unknown command is answered with the nearest known one; a wrong flag is one line. Exit code 2 for both.
+"""
+
+import argparse
+import difflib
+import importlib
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+from rmvpe.errors import UserError, run_cli
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command. `add_arguments` gives a parser its flags; `run` takes the parsed ones and returns the exit code.
+
+    The parsed arguments also hold `argv`, the arguments as they were typed.
+    """
+
+    summary: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], int]
+
+
+@dataclass(frozen=True)
+class Module:
+    """A command in a module of its own, imported when it is chosen.
+
+    The module has `SUMMARY`, `add_arguments` and `run`, or with `group` a `GROUP`.
+    """
+
+    summary: str
+    name: str
+    group: bool = False
+
+
+@dataclass(frozen=True)
+class Group:
+    """Several commands under one name. "{program}" in `epilog` stands for the name of the program."""
+
+    summary: str
+    commands: Mapping[str, "Command | Module"]
+    epilog: str = ""
+    add_options: Callable[[argparse.ArgumentParser], None] = field(default=lambda parser: None)
+
+
+class Parser(argparse.ArgumentParser):
+    """Reports a wrong command line in one sentence."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise UserError."""
+        raise UserError(f"{message}; see {self.prog} --help")
+
+
+def run_program(program: str, entry: Command | Group, argv: Sequence[str] | None = None) -> int:
+    """Run the command line `argv` (by default this process's) and return the exit code.
+
+    `program` is the name in messages. --help and --version exit with SystemExit, as argparse does.
+    """
+    given = list(sys.argv[1:] if argv is None else argv)
+
+    def run() -> int:
+        if isinstance(entry, Group) and given and not given[0].startswith("-"):
+            return run_program(f"{program} {given[0]}", chosen(entry, given[0]), given[1:])
+        return run_entry(program, entry, given)
+
+    return run_cli(program, run)
+
+
+def run_entry(program: str, entry: Command | Group, argv: list[str]) -> int:
+    """Parse `argv` and run the command; of a group, print the commands. Raises UserError."""
+    if isinstance(entry, Group):
+        parser = overview(program, entry)
+        parser.parse_args(argv)
+        parser.print_help()
+        return 0
+    parser = Parser(prog=program, description=entry.summary)
+    entry.add_arguments(parser)
+    arguments = parser.parse_args(argv)
+    arguments.argv = argv
+    return entry.run(arguments)
+
+
+def chosen(group: Group, name: str) -> Command | Group:
+    """The command called `name`. Raises UserError for an unknown one, which suggests the nearest."""
+    if name not in group.commands:
+        near = difflib.get_close_matches(name.lower(), group.commands, n=1, cutoff=0.5)
+        advice = f"did you mean {near[0]!r}?" if near else f"choose {', '.join(group.commands)}"
+        raise UserError(f"there is no command {name!r}: {advice}")
+    return loaded(group.commands[name])
+
+
+def loaded(entry: Command | Module) -> Command | Group:
+    """The command or group itself, its module imported. Raises UserError where that is hidden by another one."""
+    if not isinstance(entry, Module):
+        return entry
+    module = importlib.import_module(entry.name)
+    return module.GROUP if entry.group else Command(module.SUMMARY, module.add_arguments, module.run)
+
+
+def overview(program: str, group: Group) -> Parser:
+    """The parser of a group's own options, whose help lists the commands. It imports none of them."""
+    parser = Parser(
+        prog=program,
+        description=group.summary,
+        epilog=group.epilog.format(program=program),
+        formatter_class=argparse.RawDescriptionHelpFormatter,  # keeps the lines of examples
+    )
+    group.add_options(parser)
+    commands = parser.add_subparsers(metavar="COMMAND", title="commands", parser_class=Parser)
+    for name, entry in group.commands.items():
+        commands.add_parser(name, help=entry.summary)
+    return parser
+
+
+def whole_parser(program: str, group: Group) -> Parser:
+    """One parser with all commands and all their flags: what a shell needs to complete them."""
+    parser = Parser(prog=program, description=group.summary)
+    group.add_options(parser)
+    commands = parser.add_subparsers(metavar="COMMAND", parser_class=Parser)
+    for name, row in group.commands.items():
+        add_whole(commands, name, row)
+    return parser
+
+
+def add_whole(commands: "argparse._SubParsersAction[Parser]", name: str, row: Command | Module) -> None:
+    """Add one command, or a group with all of its own."""
+    entry = loaded(row)
+    parser = commands.add_parser(name, help=row.summary, description=entry.summary)
+    if isinstance(entry, Command):
+        entry.add_arguments(parser)
+        return
+    below = parser.add_subparsers(metavar="COMMAND", parser_class=Parser)
+    for inner, inner_row in entry.commands.items():
+        add_whole(below, inner, inner_row)

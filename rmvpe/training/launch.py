@@ -1,0 +1,163 @@
+"""A training run from a parsed command line: its data, its first weights, and the processes that train together.
+
+A framework's package brings its devices and processes as a `Runtime` (`rmvpe_torch.cli`, `rmvpe_jax.cli`); what is the
+same for both stands here. Neither torch nor jax is imported before `Processes.start`.
+"""
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from rmvpe.checkpoint.architecture import expected_tensors
+from rmvpe.checkpoint.store import Checkpoint, load
+from rmvpe.config import TrainConfig
+from rmvpe.data.pipeline import Source
+from rmvpe.data.readers.registry import open_source
+from rmvpe.data.readers.segments import Stretches, excerpts
+from rmvpe.errors import UserError
+from rmvpe.evaluation.evaluate import Evaluation
+from rmvpe.processes import Ranks
+from rmvpe.training.loop import Trainer, fit, resume
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run. amp: "auto", "off", a dtype of the convolutions, or None for the config's. initial: weights to start
+    from. resume_iteration: the iteration to go on from, "latest", or None for a new run.
+    """
+
+    config: TrainConfig
+    logdir: Path
+    amp: str | None = None
+    initial: str | None = None
+    resume_iteration: str | None = None
+
+
+class Session(Protocol):
+    """This process's devices, found and joined with those of the other processes."""
+
+    @property
+    def ranks(self) -> Ranks:
+        """How many devices train together."""
+        ...
+
+    def amp_dtype(self) -> str:
+        """The lower precision that suits the device: "bfloat16" or "float16"."""
+        ...
+
+    def trainer(self, config: TrainConfig, initial: Checkpoint | None) -> Trainer:
+        """A trainer on these devices."""
+        ...
+
+    def stop(self) -> None:
+        """Leave the other processes, also after a failure."""
+        ...
+
+
+class Processes(Protocol):
+    """The devices and processes that a command line asks for."""
+
+    def relaunch(self, command: Sequence[str]) -> int | None:
+        """Run `command` as several processes and return their exit code, or None to go on in this process."""
+        ...
+
+    def start(self) -> Session:
+        """Find the devices and the other processes. Raises UserError."""
+        ...
+
+
+class Runtime(Protocol):
+    """What a framework brings to the command line of a training run."""
+
+    name: str
+    devices: str  # for --help
+
+    def add_arguments(self, group: argparse._ArgumentGroup) -> None:
+        """Add its own flags, about processes."""
+        ...
+
+    def processes(self, arguments: argparse.Namespace) -> Processes:
+        """What the parsed flags say about devices and processes."""
+        ...
+
+
+def add_flag(group: argparse._ArgumentGroup, name: str, *short: str, **settings: object) -> None:
+    """Add the flag --some_name, which --some-name stands for as well."""
+    names = dict.fromkeys((f"--{name}", f"--{name.replace('_', '-')}"))
+    group.add_argument(*short, *names, **{"dest": name, **settings})  # type: ignore[arg-type]
+
+
+def train(job: Job, processes: Processes) -> None:
+    """The run itself, in each of its processes. Raises UserError."""
+    session = processes.start()
+    try:
+        config = with_precision(job.config, job.amp, session)
+        source, valid = training_source(config, session.ranks), validation_source(config.data)
+        initial = load_initial(job.initial, config) if job.initial else None
+        trainer = session.trainer(config, initial)
+        state = resume(trainer, job.logdir, job.resume_iteration) if job.resume_iteration else None
+        scores = fit(trainer, config, source, valid, job.logdir, state)
+        if session.ranks.leads:
+            sys.stderr.write(summary(trainer.step, scores, job.logdir) + "\n")
+    finally:
+        session.stop()
+
+
+def with_precision(config: TrainConfig, amp: str | None, session: Session) -> TrainConfig:
+    """The config with what --amp says; without the flag, as it is."""
+    if amp is None:
+        return config
+    chosen = {"auto": session.amp_dtype, "off": lambda: "float32"}.get(amp, lambda: amp)()
+    return dataclasses.replace(config, conv_dtype=chosen)
+
+
+def load_initial(weights: str, config: TrainConfig) -> Checkpoint:
+    """The weights to start from. Raises UserError if they are of another network than the run's."""
+    checkpoint = load(weights)
+    if expected_tensors(checkpoint.config) != expected_tensors(config.model):
+        raise UserError(
+            f"{weights} holds the network {checkpoint.config.name!r}, not this run's {config.model.name!r}: "
+            "choose the --model_name or --config that belongs to it"
+        )
+    return checkpoint
+
+
+def training_source(config: TrainConfig, ranks: Ranks) -> Source:
+    """The train split, long recordings cut into segments. All labels and headers are checked.
+
+    Raises UserError for the first fault, or if one batch is more than the whole of it.
+    """
+    source = Stretches(open_source(config.data, "train"))
+    source.check()
+    held = excerpts(source, config.excerpt_frames * config.model.mel.hop_s)
+    wanted = config.batch_size * ranks.total
+    if wanted > held:
+        raise UserError(
+            f"a batch of {wanted} excerpts is larger than the data set: {config.data} train holds {held}; "
+            f"choose --batch_size {max(1, held // ranks.total)} or less, or add recordings"
+        )
+    return source
+
+
+def validation_source(data: str) -> Source | None:
+    """The valid split, else test as older Hybrid folders have it, else None."""
+    for split in ("valid", "test"):
+        if ":" in data or "," in data or (Path(data) / split).is_dir():
+            source = open_source(data, split)
+            source.check()
+            return source
+    return None
+
+
+def summary(step: int, scores: Evaluation | None, logdir: Path) -> str:
+    """The end of a run in one line."""
+    rows = scores.pooled if scores else {}
+    listed = "; ".join(
+        f"{name}: RPA {100 * row['RPA']:.1f} %, OA {100 * row['OA']:.1f} %" for name, row in rows.items()
+    )
+    scored = f" ({listed})" if listed else ""
+    return f"{step} iterations done{scored}: see {logdir / 'results.md'} and loss.png beside it"
