@@ -16,13 +16,14 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from rmvpe.config import TrainConfig, preset
 from rmvpe.data.pipeline import Batch
-from rmvpe.errors import UserError, cli_errors
+from rmvpe.errors import UserError
+from rmvpe.program import Command, run_program
 
 FRAMEWORKS = ("torch", "jax")
 
@@ -119,8 +120,8 @@ def memory_table(model_name: str, batch_sizes: list[int]) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags."""
     parser.add_argument("--model_name", default="E2E0", help="default: %(default)s")
     parser.add_argument("--batch_size", type=int, default=32, help="excerpts of 128 frames (default: %(default)s)")
     parser.add_argument(
@@ -129,24 +130,32 @@ def main() -> None:
     parser.add_argument("--conv_dtype", default="float32", help="float32 or bfloat16, not for the plain loop")
     parser.add_argument("--memory", metavar="SIZES", help="measure memory for these batch sizes instead, as in 4,8,16")
     parser.add_argument("--peak", choices=FRAMEWORKS, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    with cli_errors("training_step"):
-        config = dataclasses.replace(
-            TrainConfig(),
-            model=preset(arguments.model_name),
-            batch_size=arguments.batch_size,
-            conv_dtype=arguments.conv_dtype,
-        )
-        if arguments.peak:
-            print(peak_mb(arguments.peak, config, arguments.steps))
-        elif arguments.memory:
-            sizes = arguments.memory.split(",")
-            if not all(size.isdecimal() for size in sizes):
-                raise UserError(f"--memory {arguments.memory!r} must be batch sizes joined by commas, as in 4,8,16")
-            print(memory_table(arguments.model_name, [int(size) for size in sizes]))
-        else:
-            print(step_times(config, arguments.steps))
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure time or memory and print a table."""
+    config = dataclasses.replace(
+        TrainConfig(),
+        model=preset(arguments.model_name),
+        batch_size=arguments.batch_size,
+        conv_dtype=arguments.conv_dtype,
+    )
+    if arguments.peak:
+        print(peak_mb(arguments.peak, config, arguments.steps))
+    elif arguments.memory:
+        sizes = arguments.memory.split(",")
+        if not all(size.isdecimal() for size in sizes):
+            raise UserError(f"--memory {arguments.memory!r} must be batch sizes joined by commas, as in 4,8,16")
+        print(memory_table(arguments.model_name, [int(size) for size in sizes]))
+    else:
+        print(step_times(config, arguments.steps))
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse and call."""
+    return run_program("training_step", Command(__doc__ or "", add_arguments, run), argv)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -9,10 +9,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from convert import commands, verify
+from convert import commands, runs, verify
 from rmvpe.checkpoint.store import DTYPES
-from rmvpe.cli.program import Command, Group, run_program
 from rmvpe.evaluation.agreement import CENTS_TOLERANCE, FLIP_MARGIN, SALIENCE_TOLERANCE
+from rmvpe.program import Command, Group, run_program
 
 PROGRAM = "python -m convert"
 
@@ -51,7 +51,7 @@ def add_jax2torch(parser: argparse.ArgumentParser) -> None:
         "yxlllc: a .pt with {'model': state_dict} and the unused unet.tf.*, which tools of the yxlllc family need; "
         "safetensors: rmvpe's own format (the default if OUT ends in .safetensors); needs no PyTorch"
     )
-    parser.add_argument("--layout", choices=commands.LAYOUTS, help=text)
+    parser.add_argument("--layout", choices=tuple(commands.LAYOUTS), help=text)
     text = "precision of the file (default: %(default)s)"
     parser.add_argument("--dtype", choices=DTYPES, default=DTYPES[0], help=text)
     add_run_arguments(parser)
@@ -61,8 +61,8 @@ def run_jax2torch(arguments: argparse.Namespace) -> int:
     """Convert a run or a checkpoint for PyTorch."""
     wide_console()
     checkpoint, output, force = arguments.checkpoint, arguments.output, arguments.force
-    if commands.is_whole_run(checkpoint, output):
-        commands.convert_run(checkpoint, "jax", "torch", output, arguments.iteration, force=force)
+    if runs.is_whole_run(checkpoint, output):
+        runs.convert_run(checkpoint, "jax", "torch", output, arguments.iteration, force=force)
     else:
         commands.jax2torch(checkpoint, output, layout=arguments.layout, dtype=arguments.dtype, force=force)
     return 0
@@ -85,8 +85,8 @@ def run_torch2jax(arguments: argparse.Namespace) -> int:
     """Convert a run or a checkpoint for JAX."""
     wide_console()
     checkpoint, output, force = arguments.checkpoint, arguments.output, arguments.force
-    if commands.is_whole_run(checkpoint, output):
-        commands.convert_run(checkpoint, "torch", "jax", output, arguments.iteration, force=force)
+    if runs.is_whole_run(checkpoint, output):
+        runs.convert_run(checkpoint, "torch", "jax", output, arguments.iteration, force=force)
     else:
         commands.torch2jax(checkpoint, output, force=force)
     return 0

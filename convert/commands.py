@@ -3,20 +3,40 @@
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from convert.io import check_output, default_output, is_folder, load_any, needs, with_source
-from convert.runs import is_run, write_run
 from rmvpe.checkpoint.architecture import HasShape, summary
-from rmvpe.checkpoint.store import KNOWN_FILES, locate, save, select, sha256
+from rmvpe.checkpoint.store import KNOWN_FILES, Checkpoint, locate, save, select, sha256
 from rmvpe.checkpoint.tensor_file import open_tensors
 from rmvpe.config import ModelConfig, to_json
 from rmvpe.errors import UserError
 from rmvpe_jax.params import BATCH_STATISTICS
 
-LAYOUTS = ("rvc", "yxlllc", "safetensors")
-SUFFIXES = {"rvc": ".pt", "yxlllc": ".pt", "safetensors": ".safetensors"}
+
+@dataclass(frozen=True)
+class Layout:
+    """A kind of file that PyTorch users take: its suffix, and what writes it (path, checkpoint, dtype)."""
+
+    suffix: str
+    write: Callable[[Path, Checkpoint, str], None]
+
+
+def write_torch(path: Path, checkpoint: Checkpoint, dtype: str, layout: str) -> None:
+    """Write a .pt file. Raises UserError if PyTorch is not installed."""
+    with needs("torch", f"writing a {layout} file"):
+        from rmvpe_torch.checkpoint import save_torch
+    save_torch(path, checkpoint, layout, dtype)
+
+
+LAYOUTS = {
+    "rvc": Layout(".pt", partial(write_torch, layout="rvc")),
+    "yxlllc": Layout(".pt", partial(write_torch, layout="yxlllc")),
+    "safetensors": Layout(".safetensors", save),
+}
 
 
 def jax2torch(
@@ -34,20 +54,16 @@ def jax2torch(
     """
     if layout is None:
         layout = "safetensors" if output is not None and output.suffix == ".safetensors" else "rvc"
+    suffix = LAYOUTS[layout].suffix
     if output is None:
-        output = default_output(checkpoint, SUFFIXES[layout])
+        output = default_output(checkpoint, suffix)
     if (output.suffix == ".safetensors") != (layout == "safetensors"):
-        raise UserError(f"{output} does not suit --layout {layout}: name it {output.with_suffix(SUFFIXES[layout])}")
-    weights = with_source(load_any(checkpoint), checkpoint)
+        raise UserError(f"{output} does not suit --layout {layout}: name it {output.with_suffix(suffix)}")
+    weights = load_any(checkpoint)
     check_output(output, checkpoint, force=force)
     if output.is_dir():
         raise UserError(f"{output} is a folder: give a file name with -o")
-    if layout == "safetensors":
-        save(output, weights, dtype)
-    else:
-        with needs("torch", f"writing a {layout} file"):
-            from rmvpe_torch.checkpoint import save_torch
-        save_torch(output, weights, layout, dtype)
+    LAYOUTS[layout].write(output, with_source(weights, checkpoint), dtype)
     print(f"wrote {output}: {layout} layout, {dtype}, {weights.config.name}, {counted(weights.tensors)}")
     if layout != "safetensors" and weights.config != ModelConfig.e2e0():
         print(f"note: RVC and yxlllc tools build the network e2e0 only; this is {weights.config.name}, for rmvpe")
@@ -68,21 +84,6 @@ def torch2jax(checkpoint: str, output: Path | None = None, *, force: bool = Fals
         from rmvpe_jax.checkpoint import save as save_jax
     save_jax(output, weights.tensors, weights.config, weights.metadata)
     print(f"wrote {output}: Orbax folder, float32, {weights.config.name}, {counted(weights.tensors)}")
-
-
-def is_whole_run(checkpoint: str, output: Path | None) -> bool:
-    """Whether a whole training run is meant: its folder is given, and no file to write its weights to."""
-    return is_run(checkpoint) and (output is None or output.suffix not in SUFFIXES.values())
-
-
-def convert_run(run: str, source: str, target: str, output: Path | None, iteration: str, *, force: bool) -> None:
-    """Write a run of framework `source` as a run of framework `target`, and print how to continue it.
-
-    iteration: a number or "latest". Raises UserError.
-    """
-    written, step = write_run(Path(run), source, target, output, iteration, force=force)
-    print(f"wrote {written}: the {target} run after {step} iterations, optimizer and data position included")
-    print(f"continue with: rmvpe train {target} --logdir {written} --resume_iteration latest")
 
 
 def inspect(checkpoint: str) -> None:

@@ -1,4 +1,4 @@
-"""What the commands read and where they write: any checkpoint by its path, outputs that replace only what is allowed."""
+"""What the commands read and where they write: any checkpoint by its path, and outputs that may be replaced."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

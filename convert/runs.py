@@ -17,49 +17,54 @@ from rmvpe.training.state import RunState, StateStore, choose
 CONFIG = "config.json"
 # Of no framework's format: copied as they are
 CARRIED = ("best.safetensors", "last.safetensors", "log.jsonl", "validation.jsonl", "sdaa.jsonl")
-FRAMEWORKS = ("torch", "jax")
+WEIGHT_SUFFIXES = (".pt", ".safetensors")
 
 
-def is_run(path: str | Path) -> bool:
-    """Whether `path` is the folder of a training run: its config and at least one state."""
-    folder = Path(path)
-    return (folder / CONFIG).is_file() and any(folder.glob("state-*"))
+def is_whole_run(checkpoint: str, output: Path | None) -> bool:
+    """Whether a whole training run is meant: its folder is given, and no file to write its weights to.
 
-
-def write_run(
-    run: Path, source: str, target: str, output: Path | None, iteration: str, *, force: bool
-) -> tuple[Path, int]:
-    """Write the run in folder `run` as a run of framework `target`, by default RUN-`target`.
-
-    `source` and `target` are "torch" or "jax"; `iteration` is a number or "latest". Written beside and renamed.
-    Returns the new folder and the iterations done. Raises UserError if there is no such state, or if the folder exists
-    and `force` is off.
+    A run's folder holds its config and at least one state.
     """
-    reader, writer = store(source), store(target)
-    if not reader.find(run) and writer.find(run):
-        raise UserError(f"{run} is a run of {target} already: continue it with rmvpe train {target}")
-    out = output or run.resolve().with_name(f"{run.resolve().name}-{target}")
+    folder = Path(checkpoint)
+    is_run = (folder / CONFIG).is_file() and any(folder.glob("state-*"))
+    return is_run and (output is None or output.suffix not in WEIGHT_SUFFIXES)
+
+
+def convert_run(run: str, source: str, target: str, output: Path | None, iteration: str, *, force: bool) -> None:
+    """Write a run of framework `source` as a run of framework `target`, and print how to continue it.
+
+    `source` and `target` are "torch" or "jax"; output: by default RUN-`target`; iteration: a number or "latest".
+    Raises UserError if there is no such state, or if the folder exists and `force` is off.
+    """
+    folder, reader = Path(run), store(source)
+    if not reader.find(folder) and store(target).find(folder):
+        raise UserError(f"{folder} is a run of {target} already: continue it with rmvpe train {target}")
+    out = output or folder.resolve().with_name(f"{folder.resolve().name}-{target}")
     check_output(out, run, force=force)
-    state = reader.load(choose(reader, run, iteration))
+    state = reader.load(choose(reader, folder, iteration))
+    state = replace(state.without_framework(), about={**state.about, "converted_from": source})
+    write_run(out, state, target, carried=folder)
+    print(f"wrote {out}: the {target} run after {state.step} iterations, optimizer and data position included")
+    print(f"continue with: rmvpe train {target} --logdir {out} --resume_iteration latest")
+
+
+def write_run(out: Path, state: RunState, framework: str, carried: Path) -> None:
+    """Write one state as a run of `framework` in folder `out`, with the files of the run `carried` that fit any.
+
+    Written beside and renamed; an earlier `out` is replaced.
+    """
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as beside:
         new = Path(beside) / out.name
         new.mkdir()
-        write(writer, new, state, source)
+        store(framework).save(new, state)
+        (new / CONFIG).write_text(to_json(state.config), encoding="utf-8")
         for name in CARRIED:
-            if (run / name).is_file():
-                shutil.copy2(run / name, new / name)
+            if (carried / name).is_file():
+                shutil.copy2(carried / name, new / name)
         if out.exists():
             shutil.rmtree(out) if out.is_dir() else out.unlink()
         new.replace(out)
-    return out, state.step
-
-
-def write(writer: StateStore, folder: Path, state: RunState, source: str) -> None:
-    """One state and its config into an empty folder."""
-    about = {**state.about, "converted_from": source}
-    writer.save(folder, replace(state.without_framework(), about=about))
-    (folder / CONFIG).write_text(to_json(state.config), encoding="utf-8")
 
 
 def store(framework: str) -> StateStore:

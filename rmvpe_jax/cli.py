@@ -104,7 +104,6 @@ def chosen(first: "jax.Device", device: str, count: int | None) -> "list[jax.Dev
         return found
     if not 1 <= count <= len(found):
         raise UserError(
-            f"--nproc_per_node {count} asks for devices that are not there: choose 1 to {len(found)} "
-            f"({first.platform})"
+            f"--nproc_per_node {count} asks for devices that are not there: choose 1 to {len(found)} ({first.platform})"
         )
     return found[:count]

@@ -4,6 +4,7 @@
 coordinator's address and writes the run's files.
 """
 
+import argparse
 import atexit
 import multiprocessing
 import os
@@ -22,6 +23,21 @@ AUTO = "auto"
 MEETING_S = 300  # how long the first process waits for the last one at the start
 PATIENCE_S = 6 * 3600  # how long the others wait while process 0 validates and writes
 SILENCE_S = 60  # a process that was not heard of for so long is gone, and the others end
+
+
+def add_arguments(group: argparse._ArgumentGroup) -> None:
+    """The flags of several hosts."""
+    group.add_argument(
+        "--coordinator",
+        metavar="HOST:PORT|auto",
+        help="several hosts: process 0 and a free port of it; auto: ask Slurm, Open MPI, Kubernetes or Cloud TPU",
+    )
+    group.add_argument(
+        "--num_processes", "--num-processes", type=int, metavar="N", help="processes in all, one per host (default: 1)"
+    )
+    group.add_argument(
+        "--process_id", "--process-id", type=int, metavar="I", help="number of this process, 0 to N - 1 (default: 0)"
+    )
 
 
 def start(
@@ -92,7 +108,7 @@ def stop() -> None:
 
 
 def exit_code(failure: BaseException) -> int:
-    """What `rmvpe.errors.run_cli` and Python make of an exception."""
+    """What `rmvpe.errors.cli_errors` and Python make of an exception."""
     if isinstance(failure, (UserError, ConfigError, OSError)):
         return EXIT_USER_ERROR
     return 130 if isinstance(failure, KeyboardInterrupt) else 1

@@ -8,36 +8,46 @@ the last file.
 
 import argparse
 import dataclasses
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from rmvpe.checkpoint.store import load, save
-from rmvpe.errors import UserError, cli_errors
+from rmvpe.errors import UserError
+from rmvpe.program import Command, run_program
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags."""
     parser.add_argument("weights", nargs="+", help="two or more safetensors files of one network")
     parser.add_argument("--out", required=True, type=Path, help="safetensors file to write")
-    arguments = parser.parse_args()
-    with cli_errors("average_weights"):
-        if arguments.out.suffix != ".safetensors":
-            raise UserError(f"{arguments.out} must end in .safetensors")
-        if len(arguments.weights) < 2:
-            raise UserError(f"{arguments.weights[0]} alone has no average: give two or more files")
-        checkpoints = [load(path) for path in arguments.weights]
-        for path, checkpoint in zip(arguments.weights, checkpoints):
-            if checkpoint.config != checkpoints[0].config:
-                raise UserError(f"{path} is another network than {arguments.weights[0]}: give files of one")
-        mean = {
-            name: np.mean([checkpoint.tensors[name] for checkpoint in checkpoints], axis=0, dtype=np.float64)
-            for name in checkpoints[0].tensors
-        }
-        tensors = {name: array.astype(np.float32) for name, array in mean.items()}
-        save(arguments.out, dataclasses.replace(checkpoints[-1], tensors=tensors))
-        print(f"{arguments.out}: the mean of {len(checkpoints)} files")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the average."""
+    if arguments.out.suffix != ".safetensors":
+        raise UserError(f"{arguments.out} must end in .safetensors")
+    if len(arguments.weights) < 2:
+        raise UserError(f"{arguments.weights[0]} alone has no average: give two or more files")
+    checkpoints = [load(path) for path in arguments.weights]
+    for path, checkpoint in zip(arguments.weights, checkpoints):
+        if checkpoint.config != checkpoints[0].config:
+            raise UserError(f"{path} is another network than {arguments.weights[0]}: give files of one")
+    tensors = {}
+    for name in checkpoints[0].tensors:
+        mean = np.mean([checkpoint.tensors[name] for checkpoint in checkpoints], axis=0, dtype=np.float64)
+        tensors[name] = np.asarray(mean, dtype=np.float32)
+    save(arguments.out, dataclasses.replace(checkpoints[-1], tensors=tensors))
+    print(f"{arguments.out}: the mean of {len(checkpoints)} files")
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse and call."""
+    return run_program("average_weights", Command(__doc__ or "", add_arguments, run), argv)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -14,7 +14,9 @@ import argparse
 import dataclasses
 import hashlib
 import itertools
+import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +26,9 @@ from rmvpe.calibration import calibrated
 from rmvpe.checkpoint.store import Checkpoint, load, save
 from rmvpe.config import DecodeConfig
 from rmvpe.data.readers.hybrid import Hybrid
-from rmvpe.errors import cli_errors
 from rmvpe.evaluation.calibration import fit_calibration
 from rmvpe.evaluation.evaluate import CLEAN, MUSIC, best_threshold, judged, readings, snr_name, spread
+from rmvpe.program import Command, run_program
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "rmvpe" / "weights"
 RATIOS_DB = (CLEAN, 20.0, 10.0, 5.0, 0.0, -5.0)
@@ -67,21 +69,29 @@ def bundle(checkpoint: Checkpoint, folder: Path) -> Path:
     return target
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags."""
     parser.add_argument("weights", help="a safetensors file of a run: best.safetensors or last.safetensors")
     parser.add_argument("--data", default="Hybrid", help="folder with valid/ (default: %(default)s)")
     parser.add_argument("--range-hz", required=True, metavar="LOW-HIGH", help="where the weights are trustworthy")
     parser.add_argument("--licence", default=LICENCE, help="of the weights (default: %(default)s)")
-    arguments = parser.parse_args()
-    with cli_errors("bundle_weights"):
-        checkpoint = with_recommendations(load(arguments.weights), arguments.data)
-        claims = {"range_hz": arguments.range_hz, "licence": arguments.licence}
-        checkpoint = dataclasses.replace(checkpoint, metadata=checkpoint.metadata | claims)
-        WEIGHTS.mkdir(exist_ok=True)
-        path = bundle(checkpoint, WEIGHTS)
-        print(f"{path.name}: {path.stat().st_size / 1e6:.1f} MB, threshold {checkpoint.metadata['threshold']}")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the bundled file."""
+    checkpoint = with_recommendations(load(arguments.weights), arguments.data)
+    claims = {"range_hz": arguments.range_hz, "licence": arguments.licence}
+    checkpoint = dataclasses.replace(checkpoint, metadata=checkpoint.metadata | claims)
+    WEIGHTS.mkdir(exist_ok=True)
+    path = bundle(checkpoint, WEIGHTS)
+    print(f"{path.name}: {path.stat().st_size / 1e6:.1f} MB, threshold {checkpoint.metadata['threshold']}")
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse and call."""
+    return run_program("bundle_weights", Command(__doc__ or "", add_arguments, run), argv)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,54 +1,93 @@
 """Build the wheel and use it as a user would: in clean environments, with torch alone and with jax alone.
 
-Each environment holds the wheel and one framework; `rmvpe predict` runs there on the bundled recording, away from the
-checkout, and the other framework must be absent.
+Each environment holds the wheel and one framework. There, away from the checkout, `rmvpe` prints its versions and what
+it finds, inspects the bundled weights and predicts the bundled recording; the other framework must be absent.
 """
 
+import argparse
+import os
 import subprocess
 import sys
 import tempfile
 import venv
+import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
+from rmvpe.errors import UserError
+from rmvpe.program import Command, run_program
+
 ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("rmvpe", "rmvpe_torch", "rmvpe_jax", "convert")
 RECORDING = ROOT / "examples" / "demo.flac"
 FRAMEWORKS = {"torch": "jax", "jax": "torch"}  # installed: absent
+FEWEST_VOICED = 50  # frames of the recording
 
 
-def run(*command: str | Path, cwd: Path) -> str:
-    """Run a command, show it if it fails, return what it printed."""
-    result = subprocess.run([str(part) for part in command], cwd=cwd, capture_output=True, text=True)
-    if result.returncode:
-        sys.exit(f"{' '.join(map(str, command))}\n{result.stdout}{result.stderr}")
-    return result.stdout
+def call(*command: str | Path, cwd: Path) -> str:
+    """Run a command and return what it printed. Raises UserError with its output if it fails."""
+    text = [str(part) for part in command]
+    # Neither the checkout nor anything else of this shell may help the installed package
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(text, cwd=cwd, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        sys.stderr.write(done.stdout + done.stderr)
+        raise UserError(f"{' '.join(text)} ended with exit code {done.returncode}: see its output above")
+    return done.stdout
 
 
-def check(wheel: Path, framework: str, absent: str, folder: Path) -> None:
-    """Install `wheel` with one framework into a new environment and predict there."""
+def check_content(wheel: Path) -> None:
+    """Raise UserError unless the wheel has every module of the checkout, and py.typed in each package."""
+    with zipfile.ZipFile(wheel) as archive:
+        packed = set(archive.namelist())
+    wanted = {str(path.relative_to(ROOT)) for package in PACKAGES for path in (ROOT / package).rglob("*.py")}
+    wanted |= {f"{package}/py.typed" for package in PACKAGES}
+    if missing := sorted(wanted - packed):
+        raise UserError(f"{wheel.name} lacks {', '.join(missing)}: see [tool.hatch] in pyproject.toml")
+
+
+def check_use(wheel: Path, framework: str, absent: str, folder: Path) -> None:
+    """Install `wheel` with one framework into a new environment and use it there. Raises UserError."""
     home = folder / framework
     venv.create(home, with_pip=True)
-    python = home / "bin" / "python"
-    run(python, "-m", "pip", "install", "-q", "-c", ROOT / "constraints.txt", f"{wheel}[{framework}]", cwd=folder)
+    python, rmvpe = home / "bin" / "python", home / "bin" / "rmvpe"
+    call(python, "-m", "pip", "install", "-q", "-c", ROOT / "constraints.txt", f"{wheel}[{framework}]", cwd=folder)
+    probe = f"import importlib.util as u, sys; sys.exit(u.find_spec('{absent}') is not None)"
+    call(python, "-I", "-c", probe, cwd=folder)  # -I: the folders here are named like the frameworks
+    commands = {"--version": f"{framework} ", "info": f"{absent:<10}not installed", "convert inspect small": "sha256"}
+    for command, words in commands.items():
+        if words not in call(rmvpe, *command.split(), cwd=folder):
+            raise UserError(f"rmvpe {command} with {framework} alone does not print {words!r}")
     output = folder / f"{framework}.csv"
-    run(home / "bin" / "rmvpe", "predict", RECORDING, "-o", output, "--backend", framework, cwd=folder)
+    call(rmvpe, "predict", RECORDING, "-o", output, "--backend", framework, cwd=folder)
     lines = output.read_text().splitlines()
     voiced = sum(line.split(",")[2] == "1" for line in lines[1:])
-    if voiced < 50:
-        sys.exit(f"{framework}: only {voiced} voiced frames in {len(lines) - 1}: the wheel does not predict")
-    probe = f"import importlib.util as u, sys; sys.exit(u.find_spec('{absent}') is not None)"
-    run(python, "-I", "-c", probe, cwd=folder)  # -I: the folders here are named like the frameworks
+    if voiced < FEWEST_VOICED:
+        raise UserError(f"{framework}: only {voiced} voiced frames in {len(lines) - 1}: the wheel does not predict")
     print(f"wheel with {framework} alone: {len(lines) - 1} frames, {voiced} voiced")
 
 
-def main() -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """No flags."""
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Build and check."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT, cwd=ROOT)
+        call(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT, cwd=ROOT)
         wheel = next(folder.glob("*.whl"))
+        check_content(wheel)
         print(f"{wheel.name}: {wheel.stat().st_size / 1e6:.1f} MB")
         for framework, absent in FRAMEWORKS.items():
-            check(wheel, framework, absent, folder)
+            check_use(wheel, framework, absent, folder)
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse and call."""
+    return run_program("check_wheel", Command(__doc__ or "", add_arguments, run), argv)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -9,10 +9,11 @@ that collection asks. Exit code: 0 passed, 1 failed, 2 a log cannot be read.
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from rmvpe.errors import cli_errors
 from rmvpe.plot import check_picture
+from rmvpe.program import Command, run_program
 from rmvpe.training.loss_curves import LAST_STEPS, LossComparison, compare, read_curve
 from rmvpe.training.plot import in_words, plot_comparison
 
@@ -36,25 +37,32 @@ def label_of(path: str) -> str:
     return resolved.parent.name if resolved.name in ("log.jsonl", "sdaa.jsonl") else resolved.name
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags."""
     parser.add_argument("a", metavar="A", help="the reference: run folder or log")
     parser.add_argument("b", metavar="B", help="what is compared with it")
     parser.add_argument("--last", type=int, default=LAST_STEPS, help="common steps compared (default: %(default)s)")
     parser.add_argument("-o", "--output", metavar="PICTURE", help="draw both curves (.png, .pdf or .svg)")
     parser.add_argument("--labels", nargs=2, metavar=("A", "B"), help="names in the picture (default: the folders)")
-    arguments = parser.parse_args()
-    with cli_errors("compare_losses"):
-        if arguments.output:
-            check_picture(arguments.output)
-        a, b = read_curve(arguments.a), read_curve(arguments.b)
-        comparison = compare(a, b, arguments.last)
-        print(report(comparison))
-        if arguments.output:
-            labels = arguments.labels or (label_of(arguments.a), label_of(arguments.b))
-            plot_comparison(arguments.output, a, b, comparison, labels)
-        sys.exit(0 if comparison.passed else 1)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Compare two runs; 0 if they agree, 1 if not."""
+    if arguments.output:
+        check_picture(arguments.output)
+    a, b = read_curve(arguments.a), read_curve(arguments.b)
+    comparison = compare(a, b, arguments.last)
+    print(report(comparison))
+    if arguments.output:
+        labels = arguments.labels or (label_of(arguments.a), label_of(arguments.b))
+        plot_comparison(arguments.output, a, b, comparison, labels)
+    return 0 if comparison.passed else 1
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse and call."""
+    return run_program("compare_losses", Command(__doc__ or "", add_arguments, run), argv)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

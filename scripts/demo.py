@@ -4,16 +4,18 @@ python scripts/demo.py [RECORDING] [-o FOLDER]
 """
 
 import argparse
+import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 import rmvpe
 from rmvpe import audio
-from rmvpe.errors import cli_errors
 from rmvpe.evaluation.agreement import Comparison, compare_salience
 from rmvpe.plot import plot_track
+from rmvpe.program import Command, run_program
 from rmvpe.track import F0Track
 
 RECORDING = Path(__file__).resolve().parents[1] / "examples" / "demo.flac"
@@ -43,23 +45,31 @@ def table(tracks: dict[str, tuple[F0Track, float]], comparison: Comparison) -> s
     return "\n".join(lines)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags."""
     parser.add_argument("recording", nargs="?", type=Path, default=RECORDING, help="default: examples/demo.flac")
     parser.add_argument("-o", "--output", type=Path, default=Path("demo"), help="folder (default: %(default)s)")
-    arguments = parser.parse_args()
-    with cli_errors("demo"):
-        results = {name: predict(arguments.recording, name) for name in ("torch", "jax")}
-        config = rmvpe.load("small", "torch").config
-        comparison = compare_salience(results["torch"][1], results["jax"][1], config)
-        print(table({name: (track, seconds) for name, (track, _, seconds) in results.items()}, comparison))
-        arguments.output.mkdir(parents=True, exist_ok=True)
-        stem, track = arguments.recording.stem, results["torch"][0]
-        track.write(arguments.output / f"{stem}.csv")
-        picture = arguments.output / f"{stem}.png"
-        plot_track(audio.read(arguments.recording).samples, track, picture, title=arguments.recording.name)
-        print(f"picture: {picture}")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Predict with both frameworks, print how far they agree, draw."""
+    results = {name: predict(arguments.recording, name) for name in ("torch", "jax")}
+    config = rmvpe.load("small", "torch").config
+    comparison = compare_salience(results["torch"][1], results["jax"][1], config)
+    print(table({name: (track, seconds) for name, (track, _, seconds) in results.items()}, comparison))
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    stem, track = arguments.recording.stem, results["torch"][0]
+    track.write(arguments.output / f"{stem}.csv")
+    picture = arguments.output / f"{stem}.png"
+    plot_track(audio.read(arguments.recording).samples, track, picture, title=arguments.recording.name)
+    print(f"picture: {picture}")
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse and call."""
+    return run_program("demo", Command(__doc__ or "", add_arguments, run), argv)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

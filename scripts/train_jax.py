@@ -1,9 +1,16 @@
 """Train RMVPE with JAX over all local devices, on one host or several: see --help and docs/training.md."""
 
 import sys
+from collections.abc import Sequence
 
-from rmvpe.cli.train import main
-from rmvpe_jax.cli import Jax
+from rmvpe.cli.train import JAX
+from rmvpe.program import run_program
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """`rmvpe train jax`."""
+    return run_program("train_jax", JAX, argv)
+
 
 if __name__ == "__main__":
-    sys.exit(main(Jax()))
+    sys.exit(main())

@@ -1,9 +1,16 @@
 """Train RMVPE with PyTorch on one device or several (cpu, cuda, sdaa, mps): see --help and docs/training.md."""
 
 import sys
+from collections.abc import Sequence
 
-from rmvpe.cli.train import main
-from rmvpe_torch.cli import Torch
+from rmvpe.cli.train import TORCH
+from rmvpe.program import run_program
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """`rmvpe train torch`."""
+    return run_program("train_torch", TORCH, argv)
+
 
 if __name__ == "__main__":
-    sys.exit(main(Torch()))
+    sys.exit(main())

@@ -18,6 +18,7 @@ from rmvpe.evaluation.trackers.adapters import OWN, PEERS, find_trackers
 from rmvpe.evaluation.trackers.compare import Comparison, Result, compare, open_data
 from rmvpe.files import atomic_path
 
+SUMMARY = "Compare pitch trackers on the same recordings: accuracy over the voice-to-music ratio, and cost."
 DEFAULT_TRACKERS = ",".join((OWN, *(name for name in PEERS if name != "crepe-tiny")))
 MEGABYTE = 1e6
 ACCURACIES = {"RPA": "Pitch right (RPA, %)", "OA": "Pitch and voicing right (OA, %)"}  # a table each over the ratios

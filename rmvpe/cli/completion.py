@@ -8,8 +8,8 @@ from rmvpe.errors import UserError
 SHELLS = ("bash", "zsh", "tcsh")
 # What an argument's metavar says of the names that a shell should offer
 FOLDERS = ("FOLDER", "DIR")
-FILES = ("FILE", "OUT", "INPUT", "LIST", "PNG", "PICTURE", "WEIGHTS", "CKPT", "A", "B", "SPEC")
-FILE_FLAGS = ("weights", "model", "input", "output", "data", "archive", "music")
+FILES = ("FILE", "OUT", "INPUT", "PNG", "PICTURE", "WEIGHTS", "CKPT", "A", "B", "SPEC")
+FILE_FLAGS = ("files_from", "weights", "model", "input", "output", "data", "archive", "music")
 
 
 def completion_script(parser: argparse.ArgumentParser, shell: str) -> str:
@@ -34,6 +34,6 @@ def mark_files(parser: argparse.ArgumentParser, file: object, directory: object)
         elif action.metavar in FOLDERS:
             action.complete = directory  # type: ignore[attr-defined]
         elif action.choices is None and (
-            action.type is Path or action.metavar in FILES or (action.metavar is None and action.dest in FILE_FLAGS)
+            action.type is Path or action.metavar in FILES or action.dest in FILE_FLAGS
         ):
             action.complete = file  # type: ignore[attr-defined]

@@ -1,18 +1,18 @@
-"""The `rmvpe` command. Exit codes: 0 done, 1 some files failed or two things differ, 2 nothing done, with the reason."""
+"""The `rmvpe` command. Exit codes: 0 done, 1 some files failed or two things differ, 2 not done, with the reason."""
 
 import argparse
 import platform
 from collections.abc import Sequence
 
 import rmvpe
-from rmvpe.cli.program import Group, Module, run_program, whole_parser
+from rmvpe.program import Group, Module, run_program, whole_parser
 
 COMMANDS = {
     "predict": Module("write the pitch (f0) of sound files", "rmvpe.cli.predict"),
     "evaluate": Module("score weights on recordings with known f0", "rmvpe.cli.evaluate"),
     "compare": Module("compare pitch trackers on the same recordings", "rmvpe.cli.compare"),
     "train": Module("train a network with PyTorch or JAX", "rmvpe.cli.train", group=True),
-    "convert": Module("carry weights between JAX and PyTorch, inspect and verify them", "rmvpe.cli.convert", group=True),
+    "convert": Module("carry weights between JAX and PyTorch; inspect, verify", "rmvpe.cli.convert", group=True),
     "prepare": Module("make data sets to train on", "rmvpe.cli.prepare", group=True),
     "benchmark": Module("measure the speed of prediction on this machine", "rmvpe.cli.benchmark"),
     "info": Module("list the installed frameworks, devices and weights", "rmvpe.cli.info"),

@@ -129,9 +129,7 @@ def plan_outputs(files: Sequence[AudioFile], request: Request) -> list[Path]:
         ending = request.file_format or DEFAULT_FORMAT
         return [output / file.name.parent / f"{file.name.name}.{ending}" for file in files]
     if not single_file:
-        raise UserError(
-            f"{output} is a file's name but the input is not one file: give a folder and --format {suffix}"
-        )
+        raise UserError(f"{output} is a file's name but the input is not one file: give a folder and --format {suffix}")
     if suffix in WRITERS and request.file_format not in (None, suffix):
         raise UserError(f"{output} ends in .{suffix} but --format says {request.file_format}: drop one of them")
     format_of(output, request.file_format)

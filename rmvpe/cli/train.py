@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from rmvpe.cli.program import Command, Group
 from rmvpe.config import CHOICES, PRESETS, ConfigError, ModelConfig, TrainConfig, from_json, preset
 from rmvpe.data.synthesis.demo import make_demo
 from rmvpe.errors import UserError
+from rmvpe.program import Command, Group
 from rmvpe.training.launch import Job, Runtime, add_flag, train
 from rmvpe_jax.cli import Jax
 from rmvpe_torch.cli import Torch

@@ -9,7 +9,7 @@ import json
 import sys
 from pathlib import Path
 
-from rmvpe.errors import UserError, cli_errors
+from rmvpe.errors import UserError, run_cli
 from rmvpe_jax import distributed
 
 STEPS, STATE_AFTER, EXAMPLES = 6, 3, 4
@@ -17,9 +17,8 @@ MEETING_S = 60
 
 
 def main(coordinator: str, processes: str, process: str, fault: str, out: str) -> None:
-    with cli_errors("one_of_several"):
-        distributed.start(coordinator, int(processes), int(process), MEETING_S)
-        Path(out).write_text(json.dumps(train(fault, Path(out).parent)))
+    distributed.start(coordinator, int(processes), int(process), MEETING_S)
+    Path(out).write_text(json.dumps(train(fault, Path(out).parent)))
 
 
 def train(fault: str, folder: Path) -> list[float]:
@@ -55,4 +54,4 @@ def train(fault: str, folder: Path) -> list[float]:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    sys.exit(run_cli("one_of_several", lambda: main(*sys.argv[1:])))

@@ -17,7 +17,7 @@ import torch
 
 from rmvpe.config import ModelConfig, TrainConfig
 from rmvpe.data.pipeline import Batch
-from rmvpe.errors import UserError, cli_errors
+from rmvpe.errors import UserError, run_cli
 from rmvpe.processes import ONE_RANK, Ranks
 from rmvpe_torch import distributed, state
 from rmvpe_torch.train import TorchTrainer
@@ -135,5 +135,4 @@ def main(folder: Path, what: str, cases: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    with cli_errors("worker"):
-        main(Path(sys.argv[1]), sys.argv[2], sys.argv[3:])
+    sys.exit(run_cli("worker", lambda: main(Path(sys.argv[1]), sys.argv[2], sys.argv[3:])))

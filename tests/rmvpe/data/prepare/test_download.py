@@ -195,9 +195,9 @@ def test_digests_are_those_of_hashlib(tmp_path: Path):
 def test_a_full_disk_is_told_and_what_has_arrived_is_kept(tmp_path: Path):
     # A limit on the size of files stands in for a full disk: both fail in write()
     code = (
-        "import resource, sys; from rmvpe.data.prepare.download import download; from rmvpe.errors import cli_errors\n"
+        "import resource, sys; from rmvpe.data.prepare.download import download; from rmvpe.errors import run_cli\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (700_000, resource.RLIM_INFINITY))\n"
-        "with cli_errors('get'): download(sys.argv[1], sys.argv[2])\n"
+        "sys.exit(run_cli('get', lambda: download(sys.argv[1], sys.argv[2]) and None))\n"
     )
     target = tmp_path / "file.zip"
     with serve(Site(CONTENT)) as site:

@@ -1,6 +1,5 @@
 """Comparing trackers: our figures are those of `rmvpe evaluate`, all hear the same, nothing foreign stops the rest."""
 
-import argparse
 import csv
 import json
 from pathlib import Path
@@ -13,7 +12,8 @@ from rmvpe.backends import choose_backend
 from rmvpe.data.mixing import find_music
 from rmvpe.data.readers.folder import Annotated
 from rmvpe.data.readers.hybrid import Hybrid
-from rmvpe.errors import UserError, cli_errors
+from rmvpe.cli.main import main
+from rmvpe.errors import UserError
 from rmvpe.estimator import load
 from rmvpe.evaluation.evaluate import CLEAN, MUSIC, judge
 from rmvpe.evaluation.trackers import adapters
@@ -58,12 +58,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def script(*arguments: object) -> int:
-    """What the script does with a command line."""
-    parser = argparse.ArgumentParser()
-    compare.add_arguments(parser)
-    with cli_errors("compare_trackers"):
-        return compare.run(parser.parse_args(list(map(str, arguments))))
-    raise AssertionError("unreachable")
+    """`rmvpe compare`."""
+    return main(["compare", *map(str, arguments)])
 
 
 @pytest.fixture(autouse=True)
@@ -206,9 +202,7 @@ def test_mistakes_are_told_in_a_sentence(
     if "--plot" in flags:
         pytest.importorskip("matplotlib")
     given = [data / "bare" if flag == "BARE" else flag for flag in flags]
-    with pytest.raises(SystemExit) as exit_:
-        script("--data", data / "voices", *given)
-    assert exit_.value.code == 2
+    assert script("--data", data / "voices", *given) == 2
     said = capsys.readouterr()
     assert said.out == ""
     assert message in said.err.splitlines()[-1]

@@ -1,4 +1,4 @@
-"""Programs of several commands: a table of commands, of which only the chosen one is imported.
+"""Command lines: programs of one command or several, of which only the chosen one is imported.
 
 `rmvpe`, `rmvpe train`, `rmvpe convert` and `python -m convert` are such programs. Alone they print their commands; an
 unknown command is answered with the nearest known one; a wrong flag is one line. Exit code 2 for both.
@@ -19,7 +19,8 @@ from rmvpe.errors import UserError, run_cli
 class Command:
     """One command. `add_arguments` gives a parser its flags; `run` takes the parsed ones and returns the exit code.
 
-    The parsed arguments also hold `argv`, the arguments as they were typed.
+    The parsed arguments also hold `argv`, the arguments as they were typed. A summary of several lines, such as a
+    script's docstring, keeps its line breaks in --help.
     """
 
     summary: str
@@ -79,11 +80,16 @@ def run_entry(program: str, entry: Command | Group, argv: list[str]) -> int:
         parser.parse_args(argv)
         parser.print_help()
         return 0
-    parser = Parser(prog=program, description=entry.summary)
+    parser = Parser(prog=program, description=entry.summary, formatter_class=formatter(entry.summary))
     entry.add_arguments(parser)
     arguments = parser.parse_args(argv)
     arguments.argv = argv
     return entry.run(arguments)
+
+
+def formatter(text: str) -> type[argparse.HelpFormatter]:
+    """How --help prints a description: wrapped, or as it is if it has several lines."""
+    return argparse.RawDescriptionHelpFormatter if "\n" in text else argparse.HelpFormatter
 
 
 def chosen(group: Group, name: str) -> Command | Group:

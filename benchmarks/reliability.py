@@ -1,6 +1,6 @@
 """How far can the confidence be trusted? Of the frames with a confidence of 0.9, how many are sung and found right?
 
-    python scripts/reliability.py --data folder:PATH --snr clean,5,music --music FOLDER --plot reliability.png
+    python benchmarks/reliability.py --data folder:PATH --snr clean,5,music --music FOLDER --plot reliability.png
 
 A frame is right if the annotation has a voice there within 50 cents of the pitch that the decoder gives at that frame,
 whatever the threshold. Prints, by confidence and voice-to-music ratio, the share of frames that are right, and the
@@ -8,17 +8,19 @@ mean distance between confidence and that share over all frames (expected calibr
 """
 
 import argparse
+import sys
+from collections.abc import Sequence
 
 import numpy as np
 
 from rmvpe.data.mixing import find_music
 from rmvpe.data.readers.registry import open_source
-from rmvpe.errors import cli_errors
 from rmvpe.estimator import DEFAULT_WEIGHTS, load
 from rmvpe.evaluation.evaluate import Reading, judged, parse_ratio, readings
 from rmvpe.evaluation.plot import LINES
 from rmvpe.files import atomic_path
 from rmvpe.plot import DOTS_PER_INCH, INK, PAPER, check_picture, style
+from rmvpe.program import Command, run_program
 
 BINS = 10
 COLOURS = [colour for colour, _, _ in LINES.values()]
@@ -63,25 +65,33 @@ def plot(curves: dict[str, np.ndarray], threshold: float, path: str) -> None:
         figure.savefig(temporary, dpi=DOTS_PER_INCH, facecolor=PAPER)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags."""
     flags = {"data": None, "split": "all", "snr": "clean", "music": None, "weights": DEFAULT_WEIGHTS}
     for name, default in flags.items():
         text = "as for rmvpe evaluate" + (f" (default: {default})" if default else "")
         parser.add_argument(f"--{name}", default=default, required=name == "data", help=text)
     parser.add_argument("--plot", metavar="PICTURE", help="draw it (.png, .pdf or .svg)")
-    given = parser.parse_args()
-    with cli_errors("reliability"):
-        if given.plot:
-            check_picture(given.plot)
-        music = find_music(given.music) if given.music else None
-        ratios, source, estimator = given.snr.split(","), open_source(given.data, given.split), load(given.weights)
-        rows = readings(estimator, source, list(map(parse_ratio, ratios)), music=music)
-        curves = {ratio: curve(files) for ratio, files in rows.items()}
-        print(table(curves))
-        if given.plot:
-            plot(curves, estimator.config.threshold, given.plot)
+
+
+def run(given: argparse.Namespace) -> int:
+    """Print the table and draw it."""
+    if given.plot:
+        check_picture(given.plot)
+    music = find_music(given.music) if given.music else None
+    ratios, source, estimator = given.snr.split(","), open_source(given.data, given.split), load(given.weights)
+    rows = readings(estimator, source, list(map(parse_ratio, ratios)), music=music)
+    curves = {ratio: curve(files) for ratio, files in rows.items()}
+    print(table(curves))
+    if given.plot:
+        plot(curves, estimator.config.threshold, given.plot)
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse and call."""
+    return run_program("reliability", Command(__doc__ or "", add_arguments, run), argv)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,11 +1,12 @@
 """What each augmentation does to one excerpt of the demo data set: the log-mel that the network sees, and its label.
 
-python scripts/show_augmentation.py [-o docs/augmentation.png]
+python benchmarks/show_augmentation.py [-o docs/augmentation.png]
 """
 
 import argparse
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +21,11 @@ from rmvpe.data import augment, effects
 from rmvpe.data.mixing import mix_at_snr, rms
 from rmvpe.data.readers.hybrid import Hybrid
 from rmvpe.data.synthesis.demo import make_demo
-from rmvpe.errors import cli_errors
 from rmvpe.files import atomic_path
 from rmvpe.interpolation import f0_at_times
 from rmvpe.mel import hz_to_mel, log_mel
 from rmvpe.plot import F0_COLOUR, INK, PAPER
+from rmvpe.program import Command, run_program
 
 MEL, CONFIG, RATE = MelConfig(), AugmentConfig(), MelConfig().sample_rate
 ITEM, START_S, SECONDS, CONTEXT, SEED = 10, 3.0, 2.5, RATE, 3  # the excerpt, samples before it, of the numbers
@@ -83,21 +84,30 @@ def draw(shown: Iterator[Panel], f0_hz: np.ndarray, path: Path) -> None:
     colours = np.vstack([colormaps["magma"](np.linspace(0.0, 1.0, 64))[:, :3], greys, to_rgb(F0_COLOUR)])
     palette = Image.new("P", (1, 1))
     palette.putpalette(np.round(255 * colours).astype(np.uint8).tobytes())
-    image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB").quantize(palette=palette, dither=0)
+    image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB").quantize(palette=palette, dither=Image.Dither.NONE)
     with atomic_path(path) as temporary:
         image.save(temporary)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags."""
     parser.add_argument("-o", "--output", type=Path, default=Path("docs/augmentation.png"), help="%(default)s")
-    arguments = parser.parse_args()
-    with cli_errors("show_augmentation"), tempfile.TemporaryDirectory() as folder:
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Draw the picture."""
+    with tempfile.TemporaryDirectory() as folder:
         source = Hybrid(make_demo(Path(folder) / "demo"), "train")
         item, other = source[ITEM], source[ITEM + 1]
         f0_hz = f0_at_times(item["time_s"], item["f0_hz"], START_S + np.arange(0.0, SECONDS + 0.001, MEL.hop_s))
         draw(panels(item, other, np.random.default_rng(SEED)), f0_hz, arguments.output)
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse and call."""
+    return run_program("show_augmentation", Command(__doc__ or "", add_arguments, run), argv)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
