@@ -70,21 +70,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--format", choices=tuple(WRITERS), help=f"of the results (default: OUT's ending, else {DEFAULT_FORMAT})")
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace, load: Load = load_estimator) -> int:
     """Predict what the command line asks for; 1 if some files failed."""
-    return predict(
-        Request(
-            paths=input_paths(arguments.inputs, arguments.files_from),
-            output=arguments.output,
-            weights=arguments.weights,
-            backend=arguments.backend,
-            device=arguments.device,
-            hop_s=None if arguments.hop_ms is None else arguments.hop_ms / 1000.0,
-            decoding=decode_settings(arguments),
-            picture=arguments.plot,
-            file_format=arguments.format,
-        )
+    request = Request(
+        paths=input_paths(arguments.inputs, arguments.files_from),
+        output=arguments.output,
+        weights=arguments.weights,
+        backend=arguments.backend,
+        device=arguments.device,
+        hop_s=None if arguments.hop_ms is None else arguments.hop_ms / 1000.0,
+        decoding=decode_settings(arguments),
+        picture=arguments.plot,
+        file_format=arguments.format,
     )
+    return predict(request, load)
 
 
 def predict(request: Request, load: Load = load_estimator) -> int:

@@ -1,6 +1,7 @@
 """Who decides that somebody sings: hysteresis, the silence gate, and the bundled weights on silence and noise."""
 
 import importlib.util
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,12 @@ from hypothesis import strategies as st
 import rmvpe
 from rmvpe import audio, backends, framing
 from rmvpe.checkpoint.store import bundled_weights
-from rmvpe.cli import main
+from rmvpe.cli import predict
 from rmvpe.config import ConfigError, DecodeConfig, MelConfig
 from rmvpe.decode import PitchCurve, decode, hold_voiced, pitch, voicing
 from rmvpe.estimator import Estimator
 from rmvpe.framing import frame_levels_db
+from rmvpe.program import Command, run_program
 from rmvpe.track import F0Track
 from tests.helpers.paths import ROOT
 from tests.helpers.waves import swelling, waves
@@ -138,12 +140,16 @@ def test_an_open_gate_is_no_gate():
     assert network.from_audio(np.zeros(16000), 16000).voiced.all()
 
 
-def test_flags_of_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+def test_flags_of_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     soundfile.write(tmp_path / "a.wav", swelling(10.0), 16000, subtype="FLOAT")
-    monkeypatch.setattr(main, "load", lambda *_: waves(64, 32, DecodeConfig(threshold=0.4)))
+    run_with = partial(predict.run, load=lambda *_: waves(64, 32, DecodeConfig(threshold=0.4)))
+    command = Command(predict.SUMMARY, predict.add_arguments, run_with)
+
+    def code(*flags: str) -> int:
+        return run_program("predict", command, [str(tmp_path / "a.wav"), "-o", str(tmp_path / "a.npz"), *flags])
 
     def run(*flags: str) -> F0Track:
-        assert main.main(["predict", str(tmp_path / "a.wav"), "-o", str(tmp_path / "a.npz"), *flags]) == 0
+        assert code(*flags) == 0
         return F0Track.read(tmp_path / "a.npz")
 
     plain, held, gated = run(), run("--hysteresis", "0.25"), run("--silence-gate-db=-20")
@@ -154,9 +160,7 @@ def test_flags_of_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, c
         (["--hysteresis", "0.5"], "hysteresis 0.5 is not between 0 and the threshold, 0.4"),
         (["--silence-gate-db", "6"], "silence gate 6.0 is not 0 dBFS or less: -inf switches it off"),
     ):
-        with pytest.raises(SystemExit) as stop:
-            run(*flags)
-        assert stop.value.code == 2
+        assert code(*flags) == 2
         assert text in capsys.readouterr().err
     with pytest.raises(ConfigError, match="hysteresis"):
         waves(64, 32, DecodeConfig()).from_audio(np.zeros(100), 16000, hysteresis=0.5)
@@ -164,7 +168,7 @@ def test_flags_of_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, c
 
 def test_the_reliability_curve_by_hand(tmp_path: Path):
     pytest.importorskip("mir_eval")
-    spec = importlib.util.spec_from_file_location("reliability", ROOT / "scripts" / "reliability.py")
+    spec = importlib.util.spec_from_file_location("reliability", ROOT / "benchmarks" / "reliability.py")
     assert spec is not None
     assert spec.loader is not None
     script = importlib.util.module_from_spec(spec)
