@@ -33,7 +33,5 @@ def mark_files(parser: argparse.ArgumentParser, file: object, directory: object)
                 mark_files(below, file, directory)
         elif action.metavar in FOLDERS:
             action.complete = directory  # type: ignore[attr-defined]
-        elif action.choices is None and (
-            action.type is Path or action.metavar in FILES or action.dest in FILE_FLAGS
-        ):
+        elif action.choices is None and (action.type is Path or action.metavar in FILES or action.dest in FILE_FLAGS):
             action.complete = file  # type: ignore[attr-defined]

@@ -104,9 +104,12 @@ def add_arguments(parser: argparse.ArgumentParser, runtime: Runtime) -> None:
             add_flag(groups[title], name, *flag.names, dest=flag.field, type=flag.kind, help=text, **shown)
 
 
-def run(arguments: argparse.Namespace, runtime: Runtime) -> int:
-    """Train as the command line asks, in one process or several; returns the exit code."""
-    job = job_from(arguments) if arguments.argv else trial(runtime.name)
+def run(arguments: argparse.Namespace, runtime: Runtime, trial_config: TrainConfig = TRIAL) -> int:
+    """Train as the command line asks, in one process or several; returns the exit code.
+
+    Without arguments: the trial.
+    """
+    job = job_from(arguments) if arguments.argv else trial(runtime.name, trial_config)
     # A log without a state is a run that ended before its first state: there is nothing to lose or to resume
     if job.resume_iteration is None and any(job.logdir.glob("state-*")):
         raise UserError(
@@ -175,7 +178,7 @@ def load_config(path: Path) -> TrainConfig:
     return config
 
 
-def trial(framework: str, config: TrainConfig = TRIAL) -> Job:
+def trial(framework: str, config: TrainConfig) -> Job:
     """The run of a command line without arguments; makes its data set if it is missing."""
     if not DEMO_DATA.is_dir():
         sys.stderr.write(f"making the demo data set in {DEMO_DATA}\n")

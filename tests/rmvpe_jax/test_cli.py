@@ -3,8 +3,9 @@
 import jax
 import pytest
 
-from rmvpe.cli.train import parser
+from rmvpe.cli.train import JAX
 from rmvpe.errors import UserError
+from rmvpe.program import Parser
 from rmvpe_jax.cli import Jax, chosen
 
 CPUS = jax.local_devices(backend="cpu")
@@ -14,12 +15,12 @@ def test_the_ports_flags_are_taken():
     flags = (
         "--device cpu --nproc_per_node 1 --batch_size 4 --resume_iteration latest --model_name E2E0 --hop_length 160"
     )
-    arguments = parser(Jax()).parse_args(flags.split())
-    framework = Jax()
-    ranks = framework.start(arguments)
-    assert (ranks.processes, ranks.local) == (1, 1)
-    assert framework.local == CPUS[:1]
-    assert framework.amp_dtype() == "bfloat16"
+    parser = Parser()
+    JAX.add_arguments(parser)
+    session = Jax().processes(parser.parse_args(flags.split())).start()
+    assert (session.ranks.processes, session.ranks.local) == (1, 1)
+    assert session.devices == CPUS[:1]
+    assert session.amp_dtype() == "bfloat16"
 
 
 @pytest.mark.parametrize(

@@ -4,23 +4,27 @@ import importlib.util
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-import rmvpe
 from rmvpe import files
 from rmvpe.checkpoint.architecture import expected_tensors
 from rmvpe.checkpoint.store import Checkpoint, save
-from rmvpe.cli import main
+from rmvpe.cli import predict as cli
+from rmvpe.cli.main import main
 from rmvpe.config import DecodeConfig, ModelConfig
 from rmvpe.estimator import Estimator
 from rmvpe.pitch import bins_to_hz
+from rmvpe.program import Command, run_program
 from rmvpe.track import F0Track
 from tests.helpers.paths import ROOT
 
+Predict = Callable[..., int]
 BACKENDS = [name for name in ("torch", "jax") if importlib.util.find_spec(name)]
 
 
@@ -39,16 +43,21 @@ class OneNote:
 
 
 @pytest.fixture
-def loads(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, str]]:
-    """Replaces loading by the one-note network; collects what was asked for."""
-    calls: list[tuple[str, str, str]] = []
+def loads() -> list[tuple[str, str, str]]:
+    """What `predict` was asked to load: weights, backend, device."""
+    return []
+
+
+@pytest.fixture
+def predict(loads: list[tuple[str, str, str]]) -> Predict:
+    """`rmvpe predict` with the one-note network."""
 
     def load(weights: str, backend: str, device: str) -> Estimator:
-        calls.append((weights, backend, device))
+        loads.append((weights, backend, device))
         return Estimator(OneNote(), ModelConfig.small(), DecodeConfig(threshold=0.5))
 
-    monkeypatch.setattr(main, "load", load)
-    return calls
+    command = Command(cli.SUMMARY, cli.add_arguments, partial(cli.run, load=load))
+    return lambda *arguments: run_program("rmvpe predict", command, arguments)
 
 
 @pytest.fixture
@@ -61,16 +70,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def predict(*arguments: str) -> int:
-    return main.main(["predict", *arguments])
-
-
-def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+def refused(predict: Predict, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     """Run a command that must be refused: exit code 2, one line on stderr, nothing written."""
     before = sorted(Path().rglob("*"))
-    with pytest.raises(SystemExit) as exit_:
-        predict(*arguments)
-    assert exit_.value.code == 2
+    assert predict(*arguments) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert sorted(Path().rglob("*")) == before
@@ -81,7 +84,7 @@ def files_in(path: str) -> list[str]:
     return sorted(file.relative_to(path).as_posix() for file in Path(path).rglob("*") if file.is_file())
 
 
-def test_one_file_to_one_file(folder: Path, loads: list, capsys: pytest.CaptureFixture[str]):
+def test_one_file_to_one_file(folder: Path, loads: list, predict: Predict, capsys: pytest.CaptureFixture[str]):
     assert predict("in/a.wav", "-o", "out/a.csv") == 0
     assert loads == [("small", "auto", "auto")]
     track = F0Track.read("out/a.csv")
@@ -93,19 +96,19 @@ def test_one_file_to_one_file(folder: Path, loads: list, capsys: pytest.CaptureF
     assert said.err == ""  # the bar is for terminals
 
 
-def test_one_file_into_a_folder(folder: Path, loads: list):
+def test_one_file_into_a_folder(folder: Path, predict: Predict):
     for out in ("new", "new/", "in", "v1.csv/"):
         assert predict("in/a.wav", "-o", out) == 0
         assert Path(out, "a.csv").is_file()
 
 
-def test_a_folder_keeps_its_shape(folder: Path, loads: list):
+def test_a_folder_keeps_its_shape(folder: Path, predict: Predict):
     assert predict("in", "-o", "out", "--format", "npz") == 0
     assert files_in("out") == ["a.npz", "deep/b.npz"]
     assert len(F0Track.read("out/deep/b.npz")) == 51
 
 
-def test_files_of_one_name_do_not_overwrite_each_other(folder: Path, loads: list):
+def test_files_of_one_name_do_not_overwrite_each_other(folder: Path, predict: Predict):
     (folder / "other").mkdir()
     soundfile.write("other/a.wav", np.zeros(8000), 16000)
     assert predict("in/a.wav", "other/a.wav", "-o", "out") == 0
@@ -114,17 +117,17 @@ def test_files_of_one_name_do_not_overwrite_each_other(folder: Path, loads: list
 
 
 @pytest.mark.parametrize("ending", ["csv", "npz", "npy", "pv"])
-def test_the_ending_is_the_format(ending: str, folder: Path, loads: list):
+def test_the_ending_is_the_format(ending: str, folder: Path, predict: Predict):
     assert predict("in/a.wav", "-o", f"song.{ending}") == 0
     assert len(F0Track.read(f"song.{ending}")) == 101
 
 
-def test_a_format_for_any_name(folder: Path, loads: list):
+def test_a_format_for_any_name(folder: Path, predict: Predict):
     assert predict("in/a.wav", "-o", "song.f0", "--format", "csv") == 0
     assert len(F0Track(*np.loadtxt("song.f0", delimiter=",", skiprows=1).T)) == 101
 
 
-def test_flags_reach_the_estimator(folder: Path, loads: list, monkeypatch: pytest.MonkeyPatch):
+def test_flags_reach_the_estimator(folder: Path, loads: list, predict: Predict, monkeypatch: pytest.MonkeyPatch):
     seen: dict = {}
 
     def track(self: Estimator, recording: object, **given: object) -> F0Track:
@@ -142,7 +145,7 @@ def test_flags_reach_the_estimator(folder: Path, loads: list, monkeypatch: pytes
     assert seen["hop_s"] is None
 
 
-def test_a_bad_file_does_not_stop_a_folder(folder: Path, loads: list, capsys: pytest.CaptureFixture[str]):
+def test_a_bad_file_does_not_stop_a_folder(folder: Path, predict: Predict, capsys: pytest.CaptureFixture[str]):
     Path("in/aa.wav").write_text("not a sound\n")
     broken = np.zeros(16000)
     broken[8000] = np.nan
@@ -157,12 +160,12 @@ def test_a_bad_file_does_not_stop_a_folder(folder: Path, loads: list, capsys: py
     assert lines[2] == "rmvpe predict: 2 of 4 files failed"
 
 
-def test_a_single_bad_file_is_an_error(folder: Path, loads: list, capsys: pytest.CaptureFixture[str]):
+def test_a_single_bad_file_is_an_error(folder: Path, predict: Predict, capsys: pytest.CaptureFixture[str]):
     Path("text.wav").write_text("not a sound\n")
     for out in ("out", "out/x.csv"):
-        assert "text.wav cannot be read as sound" in refused(capsys, "text.wav", "-o", out)
-    assert "gone.wav does not exist" in refused(capsys, "gone.wav", "-o", "out")
-    assert "gone.wav does not exist" in refused(capsys, "in/a.wav", "gone.wav", "-o", "out")
+        assert "text.wav cannot be read as sound" in refused(predict, capsys, "text.wav", "-o", out)
+    assert "gone.wav does not exist" in refused(predict, capsys, "gone.wav", "-o", "out")
+    assert "gone.wav does not exist" in refused(predict, capsys, "in/a.wav", "gone.wav", "-o", "out")
 
 
 @pytest.mark.parametrize(
@@ -181,19 +184,21 @@ def test_a_single_bad_file_is_an_error(folder: Path, loads: list, capsys: pytest
         (["in/a.wav", "-o", "a.csv", "--decoder", "argmax"], "argument --decoder: invalid choice"),
         (["in/a.wav", "-o", "a.csv", "--format", "xml"], "argument --format: invalid choice"),
         (["in/a.wav"], "required: -o/--output"),
-        (["-o", "out"], "required: INPUT"),
+        (["-o", "out"], "give INPUT or --files-from"),
         (["in", "-o", "out", "--plot", "all.png"], "--plot all.png is one picture for 2 files"),
         (["in/a.wav", "-o", "a.csv", "--plot", "in/deep/b.flac"], "is no name for a picture"),
     ],
 )
-def test_wrong_flags(arguments: list[str], words: str, folder: Path, loads: list, capsys: pytest.CaptureFixture[str]):
-    assert words in refused(capsys, *arguments)
+def test_wrong_flags(
+    arguments: list[str], words: str, folder: Path, predict: Predict, capsys: pytest.CaptureFixture[str]
+):
+    assert words in refused(predict, capsys, *arguments)
 
 
-def test_an_output_that_cannot_be_written(folder: Path, loads: list, capsys: pytest.CaptureFixture[str]):
+def test_an_output_that_cannot_be_written(folder: Path, predict: Predict, capsys: pytest.CaptureFixture[str]):
     Path("file").write_text("in the way")
     for out in ("file", "file/out", "file/a.csv", "/proc/nowhere/out"):
-        assert "cannot write" in refused(capsys, "in", "in/a.wav", "-o", out).replace(
+        assert "cannot write" in refused(predict, capsys, "in", "in/a.wav", "-o", out).replace(
             "is a file's name", "cannot write"
         )
     Path("dir.csv").mkdir()
@@ -202,18 +207,18 @@ def test_an_output_that_cannot_be_written(folder: Path, loads: list, capsys: pyt
 
 
 def test_nothing_is_predicted_if_the_output_cannot_be_written(
-    folder: Path, loads: list, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    folder: Path, predict: Predict, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    monkeypatch.setattr(main, "run_jobs", lambda *_: pytest.fail("work began"))
+    monkeypatch.setattr(Estimator, "from_recording", lambda *_, **__: pytest.fail("work began"))
     monkeypatch.setattr(files.tempfile, "TemporaryFile", _no_permission)  # chmod does not stop root
-    assert "Permission denied" in refused(capsys, "in", "-o", "new/out")
+    assert "Permission denied" in refused(predict, capsys, "in", "-o", "new/out")
 
 
 def _no_permission(dir: Path) -> None:
     raise PermissionError(13, "Permission denied", str(dir))
 
 
-def test_a_picture_beside_each_result_or_where_told(folder: Path, loads: list):
+def test_a_picture_beside_each_result_or_where_told(folder: Path, predict: Predict):
     pytest.importorskip("matplotlib")
     assert predict("in", "-o", "out", "--plot") == 0
     assert files_in("out") == ["a.csv", "a.png", "deep/b.csv", "deep/b.png"]
@@ -221,14 +226,14 @@ def test_a_picture_beside_each_result_or_where_told(folder: Path, loads: list):
     assert Path("pictures/y.svg").stat().st_size > 1000
 
 
-def test_without_matplotlib_the_extra_is_named(
-    folder: Path, loads: list, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_without_matplotlib_it_is_named(
+    folder: Path, predict: Predict, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    assert "pip install 'rmvpe[plot]'" in refused(capsys, "in/a.wav", "-o", "out/a.csv", "--plot")
+    assert "run pip install" in refused(predict, capsys, "in/a.wav", "-o", "out/a.csv", "--plot")
 
 
-def test_files_without_samples_or_voice(folder: Path, loads: list, capsys: pytest.CaptureFixture[str]):
+def test_files_without_samples_or_voice(folder: Path, predict: Predict, capsys: pytest.CaptureFixture[str]):
     pytest.importorskip("matplotlib")
     soundfile.write("empty.wav", np.zeros(0), 44100)
     assert predict("empty.wav", "-o", "empty.csv", "--plot", "empty.png") == 0
@@ -241,7 +246,7 @@ def test_files_without_samples_or_voice(folder: Path, loads: list, capsys: pytes
 
 
 def test_the_bar_counts_files(
-    folder: Path, loads: list, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    folder: Path, predict: Predict, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     assert predict("in", "-o", "out") == 0
@@ -250,33 +255,72 @@ def test_the_bar_counts_files(
     assert "b.flac" in error
 
 
-def test_help_tells_units_and_the_apis_defaults(capsys: pytest.CaptureFixture[str]):
+def test_help_has_units_and_the_apis_defaults(capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit) as exit_:
-        predict("--help")
+        main(["predict", "--help"])
     assert exit_.value.code == 0
     text = " ".join(capsys.readouterr().out.split())
     for words in ("milliseconds", "Hz", "else 0.03", "default: local-average", "default: silence", "default: small"):
         assert words in text
 
 
-def test_no_command_and_an_unknown_one(capsys: pytest.CaptureFixture[str]):
-    for arguments in ([], ["sing"]):
-        with pytest.raises(SystemExit) as exit_:
-            main.main(arguments)
-        assert exit_.value.code == 2
-        assert capsys.readouterr().err.count("\n") == 1
+def test_wildcards_that_the_shell_left_are_expanded(folder: Path, predict: Predict):
+    soundfile.write("in/a2.wav", np.zeros(800), 16000)
+    assert predict("in/a*.wav", "-o", "out") == 0
+    assert files_in("out") == ["a.csv", "a2.csv"]
+    assert predict("in/**/*.flac", "-o", "deep") == 0
+    assert files_in("deep") == ["b.csv"]
+    assert predict("in/[a].w?v", "-o", "one.csv") == 0
+    assert len(F0Track.read("one.csv")) == 101
 
 
-def test_version(capsys: pytest.CaptureFixture[str]):
-    with pytest.raises(SystemExit):
-        main.main(["--version"])
-    assert capsys.readouterr().out == f"rmvpe {rmvpe.__version__}\n"
+def test_a_name_with_brackets_that_exists_is_that_file(folder: Path, predict: Predict):
+    soundfile.write("take [a].wav", np.zeros(16000), 16000)
+    assert predict("take [a].wav", "-o", "out") == 0
+    assert files_in("out") == ["take [a].csv"]
+
+
+def test_a_wildcard_without_a_match_is_named(folder: Path, predict: Predict, capsys: pytest.CaptureFixture[str]):
+    assert "in/*.mp3" in refused(predict, capsys, "in/a.wav", "in/*.mp3", "-o", "out")
+
+
+@pytest.mark.parametrize("coding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_list_of_files(coding: str, folder: Path, predict: Predict):
+    soundfile.write("é [1].wav", np.zeros(800), 16000)
+    Path("list.txt").write_bytes("in/a.wav\r\n\r\n   \né [1].wav\n".encode(coding))
+    assert predict("--files-from", "list.txt", "-o", "out") == 0
+    assert files_in("out") == ["a.csv", "é [1].csv"]
+    assert predict("in/deep/b.flac", "--files-from", "list.txt", "-o", "more") == 0
+    assert files_in("more") == ["a.csv", "b.csv", "é [1].csv"]
+
+
+def test_inputs_may_follow_the_flags(folder: Path, predict: Predict):
+    assert predict("-o", "out", "--threshold", "0.4", "in/a.wav", "in/deep/b.flac") == 0
+    assert files_in("out") == ["a.csv", "b.csv"]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "list.txt lists no file"),
+        (b"\n \n", "list.txt lists no file"),
+        (b"\xff\xfa\x00RIFF", "list.txt is not a text file"),
+        (b"in/a.wav\ngone.wav\n", "gone.wav does not exist"),
+        (None, "list.txt"),
+    ],
+)
+def test_bad_lists(
+    content: bytes | None, words: str, folder: Path, predict: Predict, capsys: pytest.CaptureFixture[str]
+):
+    if content is not None:
+        Path("list.txt").write_bytes(content)
+    assert words in refused(predict, capsys, "--files-from", "list.txt", "-o", "out")
 
 
 def random_weights(path: Path) -> Path:
     rng, config = np.random.default_rng(0), ModelConfig.small()
     tensors = {
-        name: np.abs(rng.standard_normal(shape) / np.sqrt(max(np.prod(shape[1:]), 4)) + 0.1).astype(np.float32)
+        name: np.abs(rng.standard_normal(shape) / np.sqrt(max(float(np.prod(shape[1:])), 4.0)) + 0.1).astype(np.float32)
         for name, shape in expected_tensors(config).items()
     }
     save(path, Checkpoint(config, tensors, {}))
@@ -306,6 +350,15 @@ def test_the_command_and_the_script_agree(folder: Path):
 
 
 @pytest.mark.skipif(not BACKENDS, reason="needs torch or jax")
+def test_a_list_from_stdin(folder: Path):
+    command = [sys.executable, "-m", "rmvpe", "predict", "--files-from", "-", "-o", "out", "--device", "cpu"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, input=b"in/a.wav\nin/deep/b.flac\n", capture_output=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert files_in("out") == ["a.csv", "b.csv"]
+
+
+@pytest.mark.skipif(not BACKENDS, reason="needs torch or jax")
 @pytest.mark.parametrize(
     ("weights", "device", "words"),
     [
@@ -318,5 +371,8 @@ def test_the_command_and_the_script_agree(folder: Path):
 def test_bad_weights_and_devices(
     weights: str, device: str, words: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ):
+    def predict(*arguments: str) -> int:
+        return main(["predict", *arguments])
+
     (folder / "cut.safetensors").write_bytes(random_weights(folder / "w.safetensors").read_bytes()[:5000])
-    assert words in refused(capsys, "in/a.wav", "-o", "out/a.csv", "--weights", weights, "--device", device)
+    assert words in refused(predict, capsys, "in/a.wav", "-o", "out/a.csv", "--weights", weights, "--device", device)

@@ -1,10 +1,13 @@
 """What a user can get wrong at the training command line: one sentence, exit code 2, nothing lost."""
 
+import argparse
 import dataclasses
 import json
 import os
+import pickle
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +17,14 @@ import soundfile
 pytest.importorskip("torch")
 pytest.importorskip("grain")
 
-from rmvpe.cli.train import FLAGS, config_from, load_config, main, parser
+from rmvpe.cli.main import main
+from rmvpe.cli.train import FLAGS, TORCH, TRIAL, config_from, load_config, run
 from rmvpe.config import ModelConfig, TrainConfig
+from rmvpe.program import Command, Parser, run_program
+from rmvpe.training.launch import Job
 from rmvpe.training.run_log import read_log
 from rmvpe_torch import state as states
-from rmvpe_torch.cli import Torch
+from rmvpe_torch.cli import Torch, TorchProcesses
 from tests.helpers.hybrid import make_hybrid
 from tests.helpers.paths import ROOT
 
@@ -30,8 +36,14 @@ CONFIG = TrainConfig(model=MODEL, excerpt_frames=32, batch_size=2, iterations=2,
 """
 
 
-def run(*flags: str | Path) -> int:
-    return main(Torch(), [str(flag) for flag in flags])
+def train(*flags: str | Path) -> int:
+    return main(["train", "torch", *map(str, flags)])
+
+
+def parse(*flags: str) -> argparse.Namespace:
+    parser = Parser()
+    TORCH.add_arguments(parser)
+    return parser.parse_args(flags)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.py")), ids=lambda path: path.stem)
@@ -57,11 +69,9 @@ def config(tmp_path) -> Path:
 
 
 def fails(capsys, *flags: str | Path) -> str:
-    """Run, expect exit code 2, and return the one line that was told."""
+    """Run, expect exit code 2, and return the one line on stderr."""
     capsys.readouterr()
-    with pytest.raises(SystemExit) as stop:
-        run(*flags)
-    assert stop.value.code == 2
+    assert train(*flags) == 2
     message = capsys.readouterr().err
     assert message.count("\n") == 1, message
     return message
@@ -70,20 +80,20 @@ def fails(capsys, *flags: str | Path) -> str:
 def test_a_run_resumes_and_guards_what_is_there(hybrid, config, tmp_path, capsys):
     logdir = tmp_path / "run"
     flags = ("--config", config, "--data", hybrid, "--logdir", logdir, "--device", "cpu")
-    assert run(*flags) == 0
+    assert train(*flags) == 0
     assert (logdir / "best.safetensors").exists()
     assert "2 iterations done (clean: RPA" in capsys.readouterr().err
     before = sorted(path.name for path in logdir.iterdir())
     assert "already holds a run: continue it with --resume_iteration latest" in fails(capsys, *flags)
     assert sorted(path.name for path in logdir.iterdir()) == before
-    assert run("--logdir", logdir, "--device", "cpu", "--resume_iteration", "latest", "--iterations", "3") == 0
+    assert train("--logdir", logdir, "--device", "cpu", "--resume_iteration", "latest", "--iterations", "3") == 0
     assert list(states.find(logdir)) == [2, 3]
     assert json.loads((logdir / "config.json").read_text())["model"]["name"] == "tiny"  # the run's own config
-    told = fails(capsys, "--logdir", logdir, "--device", "cpu", "-r", "7")
-    assert "no state of iteration 7: choose latest or one of 2, 3" in told
-    told = fails(capsys, "--logdir", logdir, "--device", "cpu", "-r", "latest", "--model_name", "small")
-    assert "'tiny'" in told
-    assert "'small'" in told
+    message = fails(capsys, "--logdir", logdir, "--device", "cpu", "-r", "7")
+    assert "no state of iteration 7: choose latest or one of 2, 3" in message
+    message = fails(capsys, "--logdir", logdir, "--device", "cpu", "-r", "latest", "--model_name", "small")
+    assert "'tiny'" in message
+    assert "'small'" in message
 
 
 @pytest.mark.parametrize(
@@ -163,7 +173,7 @@ def six_channels(folder: Path) -> None:
 def test_broken_data_is_named_before_training_starts(split, spoil, sentence, config, tmp_path, capsys):
     broken = make_hybrid(tmp_path / "Hybrid", train=2, valid=1)
     spoil(broken / split)
-    told = fails(
+    message = fails(
         capsys,
         "--config",
         config,
@@ -176,7 +186,7 @@ def test_broken_data_is_named_before_training_starts(split, spoil, sentence, con
         "--iterations",
         "50",
     )
-    assert sentence in told
+    assert sentence in message
     assert not list((tmp_path / "run").glob("state-*"))
     assert not read_log(tmp_path / "run")
 
@@ -185,7 +195,7 @@ def test_a_full_disk_is_told_and_the_earlier_state_stays(hybrid, config, tmp_pat
     """A real write that fails: a process that may not write files of more than 20 kB."""
     logdir = tmp_path / "run"
     flags = ["--device", "cpu", "--logdir", logdir]
-    assert run("--config", config, "--data", hybrid, *flags) == 0
+    assert train("--config", config, "--data", hybrid, *flags) == 0
     kept = {path.name: path.read_bytes() for path in logdir.glob("*.*") if path.suffix in (".pt", ".safetensors")}
     command = [sys.executable, ROOT / "scripts/train_torch.py", *flags, "-r", "latest", "--iterations", "4"]
     limited = ["bash", "-c", 'ulimit -f 20; exec "$@"', "limited", *command]
@@ -203,14 +213,14 @@ def test_a_full_disk_is_told_and_the_earlier_state_stays(hybrid, config, tmp_pat
 
 def test_flags_change_the_config_and_hyphens_work_too():
     flags = ["--batch-size", "8", "--learning_rate", "1e-4", "--ema", "0.99", "--model_name", "SMALL"]
-    config = config_from(parser(Torch()).parse_args(flags))
+    config = config_from(parse(*flags))
     assert config == dataclasses.replace(
         TrainConfig(), batch_size=8, learning_rate=1e-4, ema_decay=0.99, model=ModelConfig.small()
     )
 
 
 def test_the_flags_and_defaults_of_the_published_port():
-    arguments = parser(Torch()).parse_args([])
+    arguments = parse()
     assert arguments.logdir == "runs/Hybrid"
     config = config_from(arguments)
     assert config.model == ModelConfig.e2e0()
@@ -223,15 +233,15 @@ def test_the_flags_and_defaults_of_the_published_port():
         "--nproc_per_node 2 --iterations 100 --learning_rate_decay_steps 2000 --learning_rate_decay_rate 0.98 "
         "--resume_iteration 10 --model_name E2E0 --device sdaa --seed 0"
     )
-    parsed = parser(Torch()).parse_args(flags.split())
+    parsed = parse(*flags.split())
     assert (parsed.nproc_per_node, parsed.resume_iteration, parsed.device) == (2, "10", "sdaa")
-    config = config_from(parser(Torch()).parse_args(["--hop_length", "320", "--model_name", "E2E"]))
+    config = config_from(parse("--hop_length", "320", "--model_name", "E2E"))
     assert config.model == ModelConfig.e2e()
 
 
 def test_help_is_grouped_and_shows_every_default(capsys):
     with pytest.raises(SystemExit) as stop:
-        parser(Torch()).parse_args(["--help"])
+        main(["train", "torch", "--help"])
     assert stop.value.code == 0
     text = capsys.readouterr().out
     for title in ("network:", "data:", "training:", "run:", "devices:"):
@@ -243,18 +253,50 @@ def test_help_is_grouped_and_shows_every_default(capsys):
 
 def test_without_arguments_a_trial_makes_its_data_and_says_so(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["train_torch.py"])
-    monkeypatch.setattr("rmvpe.cli.train.TRIAL", dataclasses.replace(_trial(), iterations=2, batch_size=2))
-    assert main(Torch()) == 0
-    told = capsys.readouterr().err
-    assert "making the demo data set in runs/demo-data" in told
-    assert "no arguments: a trial of the network small for 2 iterations" in told
+    short = dataclasses.replace(TRIAL, iterations=2, batch_size=2)
+    assert train_trial(short) == 0
+    message = capsys.readouterr().err
+    assert "making the demo data set in runs/demo-data" in message
+    assert "no arguments: a trial of the network small for 2 iterations" in message
     assert len(read_log(tmp_path / "runs" / "trial-torch")) == 3
-    assert main(Torch()) == 0  # a second trial has a folder of its own
+    assert train_trial(short) == 0  # a second trial has a folder of its own
     assert (tmp_path / "runs" / "trial-torch-2" / "loss.png").exists()
 
 
-def _trial() -> TrainConfig:
-    from rmvpe.cli.train import TRIAL
+def train_trial(config: TrainConfig) -> int:
+    """`rmvpe train torch` without arguments, with another trial."""
+    command = Command(TORCH.summary, TORCH.add_arguments, partial(run, runtime=Torch(), trial_config=config))
+    return run_program("rmvpe train torch", command, [])
 
-    return TRIAL
+
+def test_the_script_and_the_command_name_themselves(tmp_path):
+    for command, name in (
+        (["-m", "rmvpe", "train", "torch"], "rmvpe train torch"),
+        ([str(ROOT / "scripts" / "train_torch.py")], "train_torch"),
+    ):
+        given = [sys.executable, *command, "--config", "nowhere.py"]
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        done = subprocess.run(given, capture_output=True, text=True, cwd=tmp_path, env=environment)
+        assert done.returncode == 2
+        assert done.stderr.startswith(f"{name}: nowhere.py does not exist")
+
+
+@pytest.mark.parametrize("framework", ["torch", "jax"])
+def test_help_needs_no_framework(framework):
+    code = (
+        "import sys\n"
+        "sys.modules['torch'] = sys.modules['jax'] = None\n"  # as if they were not installed
+        "from rmvpe.cli.main import main\n"
+        f"sys.exit(main(['train', '{framework}', '--help']))"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert "--resume_iteration" in done.stdout
+
+
+def test_a_job_can_be_sent_to_another_process():
+    job = Job(TrainConfig(), Path("runs/a"), "auto", "small", "latest")
+    assert pickle.loads(pickle.dumps(job)) == job
+    processes = Torch().processes(parse("--device", "cpu", "-np", "2"))
+    assert pickle.loads(pickle.dumps(processes)) == processes == TorchProcesses("cpu", 2)

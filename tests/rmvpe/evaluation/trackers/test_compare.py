@@ -9,10 +9,10 @@ import pytest
 import soundfile
 
 from rmvpe.backends import choose_backend
+from rmvpe.cli.main import main
 from rmvpe.data.mixing import find_music
 from rmvpe.data.readers.folder import Annotated
 from rmvpe.data.readers.hybrid import Hybrid
-from rmvpe.cli.main import main
 from rmvpe.errors import UserError
 from rmvpe.estimator import load
 from rmvpe.evaluation.evaluate import CLEAN, MUSIC, judge
