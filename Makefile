@@ -25,7 +25,7 @@ wheel: $(READY) ## build the wheel and use it in clean environments, with torch 
 	$(BIN)/python scripts/check_wheel.py
 
 bench: $(READY) ## speed of both frameworks on this machine
-	$(BIN)/python scripts/benchmark.py
+	$(BIN)/rmvpe benchmark
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -129,11 +129,11 @@ def add_verify(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tolerance-cents", metavar="CENTS", type=float, default=CENTS_TOLERANCE, help=text)
 
 
-def run_verify(arguments: argparse.Namespace) -> int:
-    """Compare two checkpoints; 0 if they agree, 1 if not."""
+def run_verify(arguments: argparse.Namespace, frameworks: Sequence[str] | None = None) -> int:
+    """Compare two checkpoints; 0 if they agree, 1 if not. frameworks: by default all that are installed."""
     wide_console()
     tolerances = verify.Tolerances(arguments.tolerance, arguments.tolerance_cents)
-    return 0 if verify.verify(arguments.a, arguments.b, tolerances, arguments.audio) else 1
+    return 0 if verify.verify(arguments.a, arguments.b, tolerances, arguments.audio, frameworks) else 1
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:

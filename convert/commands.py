@@ -105,14 +105,17 @@ def inspect_folder(path: str) -> None:
     print_origin(checkpoint.config, checkpoint.metadata)
 
 
-def inspect_file(path: Path) -> None:
-    """Print what a file holds. Raises UserError, after printing, if it would not load."""
+def inspect_file(path: Path, known_files: Mapping[str, str] = KNOWN_FILES) -> None:
+    """Print what a file holds. Raises UserError, after printing, if it would not load.
+
+    known_files: SHA-256 -> what the file is.
+    """
     with open_tensors(path) as file:
         digest = sha256(path)
         row("file", f"{path} ({path.stat().st_size:,} bytes)")
         row("kind", f"{file.container}, {file.wrapper}")
         row("sha256", digest)
-        row("known as", KNOWN_FILES.get(digest, "not one of the known files in circulation"))
+        row("known as", known_files.get(digest, "not one of the known files in circulation"))
         selection = select(file)
         how = "as its config says" if selection.declared else "recognised by its tensors' shapes"
         row("network", f"{selection.config.name} ({how})")

@@ -1,7 +1,7 @@
 """The command `verify`: run two checkpoints on the same audio and report whether they give the same pitch."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -103,7 +103,7 @@ def open_side(label: str, path: str, framework: str, installed: Sequence[str]) -
     return side
 
 
-def installed_frameworks() -> list[str]:
+def installed_frameworks(is_installed: Callable[[str], bool] = is_installed) -> list[str]:
     """The frameworks that can be used. Raises UserError if there is none."""
     installed = [name for name in FRAMEWORKS if is_installed(name)]
     if not installed:

@@ -111,16 +111,17 @@ def loaded(entry: Command | Module) -> Command | Group:
 
 def overview(program: str, group: Group) -> Parser:
     """The parser of a group's own options, whose help lists the commands. It imports none of them."""
+    width = max(map(len, group.commands)) + 2
+    listing = "\n".join(f"{name:<{width}}{entry.summary}" for name, entry in group.commands.items())
     parser = Parser(
         prog=program,
+        usage="%(prog)s [OPTION] COMMAND ...",
         description=group.summary,
         epilog=group.epilog.format(program=program),
-        formatter_class=argparse.RawDescriptionHelpFormatter,  # keeps the lines of examples
+        formatter_class=argparse.RawDescriptionHelpFormatter,  # keeps the lines of the listing and the examples
     )
+    parser.add_argument_group("commands", listing)
     group.add_options(parser)
-    commands = parser.add_subparsers(metavar="COMMAND", title="commands", parser_class=Parser)
-    for name, entry in group.commands.items():
-        commands.add_parser(name, help=entry.summary)
     return parser
 
 

@@ -1,39 +1,39 @@
 """`rmvpe info`: which frameworks are installed, which devices they find, which weights are bundled."""
 
 import argparse
-import importlib.metadata
 import platform
 from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
 
 import rmvpe
-from rmvpe.backends import is_installed
+from rmvpe.backends import backend_class, is_installed
 from rmvpe.checkpoint.store import bundled_weights
+from rmvpe.errors import UserError
 
 SUMMARY = "List the installed frameworks with their devices, and the bundled weights."
 WIDTH = 10
 
 
 def torch_devices() -> list[str]:
-    """The names that `--device` takes with PyTorch on this machine."""
+    """The names that `--device` takes with PyTorch on this machine. Raises UserError if a library is missing."""
+    backend_class("torch")
     from rmvpe_torch.device import KINDS
 
-    kinds = {kind: row for kind, row in KINDS.items() if not row.why_not()}
-    return [name for kind, row in kinds.items() for name in numbered(kind, row.count() if row.numbered else 0)]
+    names: list[str] = []
+    for kind, row in KINDS.items():
+        if not row.why_not():
+            names += [f"{kind}:{number}" for number in range(row.count())] if row.numbered else [kind]
+    return names
 
 
 def jax_devices() -> list[str]:
-    """The names that `--device` takes with JAX on this machine."""
-    from rmvpe_jax.device import KINDS, devices_of, take_memory_as_needed
+    """The names that `--device` takes with JAX on this machine. Raises UserError if a library is missing."""
+    backend_class("jax")
+    from rmvpe_jax.device import KINDS, devices_of, name_of, take_memory_as_needed
 
     take_memory_as_needed()
-    return [name for kind in KINDS for name in numbered(kind, len(devices_of(kind)))]
-
-
-def numbered(kind: str, count: int) -> list[str]:
-    """ "cpu", or "cuda:0", "cuda:1", ...; none of a kind that is not there."""
-    return [kind] if count == 0 else [f"{kind}:{number}" for number in range(count)]
+    return list(dict.fromkeys(name_of(device) for kind in KINDS for device in devices_of(kind)))
 
 
 # Framework -> what lists its devices, and what pip installs
@@ -51,26 +51,35 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def report(devices: Mapping[str, Callable[[], list[str]]] = DEVICES) -> list[str]:
-    """One line per fact. A framework that is missing or broken is a line of its own."""
+def report(
+    devices: Mapping[str, Callable[[], list[str]]] = DEVICES, packages: Mapping[str, str] = PACKAGES
+) -> list[str]:
+    """One line per fact. A framework that is missing or broken is a line of its own.
+
+    devices: what lists the devices of each framework; packages: what pip installs for it.
+    """
     lines = [
         row("rmvpe", f"{rmvpe.__version__} in {Path(rmvpe.__file__).parent}"),
         row("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
     ]
-    lines += [row(name, describe(name, found)) for name, found in devices.items()]
+    lines += [row(name, describe(name, found, packages[name])) for name, found in devices.items()]
     return lines + [row("weights", describe_weights(name, file)) for name, file in bundled_weights().items()]
 
 
-def describe(framework: str, devices: Callable[[], list[str]]) -> str:
+def describe(framework: str, devices: Callable[[], list[str]], packages: str) -> str:
     """Version and devices of a framework, or what is wrong with it and what to do."""
     if not is_installed(framework):
-        return f"not installed: run pip install {PACKAGES[framework]}"
+        return f"not installed: run pip install {packages}"
+    import importlib.metadata
+
     try:
         version = importlib.metadata.version(framework)
         return f"{version}, devices: {', '.join(devices())}"
+    except UserError as error:
+        return f"does not work: {error}"
     except Exception as error:  # whatever a broken installation raises, the rest of the report is wanted
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        return f"does not work ({reason}): run pip install --force-reinstall {PACKAGES[framework]}"
+        return f"does not work ({reason}): run pip install --force-reinstall {packages}"
 
 
 def describe_weights(name: str, file: str) -> str:

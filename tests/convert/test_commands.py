@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from convert.__main__ import main
+from convert.__main__ import PROGRAM, main
+from convert.commands import inspect_file
 from rmvpe.checkpoint.architecture import expected_tensors
-from rmvpe.checkpoint.store import Checkpoint, load, save
+from rmvpe.checkpoint.store import Checkpoint, load, save, sha256
+from rmvpe.cli.main import main as rmvpe_main
 from rmvpe.config import ModelConfig
 from tests.helpers.paths import ROOT
 
@@ -35,11 +37,9 @@ def assert_same(found: Checkpoint, wanted: Checkpoint) -> None:
 
 def error_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     """The one line on stderr of a command that must end with exit code 2."""
-    with pytest.raises(SystemExit) as caught:
-        main(arguments)
-    assert caught.value.code == 2
+    assert main(arguments) == 2
     text = capsys.readouterr().err
-    assert text.startswith("python -m convert: ")
+    assert text.startswith("python -m convert")
     assert text.count("\n") == 1
     return text
 
@@ -247,14 +247,9 @@ def test_inspect_of_a_torch_file_lists_what_is_ignored(tmp_path: Path, capsys: p
         assert part in text
 
 
-def test_inspect_names_a_known_file(
-    safetensors_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(
-        "convert.commands.sha256", lambda path: "6d62215f4306e3ca278246188607209f09af3dc77ed4232efdd069798c4ec193"
-    )
-    main(["inspect", str(safetensors_file)])
-    assert "RVC's rmvpe.pt of 2023-10-06" in capsys.readouterr().out
+def test_inspect_names_a_known_file(safetensors_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    inspect_file(safetensors_file, {sha256(safetensors_file): "RVC's rmvpe.pt of 2023-10-06"})
+    assert "known as    RVC's rmvpe.pt of 2023-10-06" in capsys.readouterr().out
 
 
 def test_inspect_of_a_folder(orbax_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -270,8 +265,7 @@ def test_inspect_tells_what_keeps_a_file_from_loading(tmp_path: Path, capsys: py
     tensors = random_checkpoint().tensors
     del tensors["cnn.bias"]
     safetensors.numpy.save_file(tensors, tmp_path / "a.safetensors")
-    with pytest.raises(SystemExit):
-        main(["inspect", str(tmp_path / "a.safetensors")])
+    assert main(["inspect", str(tmp_path / "a.safetensors")]) == 2
     captured = capsys.readouterr()
     assert "problem     cnn.bias is missing" in captured.out
     assert "cannot be loaded: cnn.bias is missing" in captured.err
@@ -293,11 +287,11 @@ def test_files_need_no_framework(safetensors_file: Path, tmp_path: Path, command
 
 
 @pytest.mark.parametrize(
-    ("command", "module", "mend"),
+    ("command", "module", "remedy"),
     [
-        ("jax2torch {}", "torch", "pip install 'rmvpe[torch]'"),
-        ("torch2jax {}", "jax", "pip install 'rmvpe[jax]'"),
-        ("inspect {}/..", "jax", "pip install 'rmvpe[jax]'"),
+        ("jax2torch {}", "torch", "pip install torch"),
+        ("torch2jax {}", "jax", "pip install jax"),
+        ("inspect {}/..", "jax", "pip install jax"),
     ],
 )
 def test_a_framework_that_is_missing_is_named(
@@ -306,14 +300,14 @@ def test_a_framework_that_is_missing_is_named(
     capsys: pytest.CaptureFixture[str],
     command: str,
     module: str,
-    mend: str,
+    remedy: str,
 ) -> None:
     for name in [name for name in sys.modules if name.split(".")[0] in ("rmvpe_torch", "rmvpe_jax")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, module, None)
     (safetensors_file.parent / "x").mkdir()
     path = safetensors_file.parent / "x" if "/.." in command else safetensors_file
-    assert mend in error_of(command.format(path).split(), capsys)
+    assert remedy in error_of(command.format(path).split(), capsys)
 
 
 # --- bad input
@@ -363,12 +357,31 @@ def test_torch2jax_of_a_folder_is_told(tmp_path: Path, capsys: pytest.CaptureFix
     assert "is a folder: torch2jax takes a .pt or .safetensors file" in error_of(["torch2jax", str(tmp_path)], capsys)
 
 
-def test_an_unknown_command_and_no_command_exit_2(capsys: pytest.CaptureFixture[str]) -> None:
-    for arguments in ([], ["torch2onnx", "x"], ["jax2torch", "x", "--layout", "onnx"]):
-        with pytest.raises(SystemExit) as caught:
-            main(arguments)
-        assert caught.value.code == 2
-    assert "usage: python -m convert" in capsys.readouterr().err
+def test_without_a_command_the_commands_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    for run in (main, lambda arguments: rmvpe_main(["convert", *arguments])):
+        assert run([]) == 0
+        text = capsys.readouterr().out
+        assert all(f"  {name}" in text for name in ("jax2torch", "torch2jax", "inspect", "verify"))
+
+
+def test_an_unknown_command_exits_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "did you mean 'jax2torch'?" in error_of(["jax2torhc", "x"], capsys)
+    assert "invalid choice: 'onnx'" in error_of(["jax2torch", "x", "--layout", "onnx"], capsys)
+
+
+@pytest.mark.parametrize("name", ["jax2torch", "torch2jax", "inspect", "verify"])
+def test_both_names_have_the_same_flags(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    texts = []
+    for run, program in ((main, PROGRAM), (rmvpe_main, "rmvpe convert")):
+        with pytest.raises(SystemExit):
+            run([*program.split()[1:], name, "--help"] if run is rmvpe_main else [name, "--help"])
+        texts.append(" ".join(capsys.readouterr().out.replace(program, "").split()))
+    assert texts[0] == texts[1]
+
+
+def test_a_mistake_names_the_program_that_was_typed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert rmvpe_main(["convert", "inspect", str(tmp_path / "gone.pt")]) == 2
+    assert capsys.readouterr().err.startswith("rmvpe convert inspect: ")
 
 
 @pytest.mark.parametrize("command", [[], ["jax2torch"], ["torch2jax"], ["inspect"], ["verify"]])

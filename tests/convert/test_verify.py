@@ -1,17 +1,20 @@
 """python -m convert verify, and the comparison under it: equal weights agree across frameworks, changed ones do not."""
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from convert.__main__ import main
-from convert.verify import glide
+from convert.__main__ import add_verify, main, run_verify
+from convert.verify import glide, installed_frameworks
 from rmvpe.checkpoint.architecture import expected_tensors
 from rmvpe.checkpoint.store import Checkpoint, save
 from rmvpe.config import DecodeConfig, ModelConfig
+from rmvpe.errors import UserError
 from rmvpe.evaluation.agreement import Comparison, compare_salience
+from rmvpe.program import Command, run_program
 
 TINY = ModelConfig(name="tiny", levels=2, blocks=1, inter_layers=1, channels=2, gru_hidden=8, dropout=0.0)
 THRESHOLD = 0.5
@@ -94,11 +97,11 @@ def file(tmp_path: Path) -> str:
     return str(tmp_path / "a.safetensors")
 
 
-@pytest.fixture
-def torch_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both sides in PyTorch: JAX would compile the network anew for each."""
+def verify_in_torch(*arguments: str) -> int:
+    """The command with both sides in PyTorch: JAX would compile the network anew for each."""
     pytest.importorskip("torch")
-    monkeypatch.setattr("convert.verify.installed_frameworks", lambda: ["torch"])
+    command = Command("", add_verify, partial(run_verify, frameworks=["torch"]))
+    return run_program("verify", command, arguments)
 
 
 @pytest.fixture
@@ -141,47 +144,42 @@ def test_two_files_are_run_in_different_frameworks(file: str, capsys: pytest.Cap
     assert second.endswith("in JAX")
 
 
-@pytest.mark.usefixtures("torch_only")
 def test_changed_weights_disagree(file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     changed = random_checkpoint()
     changed.tensors["fc.1.bias"][7] += 0.5
     save(tmp_path / "b.safetensors", changed)
-    assert main(["verify", file, str(tmp_path / "b.safetensors")]) == 1
+    assert verify_in_torch(file, str(tmp_path / "b.safetensors")) == 1
     text = capsys.readouterr().out
     assert "1 differ, max |Δ weight| 0.5 (in fc.1.bias)" in text
     assert text.endswith("disagree: a difference is larger than its tolerance\n")
 
 
-@pytest.mark.usefixtures("torch_only")
 def test_float16_needs_the_tolerance_it_is_given(file: str, tmp_path: Path) -> None:
     save(tmp_path / "half.safetensors", random_checkpoint(), "float16")
     half = str(tmp_path / "half.safetensors")
-    assert main(["verify", file, half]) == 1
-    assert main(["verify", file, half, "--tolerance", "0.01", "--tolerance-cents", "inf"]) == 0
+    assert verify_in_torch(file, half) == 1
+    assert verify_in_torch(file, half, "--tolerance", "0.01", "--tolerance-cents", "inf") == 0
 
 
-@pytest.mark.usefixtures("torch_only")
 def test_a_different_network_disagrees(file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save(tmp_path / "wide.safetensors", random_checkpoint(dataclasses.replace(TINY, gru_hidden=4)))
-    assert main(["verify", file, str(tmp_path / "wide.safetensors")]) == 1
+    assert verify_in_torch(file, str(tmp_path / "wide.safetensors")) == 1
     assert "disagree: these are different networks" in capsys.readouterr().out
     hop = dataclasses.replace(TINY, mel=dataclasses.replace(TINY.mel, hop_samples=320))
     save(tmp_path / "hop.safetensors", random_checkpoint(hop))
-    assert main(["verify", file, str(tmp_path / "hop.safetensors")]) == 1
+    assert verify_in_torch(file, str(tmp_path / "hop.safetensors")) == 1
     assert '"hop_samples": 320' in capsys.readouterr().out
 
 
-@pytest.mark.usefixtures("torch_only")
 def test_settings_of_training_make_no_difference(file: str, tmp_path: Path) -> None:
     save(tmp_path / "b.safetensors", random_checkpoint(dataclasses.replace(TINY, name="other", dropout=0.25)))
-    assert main(["verify", file, str(tmp_path / "b.safetensors")]) == 0
+    assert verify_in_torch(file, str(tmp_path / "b.safetensors")) == 0
 
 
-@pytest.mark.usefixtures("torch_only")
 def test_a_recording_can_be_given(file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     soundfile = pytest.importorskip("soundfile")
     soundfile.write(tmp_path / "voice.wav", glide()[:24000], 8000)
-    assert main(["verify", file, file, "--audio", str(tmp_path / "voice.wav")]) == 0
+    assert verify_in_torch(file, file, "--audio", str(tmp_path / "voice.wav")) == 0
     text = capsys.readouterr().out
     assert "voice.wav, 3.00 s" in text
     assert "in PyTorch (JAX is not installed)" in text
@@ -196,27 +194,15 @@ def test_a_recording_can_be_given(file: str, tmp_path: Path, capsys: pytest.Capt
         (["{}", "{}", "--tolerance", "nan"], "a tolerance cannot be negative"),
     ],
 )
-def test_bad_input_exits_2(
-    file: str,
-    arguments: list[str],
-    message: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.setattr("convert.verify.installed_frameworks", lambda: ["torch"])  # told before a framework is needed
-    with pytest.raises(SystemExit) as caught:
-        main(["verify", *(argument.format(file) for argument in arguments)])
-    assert caught.value.code == 2
+def test_bad_input_exits_2(file: str, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    command = Command("", add_verify, partial(run_verify, frameworks=["torch"]))  # found before it is needed
+    assert run_program("verify", command, [argument.format(file) for argument in arguments]) == 2
     assert message in capsys.readouterr().err
 
 
-def test_no_framework_at_all_is_told(
-    file: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(SystemExit):
-        main(["verify", file, file])
-    assert "verify needs PyTorch or JAX: pip install" in capsys.readouterr().err
+def test_without_any_framework_the_remedy_is_named() -> None:
+    with pytest.raises(UserError, match="pip install torch or pip install jax"):
+        installed_frameworks(lambda name: False)
 
 
 def test_the_built_in_audio_is_always_the_same() -> None:
