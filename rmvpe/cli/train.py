@@ -17,7 +17,7 @@ from rmvpe.config import CHOICES, PRESETS, ConfigError, ModelConfig, TrainConfig
 from rmvpe.data.synthesis.demo import make_demo
 from rmvpe.errors import UserError
 from rmvpe.program import Command, Group
-from rmvpe.training.launch import Job, Runtime, add_flag, train
+from rmvpe.training.launch import Job, Runtime, add_flag, check_libraries, train
 from rmvpe_jax.cli import Jax
 from rmvpe_torch.cli import Torch
 
@@ -109,6 +109,7 @@ def run(arguments: argparse.Namespace, runtime: Runtime, trial_config: TrainConf
 
     Without arguments: the trial.
     """
+    check_libraries(runtime)
     job = job_from(arguments) if arguments.argv else trial(runtime.name, trial_config)
     # A log without a state is a run that ended before its first state: there is nothing to lose or to resume
     if job.resume_iteration is None and any(job.logdir.glob("state-*")):

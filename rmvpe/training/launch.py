@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from rmvpe.backends import is_installed
 from rmvpe.checkpoint.architecture import expected_tensors
 from rmvpe.checkpoint.store import Checkpoint, load
 from rmvpe.config import TrainConfig
@@ -22,6 +23,8 @@ from rmvpe.errors import UserError
 from rmvpe.evaluation.evaluate import Evaluation
 from rmvpe.processes import Ranks
 from rmvpe.training.loop import Trainer, fit, resume
+
+LIBRARIES = ("grain", "mir_eval", "matplotlib", "tensorboardX")  # what training needs beside a framework
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,7 @@ class Runtime(Protocol):
     """What a framework brings to the command line of a training run."""
 
     name: str
+    libraries: tuple[str, ...]  # what it needs, by the names that pip knows
     devices: str  # for --help
 
     def add_arguments(self, group: argparse._ArgumentGroup) -> None:
@@ -89,6 +93,13 @@ def add_flag(group: argparse._ArgumentGroup, name: str, *short: str, **settings:
     """Add the flag --some_name, which --some-name stands for as well."""
     names = dict.fromkeys((f"--{name}", f"--{name.replace('_', '-')}"))
     group.add_argument(*short, *names, **{"dest": name, **settings})  # type: ignore[arg-type]
+
+
+def check_libraries(runtime: Runtime) -> None:
+    """Raise UserError, with the command that installs them, if libraries that training needs are missing."""
+    missing = [name for name in (*runtime.libraries, *LIBRARIES) if not is_installed(name)]
+    if missing:
+        raise UserError(f"training with {runtime.name} needs {', '.join(missing)}: run pip install {' '.join(missing)}")
 
 
 def train(job: Job, processes: Processes) -> None:

@@ -295,6 +295,22 @@ def test_help_needs_no_framework(framework):
     assert "--resume_iteration" in done.stdout
 
 
+@pytest.mark.parametrize(("framework", "library"), [("torch", "torch"), ("jax", "flax"), ("jax", "grain")])
+def test_a_missing_library_is_one_sentence(framework, library, tmp_path):
+    code = (
+        "import sys\n"
+        f"sys.modules['{library}'] = None\n"  # as if it were not installed
+        "from rmvpe.cli.main import main\n"
+        f"sys.exit(main(['train', '{framework}']))"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert f"run pip install {library}" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_job_can_be_sent_to_another_process():
     job = Job(TrainConfig(), Path("runs/a"), "auto", "small", "latest")
     assert pickle.loads(pickle.dumps(job)) == job
