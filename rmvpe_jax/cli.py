@@ -71,7 +71,7 @@ class Jax:
     """The `rmvpe.training.launch.Runtime` of JAX."""
 
     name = "jax"
-    libraries = ("jax", "flax")  # flax brings optax and orbax
+    libraries: tuple[str, ...] = ("jax", "flax")  # flax brings optax and orbax
     devices = "auto, cpu, gpu, gpu:N or tpu"
 
     def add_arguments(self, group: argparse._ArgumentGroup) -> None:

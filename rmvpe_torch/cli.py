@@ -66,7 +66,7 @@ class Torch:
     """The `rmvpe.training.launch.Runtime` of PyTorch."""
 
     name = "torch"
-    libraries = ("torch",)
+    libraries: tuple[str, ...] = ("torch",)
     devices = "auto, cpu, cuda, cuda:N, sdaa, sdaa:N or mps"
 
     def add_arguments(self, group: argparse._ArgumentGroup) -> None:
