@@ -78,7 +78,7 @@ def fold_batch_norm(model: RMVPE) -> RMVPE:
     for module in list(model.modules()):
         if isinstance(module, nn.Sequential):
             _fold_sequence(module)
-    return model
+    return model.float()
 
 
 def directions(gru: nn.GRU) -> list[tuple[int, bool]]:
@@ -92,7 +92,7 @@ def one_direction(gru: nn.GRU, layer: int, reverse: bool) -> nn.GRU:
     Shared weights would leave the buffer in which cuDNN wants those of `gru` side by side.
     """
     features = gru.input_size if layer == 0 else 2 * gru.hidden_size
-    alone = nn.GRU(features, gru.hidden_size, batch_first=True)
+    alone = nn.GRU(features, gru.hidden_size, batch_first=True, dtype=gru.weight_hh_l0.dtype)
     suffix = f"_l{layer}" + "_reverse" * reverse
     names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
     alone.load_state_dict({f"{name}_l0": getattr(gru, name + suffix) for name in names})
