@@ -5,10 +5,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from rmvpe.backends import INSTALL
 from rmvpe.checkpoint.store import Checkpoint, bundled_weights, load, sha256
 from rmvpe.errors import UserError
-
-PACKAGES = {"torch": "torch", "jax": "jax flax orbax-checkpoint"}  # what pip installs for each framework
 
 
 def load_any(path: str) -> Checkpoint:
@@ -70,4 +69,4 @@ def needs(framework: str, purpose: str) -> Iterator[None]:
 
 def install_command(framework: str) -> str:
     """The command that installs a framework."""
-    return f"pip install {PACKAGES[framework]}"
+    return f"pip install {INSTALL[framework]}"

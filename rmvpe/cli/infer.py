@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 
 from rmvpe.audio import SAMPLE_RATE_HZ
-from rmvpe.cli.options import configured
 from rmvpe.config import DecodeConfig, MelConfig
 from rmvpe.estimator import DEFAULT_WEIGHTS, load
 from rmvpe.files import atomic_path
@@ -50,7 +49,9 @@ def run(arguments: argparse.Namespace) -> int:
 def infer(source: str, output: str, *, weights: str, device: str, hop_s: float, threshold: float | None) -> None:
     """Write the track of a sound file. threshold: None for the weights' own. Raises UserError."""
     format_of(output)  # before the work
-    estimator = configured(load(weights, device=device), {} if threshold is None else {"threshold": threshold})
+    estimator = load(weights, device=device)
+    if threshold is not None:
+        estimator = estimator.with_config(threshold=threshold)
     write(estimator.from_file(source, hop_s=hop_s), Path(output))
 
 

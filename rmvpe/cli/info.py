@@ -7,7 +7,7 @@ from importlib import resources
 from pathlib import Path
 
 import rmvpe
-from rmvpe.backends import backend_class, is_installed
+from rmvpe.backends import INSTALL, backend_class, is_installed
 from rmvpe.checkpoint.store import bundled_weights
 from rmvpe.errors import UserError
 
@@ -36,9 +36,8 @@ def jax_devices() -> list[str]:
     return list(dict.fromkeys(name_of(device) for kind in KINDS for device in devices_of(kind)))
 
 
-# Framework -> what lists its devices, and what pip installs
+# Framework -> what lists its devices
 DEVICES: Mapping[str, Callable[[], list[str]]] = {"torch": torch_devices, "jax": jax_devices}
-PACKAGES = {"torch": "torch", "jax": "jax flax orbax-checkpoint"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def report(
-    devices: Mapping[str, Callable[[], list[str]]] = DEVICES, packages: Mapping[str, str] = PACKAGES
+    devices: Mapping[str, Callable[[], list[str]]] = DEVICES, packages: Mapping[str, str] = INSTALL
 ) -> list[str]:
     """One line per fact. A framework that is missing or broken is a line of its own.
 

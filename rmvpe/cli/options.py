@@ -1,12 +1,9 @@
 """The flags that decide f0 and voicing, the same for `rmvpe predict` and `rmvpe evaluate`: fields of `DecodeConfig`."""
 
 import argparse
-from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from rmvpe.config import DECODERS, PAD_MODES, DecodeConfig
-from rmvpe.estimator import Estimator
 
 # Fields of `DecodeConfig` that have a flag, and how a headline prints their values
 SETTINGS = {
@@ -41,12 +38,6 @@ def add_decode_arguments(parser: argparse.ArgumentParser) -> None:
 def decode_settings(arguments: argparse.Namespace) -> dict[str, Any]:
     """The settings that the command line gives, by the names of `DecodeConfig`'s fields."""
     return {name: getattr(arguments, name) for name in SETTINGS if getattr(arguments, name) is not None}
-
-
-def configured(estimator: Estimator, decoding: Mapping[str, Any]) -> Estimator:
-    """The estimator with these fields of its `DecodeConfig` changed."""
-    estimator.config = replace(estimator.config, **decoding)  # with_config, as soon as there is one
-    return estimator
 
 
 def describe_settings(config: DecodeConfig) -> str:

@@ -13,7 +13,7 @@ from rmvpe import audio, plot
 from rmvpe.audio import AudioFile
 from rmvpe.backends import BACKENDS
 from rmvpe.cli.inputs import add_input_arguments, input_paths
-from rmvpe.cli.options import add_decode_arguments, configured, decode_settings
+from rmvpe.cli.options import add_decode_arguments, decode_settings
 from rmvpe.errors import UserError, report
 from rmvpe.estimator import DEFAULT_WEIGHTS, Estimator, Progress
 from rmvpe.estimator import load as load_estimator
@@ -94,7 +94,7 @@ def predict(request: Request, load: Load = load_estimator) -> int:
     jobs = plan_jobs(audio.find_audio(request.paths), request)
     if request.hop_s is not None:
         check_hop(request.hop_s)
-    estimator = configured(load(request.weights, request.backend, request.device), request.decoding)
+    estimator = load(request.weights, request.backend, request.device).with_config(**request.decoding)
     file_format = request.file_format or format_of(jobs[0].output)
     check_format(file_format, request.hop_s or estimator.model.mel.hop_s)
     for folder in {path.parent for job in jobs for path in (job.output, job.picture) if path}:
