@@ -24,18 +24,26 @@ def run_cli(program: str, function: Callable[[], int | None]) -> int:
     """
     try:
         return function() or 0
-    except (UserError, ConfigError) as error:
-        return fail(program, str(error))
-    except (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError) as error:
-        return fail(program, f"{error.filename}: {error.strerror}" if error.filename else str(error))
-    except OSError as error:
-        if error.errno not in DISK_FULL:
-            raise
-        name = f"{error.filename}: " if error.filename else ""
-        return fail(program, f"{name}{error.strerror}: free some space or write somewhere else")
     except KeyboardInterrupt as stop:
         sys.stderr.write(f"{program}: {str(stop) or 'interrupted'}\n")
         return EXIT_INTERRUPTED
+    except Exception as error:
+        message = user_message(error)
+        if message is None:
+            raise
+        return fail(program, message)
+
+
+def user_message(error: Exception) -> str | None:
+    """The line to show for what the user can fix; None for other exceptions, which are bugs."""
+    if isinstance(error, (UserError, ConfigError)):
+        return str(error)
+    if isinstance(error, (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError)):
+        return f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    if isinstance(error, OSError) and error.errno in DISK_FULL:
+        name = f"{error.filename}: " if error.filename else ""
+        return f"{name}{error.strerror}: free some space or write somewhere else"
+    return None
 
 
 def fail(program: str, message: str) -> int:

@@ -1,7 +1,7 @@
 """What JAX brings to the command line of a training run: its devices, and how several hosts find each other."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable
 
 import jax
 
@@ -26,7 +26,7 @@ class Jax(Framework):
         add(group, "nproc_per_node", "-np", type=int, metavar="N", help=text)
         distributed.add_arguments(group)
 
-    def relaunch(self, arguments: argparse.Namespace, argv: Sequence[str]) -> int | None:
+    def relaunch(self, arguments: argparse.Namespace, function: Callable[[], object]) -> int | None:
         return None  # each host starts its own process
 
     def start(self, arguments: argparse.Namespace) -> Ranks:

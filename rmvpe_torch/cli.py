@@ -1,8 +1,7 @@
 """What PyTorch brings to the command line of a training run: its devices, and one process for each of them."""
 
 import argparse
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable
 
 from rmvpe.checkpoint.store import Checkpoint
 from rmvpe.cli.train import Framework, add
@@ -25,8 +24,8 @@ class Torch(Framework):
         text = "batch norm over all processes instead of over each one's share (default: off; see docs/training.md)"
         group.add_argument("--sync_batch_norm", "--sync-batch-norm", action="store_true", default=None, help=text)
 
-    def relaunch(self, arguments: argparse.Namespace, argv: Sequence[str]) -> int | None:
-        return launch.relaunch(arguments.nproc_per_node, arguments.device, [sys.executable, sys.argv[0], *argv])
+    def relaunch(self, arguments: argparse.Namespace, function: Callable[[], object]) -> int | None:
+        return launch.run_processes(arguments.nproc_per_node, arguments.device, function)
 
     def start(self, arguments: argparse.Namespace) -> Ranks:
         self.ranks, self.device = distributed.start(arguments.device)
@@ -36,7 +35,7 @@ class Torch(Framework):
         return str(amp_dtype(self.device)).removeprefix("torch.")
 
     def stop(self) -> None:
-        distributed.leave()
+        distributed.destroy()
 
     def trainer(self, config: TrainConfig, initial: Checkpoint | None) -> TorchTrainer:
         return TorchTrainer(config, self.device, initial, self.ranks)

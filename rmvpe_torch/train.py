@@ -81,7 +81,7 @@ class TorchTrainer:
 
     def train_step(self, batches: Sequence[Batch], learning_rate: float) -> dict[str, float]:
         """One update from this process's micro-batches; see `rmvpe.training.loop.Trainer`."""
-        with devices.out_of_memory_told(self.device):
+        with devices.out_of_memory_errors(self.device):
             return self._train_step(batches, learning_rate)
 
     def _train_step(self, batches: Sequence[Batch], learning_rate: float) -> dict[str, float]:

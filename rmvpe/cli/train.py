@@ -9,6 +9,7 @@ import runpy
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from rmvpe.checkpoint.architecture import expected_tensors
@@ -85,8 +86,8 @@ class Framework:
         """Flags of its own, about processes."""
         raise NotImplementedError
 
-    def relaunch(self, arguments: argparse.Namespace, argv: Sequence[str]) -> int | None:
-        """Run the command as several processes and return their exit code, or None to go on in this one."""
+    def relaunch(self, arguments: argparse.Namespace, function: Callable[[], object]) -> int | None:
+        """Call `function` in several processes and return the exit code, or None to go on in this one."""
         raise NotImplementedError
 
     def start(self, arguments: argparse.Namespace) -> Ranks:
@@ -269,7 +270,7 @@ def main(framework: Framework, argv: Sequence[str] | None = None) -> int:
             raise UserError(
                 f"{logdir} already holds a run: continue it with --resume_iteration latest or choose another --logdir"
             )
-        code = framework.relaunch(arguments, given)
+        code = framework.relaunch(arguments, partial(train, framework, arguments, config, logdir))
         return train(framework, arguments, config, logdir) if code is None else code
     return 2  # not reached: cli_errors exits
 
@@ -284,7 +285,7 @@ def train(framework: Framework, arguments: argparse.Namespace, config: TrainConf
         trainer = framework.trainer(config, initial)
         state = resume(trainer, logdir, arguments.resume_iteration) if arguments.resume_iteration else None
         scores = fit(trainer, config, source, valid, logdir, state)
-        if ranks.leads:
+        if ranks.is_main_process:
             sys.stderr.write(summary(trainer.step, scores, logdir) + "\n")
     finally:
         framework.stop()
