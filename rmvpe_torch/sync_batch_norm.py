@@ -1,8 +1,8 @@
 """Batch norm over the batches of all processes together: N processes with a share each train as one with all would.
 
 On CUDA this is PyTorch's `nn.SyncBatchNorm`. It refuses CPU tensors, in torch 2.13 too. Since torch 2.1 it accepts
-tensors of devices such as SDAA, but such a device must then have special kernels (`batch_norm_stats` and others), and we
-do not know whether SDAA has. `SyncBatchNorm2d` needs only ordinary operators and all-reduce: it runs on every device.
+tensors of devices such as SDAA, but such a device must then have special kernels (`batch_norm_stats` and others), and
+we do not know whether SDAA has. `SyncBatchNorm2d` needs only ordinary operators and all-reduce, on any device.
 """
 
 from typing import Any
