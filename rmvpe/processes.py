@@ -21,8 +21,8 @@ class Ranks:
         return self.processes * self.local
 
     @property
-    def leads(self) -> bool:
-        """Whether this process writes the run's files."""
+    def is_main_process(self) -> bool:
+        """Whether this is process 0, which alone writes the run's files."""
         return self.process == 0
 
 

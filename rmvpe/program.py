@@ -19,8 +19,8 @@ from rmvpe.errors import UserError, run_cli
 class Command:
     """One command. `add_arguments` gives a parser its flags; `run` takes the parsed ones and returns the exit code.
 
-    The parsed arguments also hold `program`, its name in messages, and `argv`, the arguments as they were typed. A
-    summary of several lines, such as a script's docstring, keeps its line breaks in --help.
+    The parsed arguments also hold `argv`, the arguments as they were typed. A summary of several lines, such as a
+    script's docstring, keeps its line breaks in --help.
     """
 
     summary: str
@@ -83,7 +83,7 @@ def run_entry(program: str, entry: Command | Group, argv: list[str]) -> int:
     parser = Parser(prog=program, description=entry.summary, formatter_class=formatter(entry.summary))
     entry.add_arguments(parser)
     arguments = parser.parse_args(argv)
-    arguments.program, arguments.argv = program, argv
+    arguments.argv = argv
     return entry.run(arguments)
 
 

@@ -1,7 +1,7 @@
 """What JAX brings to the command line of a training run: its devices, and how several hosts find each other."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -51,7 +51,7 @@ class JaxProcesses:
     num_processes: int | None = None
     process_id: int | None = None
 
-    def relaunch(self, command: Sequence[str]) -> int | None:
+    def relaunch(self, function: Callable[[], object]) -> int | None:
         """None: each host starts its own process."""
         return None
 

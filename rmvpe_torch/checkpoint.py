@@ -1,6 +1,6 @@
-"""Checkpoints for PyTorch: build the network of one, or write files that torch programs load.
+"""Checkpoints in PyTorch: build the network of a checkpoint, and write .pt files that other torch programs load.
 
-Our own canonical file needs nothing here: `rmvpe.checkpoint` reads and writes it without torch.
+`rmvpe.checkpoint.store` reads and writes our own safetensors files without torch.
 """
 
 import json
@@ -25,11 +25,11 @@ LAYOUTS = ("rvc", "yxlllc")
 
 
 def load_model(checkpoint: Checkpoint, conv_dtype: torch.dtype = torch.float32) -> RMVPE:
-    """The checkpoint's network on the CPU, in evaluation mode, with weights of its own (float32).
+    """The checkpoint's network on the CPU, in evaluation mode, with float32 copies of the weights.
 
-    Strict: raises RuntimeError, as torch does, if the tensors are not exactly the config's.
+    Raises RuntimeError, as torch's strict loading does, if the tensors are not exactly those of the config.
     """
-    with torch.device("meta"):  # no memory and no random initialisation for weights that are about to be replaced
+    with torch.device("meta"):  # no memory and no random numbers for weights that are replaced below
         model = RMVPE(checkpoint.config, conv_dtype)
     state = {name: torch.tensor(tensor) for name, tensor in checkpoint.tensors.items()}
     model.load_state_dict(state | _counters(state), strict=True, assign=True)
@@ -41,10 +41,10 @@ def save_torch(
 ) -> None:
     """Write a torch .pt file that other programs load with a strict `load_state_dict`, whole or not at all.
 
-    `layout` "rvc": the state_dict itself, as RVC, so-vits-svc and DDSP-SVC take it. "yxlllc": `{"model": state_dict}`
-    with `unet.tf.*` even where the network does not apply it, because yxlllc's classes hold it; those unused blocks
-    get convolutions of 0 and a neutral batch norm, which makes each of them the identity. `dtype` is "float32" or
-    "float16". The zip carries config and metadata in a record of its own that torch never looks at.
+    `layout` "rvc": the state_dict itself, as RVC, so-vits-svc and DDSP-SVC load it. "yxlllc": `{"model": state_dict}`
+    with `unet.tf.*` even if the network does not use it, because yxlllc's classes contain it; the blocks that are not
+    used get convolutions of 0 and a neutral batch norm, so that each returns its input. `dtype` is "float32" or
+    "float16". Config and metadata are in an additional record of the zip file, which torch ignores.
     Raises UserError if the tensors do not fit the config, are not finite or overflow float16, or the path cannot be
     written.
     """

@@ -1,7 +1,7 @@
 """What PyTorch brings to the command line of a training run: its devices, and one process for each of them."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -39,7 +39,7 @@ class TorchSession:
         """Leave the group of processes."""
         from rmvpe_torch import distributed
 
-        distributed.leave()
+        distributed.destroy()
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,11 @@ class TorchProcesses:
     device: str
     nproc_per_node: int | None
 
-    def relaunch(self, command: Sequence[str]) -> int | None:
-        """Run `command` as `nproc_per_node` processes; None if this process is one of them, or the only one."""
-        from rmvpe_torch.launch import relaunch
+    def relaunch(self, function: Callable[[], object]) -> int | None:
+        """Call `function` in `nproc_per_node` processes; None if this process is one of them, or the only one."""
+        from rmvpe_torch.launch import run_processes
 
-        return relaunch(self.nproc_per_node, self.device, command)
+        return run_processes(self.nproc_per_node, self.device, function)
 
     def start(self) -> TorchSession:
         """Find the device and join the other processes. Raises UserError."""

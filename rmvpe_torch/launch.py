@@ -1,201 +1,228 @@
-"""Start a command as several processes of one machine, and see to it that they end together.
+"""Run a function in several processes of this machine, one per device, and end them together.
 
-What `torchrun` does for many machines, without its noise: the error of the process that failed comes through once, and
-nothing stays behind, whether a process fails, is killed, or the launcher itself is.
+`torchrun` does it for many machines. Here the error of the process that failed first is shown once, and no process is
+left behind: not if one fails or is killed, not on Ctrl-C or SIGTERM, and not if the launcher itself is killed.
+
+The processes come from `multiprocessing`. `torch.multiprocessing.start_processes` could start them too, but it does not
+end the data workers of a process that is killed, it leaves processes behind if a later one cannot start, and it reports
+the process that ended first, which may only have lost its connection to the one that failed.
 """
 
-import contextlib
+import multiprocessing
 import os
 import signal
 import socket
-import subprocess
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from types import FrameType
+from typing import NamedTuple
 
-from rmvpe.errors import EXIT_USER_ERROR, UserError
-from rmvpe_torch.distributed import check_processes, cores, place
-from rmvpe_torch.worker import ERROR_FILE
+from rmvpe.errors import EXIT_USER_ERROR, UserError, user_message
+from rmvpe_torch.distributed import check_processes, cores, process_env
 
-POLL_S = 0.05
-GRACE_S = 1.0  # after the first failure: the others may be about to fail for the same reason
-TERMINATE_S = 5.0  # from SIGTERM to SIGKILL
-TOLD_LINES = 40  # of what a failed process wrote
+GRACE_S = 1.0  # after a failure: another process may be about to report the one that caused it
+TERMINATE_S = 5.0  # from SIGTERM to SIGKILL: on a busy core torch needs seconds to end
+MAX_ERROR_LINES = 40  # of a traceback
 
 
-def relaunch(processes: int | None, device: str, command: Sequence[str]) -> int | None:
-    """Run `command` as `processes` processes and return the exit code, or None if this process is to do the work.
+class Failure(NamedTuple):
+    """How a process failed. The smallest explains the others: they lose their connection to a process that ends."""
 
-    That is so without `processes`, with 1, and in a process that `torchrun` or this function started. Raises UserError
-    if there are fewer devices.
+    kind: int  # 0: a mistake of the user's, 1: killed by a signal, 2: anything else
+    time_s: float
+    rank: int
+    message: str
+    exit_code: int
+
+
+class Worker(NamedTuple):
+    """One of the processes, and the connection on which it reports its failure."""
+
+    process: BaseProcess
+    failures: Connection
+
+    def failure(self, rank: int) -> list[Failure]:
+        """What the process reported, or how it ended; empty if it did its work. Waits for one of the two."""
+        try:
+            return [self.failures.recv()]
+        except (EOFError, OSError):  # it ended without a report, or in the middle of one
+            self.process.join()
+        code = self.process.exitcode or 0
+        if code >= 0:
+            return [Failure(2, time.monotonic(), rank, f"process {rank} ended with exit code {code}", code)][:code]
+        hint = ": the machine's memory may have run out" if -code == signal.SIGKILL else ""
+        message = f"process {rank} was killed by {signal.Signals(-code).name}{hint}"
+        return [Failure(1, time.monotonic(), rank, message, 128 - code)]
+
+
+def run_processes(processes: int | None, device: str, function: Callable[[], object]) -> int | None:
+    """Call `function` in `processes` new processes; returns the exit code, or None if this process is to call it.
+
+    None without `processes`, with 1, and in a process that `torchrun` or this function started. `function` can be
+    pickled and raises what goes wrong. Raises UserError if there are fewer devices, and as `launch` does.
     """
-    here = place()
-    if here is not None:
-        if processes not in (None, here.local_world_size):
+    environment = process_env()
+    if environment is not None:
+        if processes not in (None, environment.local_world_size):
             raise UserError(
-                f"--nproc_per_node {processes} differs from torchrun's {here.local_world_size}: give it to torchrun"
+                f"--nproc_per_node {processes} differs from torchrun's {environment.local_world_size}: "
+                "give the number to torchrun"
             )
         return None
     if processes is None:
         return None
     check_processes(processes, device)
-    return None if processes == 1 else launch(processes, command)
+    return None if processes == 1 else launch(processes, function)
 
 
-def launch(processes: int, command: Sequence[str]) -> int:
-    """Run `command` as `processes` processes; the terminal belongs to the first of them.
+def launch(processes: int, function: Callable[[], object]) -> int:
+    """Call `function` in `processes` processes, of which the first writes to the terminal; returns the exit code.
 
-    Returns the exit code of the process that failed first (128 + n if signal n killed it or was sent to the launcher),
-    after its error was written to stderr.
+    If one fails, the others are ended. A mistake of the user's is raised again as UserError; of a bug the traceback is
+    written to stderr and the exit code is 1; if signal n killed the process, it is 128 + n. Raises KeyboardInterrupt on
+    Ctrl-C and SystemExit(143) on SIGTERM. To be called from the main thread.
     """
-    with tempfile.TemporaryDirectory(prefix="rmvpe-") as folder, signals_noted() as noted:
-        workers: list[Worker] = []
-        port = free_port()
-        try:
-            workers += (Worker(rank, processes, port, command, Path(folder)) for rank in range(processes))
-            failed = watch(workers, noted)
-        finally:
-            for worker in workers:
-                worker.end()
-        if noted:
-            if workers[0].code != 128 + signal.SIGINT:  # whoever exits so has said it
-                sys.stderr.write(f"stopped by {signal.Signals(noted[0]).name}\n")
-            return 128 + noted[0]
-        return tell(culprit(failed)) if failed else 0
+    workers: list[Worker] = []
+    handler = signal.signal(signal.SIGTERM, _exit)
+    try:
+        with environment_variables(shared_environment(processes)), signals_blocked():
+            for rank in range(processes):
+                workers.append(start(rank, function))
+        failure = first_failure(workers)
+    except SystemExit:
+        sys.stderr.write("stopped by SIGTERM\n")
+        raise
+    finally:
+        stop([worker.process for worker in workers])
+        signal.signal(signal.SIGTERM, handler)
+    if failure is None:
+        return 0
+    if failure.exit_code == EXIT_USER_ERROR:
+        raise UserError(failure.message)
+    sys.stderr.write(f"{failure.message}\n")
+    return failure.exit_code
 
 
-class Worker:
-    """One process of the group, in a session of its own, and what it leaves behind when it fails."""
-
-    def __init__(self, rank: int, processes: int, port: int, command: Sequence[str], folder: Path):
-        self.rank = rank
-        self.error_file, self.output_file = folder / f"error-{rank}", folder / f"output-{rank}"
-        with self.output_file.open("wb") as output:
-            self.process = subprocess.Popen(
-                command,
-                env=environment(rank, processes, port) | {ERROR_FILE: str(self.error_file)},
-                stdin=subprocess.PIPE,  # never written to: it closes when this process ends, however it does
-                stdout=None if rank == 0 else subprocess.DEVNULL,
-                stderr=None if rank == 0 else output,
-                start_new_session=True,  # Ctrl-C reaches the launcher alone, which passes it on once
-            )
-
-    @property
-    def code(self) -> int | None:
-        """The exit code (negative: the signal that killed it), or None while it runs."""
-        return self.process.poll()
-
-    def send(self, number: int) -> None:
-        """Send it a signal, if it still runs."""
-        if self.code is None:
-            self.process.send_signal(number)
-
-    def end(self) -> None:
-        """Kill what is left of it and of the processes that it started."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS says the latter of one that has ended
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-
-    def last_words(self) -> list[str]:
-        """What it wrote at last; none of the first process, whose words were seen as they came, but for a traceback."""
-        path = self.error_file if self.error_file.exists() else self.output_file
-        return path.read_text(encoding="utf-8", errors="replace").splitlines()
+def start(rank: int, function: Callable[[], object]) -> Worker:
+    """Start one of the processes."""
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_work, args=(rank, function, sender))
+    process.start()
+    sender.close()  # else the connection would not end when the process does
+    return Worker(process, receiver)
 
 
-def environment(rank: int, processes: int, port: int) -> dict[str, str]:
-    """The environment of one process: this one's, and its place as `torchrun` would say it."""
+def first_failure(workers: Sequence[Worker]) -> Failure | None:
+    """Wait until all processes have ended or one has failed; the failure that explains the others, or None."""
+    running = {worker.failures: (rank, worker) for rank, worker in enumerate(workers)}
+    failures: list[Failure] = []
+    while running and (ready := wait(list(running), GRACE_S if failures else None)):
+        for connection in ready:
+            rank, worker = running.pop(connection)  # type: ignore[call-overload]  # only connections were given
+            failures += worker.failure(rank)
+    return min(failures, default=None)
+
+
+def stop(processes: Sequence[BaseProcess]) -> None:
+    """End those that still run, and all processes that any of them has started."""
+    deadline = time.monotonic() + TERMINATE_S
+    try:
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.join(max(0.0, deadline - time.monotonic()))
+    finally:  # also on a second Ctrl-C
+        for process in processes:
+            assert process.pid is not None
+            process.kill()
+            with suppress(ProcessLookupError, PermissionError):  # PermissionError: macOS, if all of them have ended
+                os.killpg(process.pid, signal.SIGKILL)
+            process.join()
+
+
+def shared_environment(processes: int) -> dict[str, str]:
+    """The environment variables of all processes, as `torchrun` sets them; each adds its own rank."""
     defaults = {
-        "OMP_NUM_THREADS": str(max(1, cores() // processes)),  # all processes together get the machine's cores
-        "TORCH_CPP_LOG_LEVEL": "ERROR",  # a process that ends is reported here, not by each of its partners
+        "OMP_NUM_THREADS": str(max(1, cores() // processes)),  # all processes together use the machine's cores
+        "TORCH_CPP_LOG_LEVEL": "ERROR",  # the launcher reports a failure, not each of the other processes
     }
-    place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes}
-    place["MASTER_PORT"] = port
-    return {**defaults, **os.environ, **{key: str(value) for key, value in place.items()}, "MASTER_ADDR": "127.0.0.1"}
+    given = {name: os.environ[name] for name in defaults if name in os.environ}
+    count = {"WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes)}
+    return {**defaults, **given, **count, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens on now."""
+    """A port of this machine that no program listens on now."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
 
 
-@contextlib.contextmanager
-def signals_noted() -> Iterator[list[int]]:
-    """A list that SIGINT and SIGTERM are appended to, instead of their usual effect (in the main thread alone)."""
-    noted: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield noted
-        return
-
-    def note(number: int, frame: FrameType | None) -> None:
-        noted.append(number)
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+@contextmanager
+def environment_variables(variables: Mapping[str, str]) -> Iterator[None]:
+    """Inside, `os.environ` also has `variables`. Torch reads some on import, so a new process must start with them."""
+    before = dict(os.environ)
+    os.environ.update(variables)
     try:
-        yield noted
+        yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        os.environ.clear()
+        os.environ.update(before)
 
 
-def watch(workers: Sequence[Worker], noted: list[int]) -> list[Worker]:
-    """Wait for the workers; a signal is passed on, and after one's failure the others are asked to end.
-
-    Returns the workers that failed before they were asked.
-    """
-    while any(worker.code is None for worker in workers) and not any(worker.code for worker in workers) and not noted:
-        time.sleep(POLL_S)
-    if noted:
-        send(workers, noted[0])
-    # A signal has told them to end, and ending takes torch seconds on a busy core
-    await_end(workers, noted, TERMINATE_S if noted else GRACE_S)
-    failed = [worker for worker in workers if worker.code]
-    send(workers, signal.SIGTERM)
-    await_end(workers, noted, TERMINATE_S)
-    return failed
+@contextmanager
+def signals_blocked() -> Iterator[None]:
+    """Inside, SIGINT and SIGTERM wait. New processes start with both blocked, so Ctrl-C reaches the launcher alone."""
+    resource_tracker.ensure_running()  # the first process would start it, which unblocks both signals
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def send(workers: Sequence[Worker], number: int) -> None:
-    """Send a signal to those that still run."""
-    for worker in workers:
-        worker.send(number)
+def install_worker_hooks() -> None:
+    """In a new process: SIGTERM raises SystemExit, and when the launcher ends, this process and its children end."""
+    os.setsid()  # so that all of them can be ended together
+    signal.signal(signal.SIGTERM, _exit)  # unlike the default, this ends data workers and removes temporary files
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    threading.Thread(target=_end_with_launcher, name="end-with-launcher", daemon=True).start()
 
 
-def await_end(workers: Sequence[Worker], noted: list[int], seconds: float) -> None:
-    """Wait until all have ended, for `seconds` at most, and no longer once a second signal has come."""
-    deadline = time.monotonic() + seconds
-    while any(worker.code is None for worker in workers) and time.monotonic() < deadline and len(noted) < 2:
-        time.sleep(POLL_S)
+def _exit(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
 
 
-def culprit(failed: Sequence[Worker]) -> Worker:
-    """The worker whose failure explains the others': partners of a process that ends lose their connection to it."""
-
-    def rank(worker: Worker) -> tuple[float, ...]:
-        code = worker.code or 0
-        kind = 0 if code == EXIT_USER_ERROR else 1 if code < 0 else 2
-        when = worker.error_file.stat().st_mtime_ns if worker.error_file.exists() else float("inf")
-        return kind, when, worker.rank
-
-    return min(failed, key=rank)
+def _end_with_launcher() -> None:
+    launcher = multiprocessing.parent_process()
+    assert launcher is not None
+    launcher.join()
+    os.killpg(os.getpgrp(), signal.SIGKILL)
 
 
-def tell(worker: Worker) -> int:
-    """Write a failed worker's error to stderr, once; returns the exit code."""
-    code, words = worker.code or 0, worker.last_words()
-    if code < 0:
-        name = signal.Signals(-code).name
-        hint = ": the machine's memory may have run out" if -code == signal.SIGKILL else ""
-        sys.stderr.write(f"process {worker.rank} was killed by {name}{hint}\n")
-        return 128 - code
-    words = words[-1:] if code == EXIT_USER_ERROR else words[-TOLD_LINES:]
-    if words:
-        sys.stderr.write("\n".join(words) + "\n")
-    return code
+def _work(rank: int, function: Callable[[], object], failures: Connection) -> None:
+    """One of the processes: only the first writes to the terminal, and a failure is reported to the launcher alone."""
+    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank))
+    install_worker_hooks()
+    if rank > 0:
+        with open(os.devnull, "wb") as nothing:
+            os.dup2(nothing.fileno(), 1)
+            os.dup2(nothing.fileno(), 2)
+    try:
+        function()
+    except Exception as error:
+        message = user_message(error)
+        lines = traceback.format_exc().splitlines()[-MAX_ERROR_LINES:]
+        found = (2, "\n".join(lines), 1) if message is None else (0, message, EXIT_USER_ERROR)
+        failures.send(Failure(found[0], time.monotonic(), rank, *found[1:]))
+        raise SystemExit(found[2]) from None
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends anyway, and an exception would only be written out

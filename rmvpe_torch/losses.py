@@ -1,6 +1,6 @@
-"""Training losses on logits [B, T, 360] against targets of the same shape; `rmvpe.training.losses` defines them.
+"""Training losses on logits [B, T, 360] and targets [B, T, 360] in 0..1; `rmvpe.training.losses` defines them.
 
-All are means over bins and frames, computed from logits for precision; the network gives logits in float32.
+Each is a mean [] over batch, frames and bins. From logits it is more precise than from sigmoids.
 """
 
 from collections.abc import Callable
@@ -13,17 +13,17 @@ from rmvpe.training.losses import FOCAL_GAMMA, POSITIVE_WEIGHT
 
 
 def bce(logits: Tensor, target: Tensor) -> Tensor:
-    """Mean binary cross-entropy: the reference's loss."""
+    """Mean binary cross-entropy, the loss of the reference implementation."""
     return binary_cross_entropy_with_logits(logits, target)
 
 
 def weighted(logits: Tensor, target: Tensor) -> Tensor:
-    """Cross-entropy with more weight where somebody sings."""
+    """Mean binary cross-entropy in which bins near the sung pitch weigh up to `POSITIVE_WEIGHT` times as much."""
     return binary_cross_entropy_with_logits(logits, target, weight=1.0 + (POSITIVE_WEIGHT - 1.0) * target)
 
 
 def focal(logits: Tensor, target: Tensor) -> Tensor:
-    """Cross-entropy with little weight where the answer is right already."""
+    """Focal loss for soft targets (https://arxiv.org/abs/2006.04388): bins that are nearly right weigh little."""
     entropy = binary_cross_entropy_with_logits(logits, target, reduction="none")
     miss = (target - torch.sigmoid(logits)).abs()
     return (entropy * miss**FOCAL_GAMMA).mean()

@@ -18,7 +18,7 @@ def log_mel(
 
     Within 1e-5 of `rmvpe.mel.log_mel(..., centred=False)`. `complex_fft=False` computes the spectrum as a product with
     cosines and sines in float32, for devices without complex numbers or float64: within 2e-4, and 1e-3 in bands that
-    are all but silent beside loud ones; it wants a key shift that makes an even window. None asks `rmvpe_torch.device`.
+    are almost silent beside loud ones; the key shift must give a window of an even length. None: as the device can.
     Raises ValueError if the audio is shorter than one window.
     """
     window_samples = shifted_window(config, key_shift_semitones)
@@ -27,7 +27,7 @@ def log_mel(
     frames = audio.unfold(-1, window_samples, config.hop_samples)  # [B, frames, window]
     use_fft = kind_of(audio.device).complex_fft if complex_fft is None else complex_fft
     magnitude = _magnitude_by_fft(frames) if use_fft else _magnitude_by_product(frames)
-    bins = min(magnitude.shape[-1], config.window_samples // 2 + 1)  # a key shift has more than are shown, or fewer
+    bins = min(magnitude.shape[-1], config.window_samples // 2 + 1)  # a shifted window has more, or fewer
     magnitude = magnitude[..., :bins] * (config.window_samples / window_samples)
     mel = magnitude @ _on(filterbank(config).T[:bins], audio)  # [B, frames, bins] -> [B, frames, n_mels]
     return mel.clamp(min=config.floor).log()
@@ -39,7 +39,7 @@ def _magnitude_by_fft(frames: Tensor) -> Tensor:
 
 
 def _magnitude_by_product(frames: Tensor) -> Tensor:
-    """Cosines are even around the middle of the window and sines odd: half the products, and half the rounding."""
+    """Cosines are even around the middle of the window and sines odd, so half the products are enough."""
     half = frames.shape[-1] // 2
     frames = frames * _on(hann(frames.shape[-1]), frames)
     left, right = frames[..., 1:half], frames[..., half + 1 :].flip(-1)
@@ -52,11 +52,11 @@ def _magnitude_by_product(frames: Tensor) -> Tensor:
 def _fourier(window_samples: int) -> tuple[np.ndarray, np.ndarray]:
     """Cosines [half + 1, bins] and sines [half - 1, bins] of the real Fourier transform of an even window."""
     bins = np.arange(window_samples // 2 + 1)
-    turns = np.outer(bins, bins) % window_samples  # reduced to one turn in integers, so that every angle is exact
+    turns = np.outer(bins, bins) % window_samples  # exact integers below one turn, so that the angles are exact
     angle = turns * (2.0 * np.pi / window_samples)
     return np.cos(angle), np.sin(angle[1:-1])
 
 
 def _on(array: np.ndarray, like: Tensor) -> Tensor:
-    """`array` as a tensor of the type of `like`, where `like` is."""
+    """`array` as a tensor with the type and device of `like`."""
     return torch.tensor(array, dtype=like.dtype).to(like.device)

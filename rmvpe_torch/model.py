@@ -1,7 +1,7 @@
 """RMVPE in PyTorch: a residual U-Net over the log-mel spectrogram, then a bidirectional GRU (Interspeech 2023).
 
 Reads side by side with `rmvpe_jax/model.py`: same blocks, same names, same order. Module names are those of the
-published checkpoints, so that a `state_dict` of theirs is a `state_dict` of ours.
+published checkpoints, so that their `state_dict` loads here. Paper: https://arxiv.org/abs/2306.15412
 
 Shapes: B batch, T frames (a multiple of 2^levels), F mel bands, C channels. Torch keeps images as [B, C, T, F].
 """
@@ -33,6 +33,7 @@ class ConvBlockRes(nn.Module):
         self.shortcut = nn.Conv2d(in_channels, out_channels, 1) if in_channels != out_channels else None
 
     def forward(self, x: Tensor) -> Tensor:
+        """[B, C_in, T, F] -> [B, C_out, T, F]."""
         return self.conv(x) + (x if self.shortcut is None else self.shortcut(x))
 
 
@@ -44,6 +45,7 @@ class ResBlocks(nn.Module):
         self.conv = nn.ModuleList(residual_blocks(in_channels, out_channels, config))
 
     def forward(self, x: Tensor) -> Tensor:
+        """[B, C_in, T, F] -> [B, C_out, T, F]."""
         for block in self.conv:
             x = block(x)
         return x
@@ -60,6 +62,7 @@ class Encoder(nn.Module):
         self.pool = nn.AvgPool2d(2)
 
     def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """[B, 1, T, F] -> bottom [B, C, T/2^levels, F/2^levels], and the skip [B, C, T, F] of each level."""
         x = self.bn(x)
         skips = []
         for layer in self.layers:
@@ -79,6 +82,7 @@ class Intermediate(nn.Module):
         self.layers = nn.ModuleList(ResBlocks(i, o, config) for i, o in pairwise(widths))
 
     def forward(self, x: Tensor) -> Tensor:
+        """[B, C, T, F] -> [B, 2C, T, F]."""
         for layer in self.layers:
             x = layer(x)
         return x
@@ -92,6 +96,7 @@ class TimbreFilter(nn.Module):
         self.layers = nn.ModuleList(ConvBlockRes(c, c, config) for c in config.level_channels)
 
     def forward(self, skips: list[Tensor]) -> list[Tensor]:
+        """A skip [B, C, T, F] of each level -> the same shapes."""
         return [layer(skip) for layer, skip in zip(self.layers, skips)]
 
 
@@ -108,6 +113,7 @@ class ResDecoderBlock(nn.Module):
         self.conv2 = nn.ModuleList(residual_blocks(2 * out_channels, out_channels, config))
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        """[B, C_in, T, F] and the skip [B, C_out, 2T, 2F] -> [B, C_out, 2T, 2F]."""
         x = self.conv1(x)  # [B, C, T, F] -> [B, C/2, 2T, 2F]
         x = torch.cat((x, skip), dim=1)
         for block in self.conv2:
@@ -124,6 +130,7 @@ class Decoder(nn.Module):
         self.layers = nn.ModuleList(ResDecoderBlock(i, o, config) for i, o in pairwise(widths))
 
     def forward(self, x: Tensor, skips: list[Tensor]) -> Tensor:
+        """Bottom [B, C, T/2^levels, F/2^levels] and the skip of each level -> [B, C_out, T, F]."""
         for layer, skip in zip(self.layers, reversed(skips)):
             x = layer(x, skip)
         return x
@@ -140,6 +147,7 @@ class DeepUnet(nn.Module):
         self.decoder = Decoder(config)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[B, 1, T, F] -> [B, C_out, T, F]."""
         x, skips = self.encoder(x)
         x = self.intermediate(x)
         if self.tf is not None:
@@ -155,7 +163,8 @@ class BiGRU(nn.Module):
         self.gru = nn.GRU(features, config.gru_hidden, config.gru_layers, batch_first=True, bidirectional=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.gru(x)[0]  # [B, T, features] -> [B, T, 2 * hidden]
+        """[B, T, features] -> [B, T, 2 * hidden]."""
+        return self.gru(x)[0]
 
 
 class RMVPE(nn.Module):
@@ -178,7 +187,7 @@ class RMVPE(nn.Module):
         )
 
     def features(self, log_mel: Tensor) -> Tensor:
-        """What the GRU reads [B, T, head_channels * F]; each frame of it depends on a bounded stretch of the input."""
+        """Log-mel [B, T, F] -> input of the GRU [B, T, head_channels * F]; a frame depends on a bounded part of it."""
         x = log_mel.unsqueeze(1)  # [B, T, F] -> [B, 1, T, F]
         with autocast(x.device, self.conv_dtype):
             x = self.cnn(self.unet(x))
@@ -186,10 +195,11 @@ class RMVPE(nn.Module):
         return x.transpose(1, 2).flatten(-2)  # [B, C, T, F] -> [B, T, C * F]
 
     def logits(self, log_mel: Tensor) -> Tensor:
-        """Salience before the sigmoid [B, T, 360]; in training the preset's dropout acts here, as in the reference."""
+        """Log-mel [B, T, F] -> salience before the sigmoid [B, T, 360]; dropout acts here, as in the reference."""
         return self.fc(self.features(log_mel))
 
     def forward(self, log_mel: Tensor) -> Tensor:
+        """Log-mel [B, T, n_mels] -> salience [B, T, 360] in 0..1."""
         return torch.sigmoid(self.logits(log_mel))
 
 

@@ -1,7 +1,8 @@
-"""Training states on disk: one .pt file each, whole or absent, that `torch.load(..., weights_only=True)` reads.
+"""Training states on disk: one .pt file each, which `torch.load(..., weights_only=True)` reads.
 
-The file holds `RunState`'s fields: plain numbers, texts and dictionaries of tensors under the official names. This
-module is a `rmvpe.training.state.StateStore`.
+The file holds `RunState`'s fields: numbers, texts, and dictionaries of tensors under the official names. A file that is
+being written has another name, so a state is complete or does not exist. This module is a
+`rmvpe.training.state.StateStore`.
 """
 
 import os
@@ -30,9 +31,9 @@ TEXTS = ("scaler", "about")
 
 
 def save(folder: Path, state: RunState) -> Path:
-    """Write `folder`/state-<step>.pt and return its path; the file gets its name only when it is on the disk.
+    """Write `folder`/state-<step>.pt and return its path.
 
-    Raises UserError if it cannot be written, a full disk included; earlier states stay as they are.
+    Raises UserError if it cannot be written, for example because the disk is full; earlier states stay.
     """
     path = folder / NAME.format(step=state.step)
     content: dict[str, Any] = {"format": FORMAT, "config": to_dict(state.config)}
@@ -46,7 +47,7 @@ def save(folder: Path, state: RunState) -> Path:
 
 
 def load(path: Path) -> RunState:
-    """Read what `save` wrote. Raises UserError if the file is missing, damaged or no state of this version."""
+    """Read what `save` wrote. Raises UserError if the file is missing, damaged, or not a state of this version."""
     content = _read(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UserError(
@@ -64,7 +65,7 @@ def load(path: Path) -> RunState:
 
 
 def find(folder: Path) -> dict[int, Path]:
-    """The states in `folder` by step, lowest first; files that are being written have other names."""
+    """The states in `folder`: step -> path, lowest step first."""
     matches = ((PATTERN.fullmatch(path.name), path) for path in folder.glob("state-*.pt"))
     return dict(sorted((int(match[1]), path) for match, path in matches if match))
 
@@ -75,12 +76,12 @@ def remove(path: Path) -> None:
 
 
 def _tensors(arrays: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
-    # One tensor each, contiguous: torch would save the whole memory that a slice looks into
+    # Contiguous copies: of a slice, torch would save the whole array that it is a part of
     return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
 
 
 class _Output:
-    """A binary file that remembers why a write failed: torch raises an error of its own, without the reason."""
+    """A binary file that keeps the error of a failed write: torch raises another one, without the reason."""
 
     def __init__(self, file: BinaryIO):
         self.file = file
@@ -122,7 +123,7 @@ def _flush_folder(folder: Path) -> None:
 def _read(path: Path) -> Any:
     try:
         with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()  # torch does not look at the checksums it writes
+            damaged = archive.testzip()  # torch writes checksums, but does not check them
         if damaged is None:
             return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:

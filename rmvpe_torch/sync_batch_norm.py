@@ -1,6 +1,8 @@
-"""Batch norm over the batches of all processes together, so that several with a share each learn what one would.
+"""Batch norm over the batches of all processes together: N processes with a share each train as one with all would.
 
-PyTorch brings one for GPUs alone (`nn.SyncBatchNorm`); this one runs wherever `torch.distributed` does.
+On CUDA this is PyTorch's `nn.SyncBatchNorm`. It refuses CPU tensors, in torch 2.13 too. Since torch 2.1 it accepts
+tensors of devices such as SDAA, but such a device must then have special kernels (`batch_norm_stats` and others), and
+we do not know whether SDAA has. `SyncBatchNorm2d` needs only ordinary operators and all-reduce, on any device.
 """
 
 from typing import Any
@@ -15,7 +17,7 @@ from rmvpe_torch.model import RMVPE
 
 
 def synchronise(model: RMVPE, device: torch.device, ranks: Ranks) -> RMVPE:
-    """The model with its batch norms over all processes; names, parameters and statistics stay the same ones."""
+    """Replace the model's batch norms by ones over all processes; names, parameters and statistics stay the same."""
     if ranks.total == 1:
         return model
     if process_group(device) == "nccl":
@@ -28,41 +30,42 @@ def synchronise(model: RMVPE, device: torch.device, ranks: Ranks) -> RMVPE:
 
 
 class SyncBatchNorm2d(nn.BatchNorm2d):
-    """`norm`, over equally large batches [B, C, T, F] of all processes."""
+    """`norm` over the batches [B, C, T, F] of all processes, which must be equally large."""
 
     def __init__(self, norm: nn.BatchNorm2d, ranks: Ranks):
         super().__init__(norm.num_features, norm.eps, norm.momentum, device="meta")
         self.ranks = ranks
-        self.share = float(norm.momentum or 0.0)  # of the newest batch in the running statistics
         self.weight, self.bias = norm.weight, norm.bias
         self.running_mean, self.running_var = norm.running_mean, norm.running_var
         self.num_batches_tracked = norm.num_batches_tracked
 
     def forward(self, x: Tensor) -> Tensor:
+        """[B, C, T, F] -> [B, C, T, F]."""
         if not self.training:
             return super().forward(x)
-        wide = x.to(self.weight.dtype)  # low precision is for convolutions alone
+        wide = x.to(self.weight.dtype)  # only convolutions run in low precision
         # The variance around the common mean: sums of squares would lose digits where the mean is large
-        mean = self._over_all(wide.mean((0, 2, 3)))
+        mean = self._mean_over_processes(wide.mean((0, 2, 3)))
         centred = wide - mean[:, None, None]
-        variance = self._over_all(centred.square().mean((0, 2, 3)))
-        self._remember(mean.detach(), variance.detach(), self.ranks.total * x.numel() // x.shape[1])
+        variance = self._mean_over_processes(centred.square().mean((0, 2, 3)))
+        self._update_running(mean.detach(), variance.detach(), self.ranks.total * x.numel() // x.shape[1])
         scale = self.weight * torch.rsqrt(variance + self.eps)
         return (centred * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype)
 
-    def _over_all(self, mean: Tensor) -> Tensor:
+    def _mean_over_processes(self, mean: Tensor) -> Tensor:
         total: Tensor = _SumOverProcesses.apply(mean)
         return total / self.ranks.total
 
-    def _remember(self, mean: Tensor, variance: Tensor, count: int) -> None:
+    def _update_running(self, mean: Tensor, variance: Tensor, count: int) -> None:
         assert self.running_mean is not None
         assert self.running_var is not None
-        self.running_mean.lerp_(mean, self.share)
-        self.running_var.lerp_(variance * (count / (count - 1)), self.share)
+        assert self.momentum is not None
+        self.running_mean.lerp_(mean, self.momentum)
+        self.running_var.lerp_(variance * (count / (count - 1)), self.momentum)  # unbiased, as torch keeps it
 
 
 class _SumOverProcesses(torch.autograd.Function):
-    """The sum over all processes; every one's result depends on every one's input, so gradients are summed too."""
+    """The sum over all processes. Each result depends on the inputs of all, so gradients are summed as well."""
 
     @staticmethod
     def forward(context: Any, tensor: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 `rmvpe.training.loop.fit` runs it. With several processes (`rmvpe_torch.distributed`) each holds the same weights and
 its own share of the batch: gradients, loss and batch norm's running statistics are averaged over them at every update,
-so that any one of them holds the whole state.
+so that each holds the whole state.
 """
 
 import inspect
@@ -32,7 +32,7 @@ from rmvpe_torch.sync_batch_norm import synchronise
 
 
 class Objective(nn.Module):
-    """Network and loss as one module, whose forward pass is what `DistributedDataParallel` watches."""
+    """Network and loss as one module: `DistributedDataParallel` wraps a module and its forward pass."""
 
     def __init__(self, model: RMVPE, loss: str):
         super().__init__()
@@ -40,6 +40,7 @@ class Objective(nn.Module):
         self.loss = LOSSES[loss]
 
     def forward(self, log_mel: Tensor, target: Tensor) -> Tensor:
+        """Log-mel [B, T, n_mels] and target [B, T, 360] -> mean loss []."""
         return self.loss(self.model.logits(log_mel), target)
 
 
@@ -56,7 +57,7 @@ class TorchTrainer:
         initial: Checkpoint | None = None,
         ranks: Ranks = ONE_RANK,
     ):
-        """With `ranks` of several processes, the process group must be there: `rmvpe_torch.distributed.start`."""
+        """With several processes, `rmvpe_torch.distributed.start` must have made the process group before."""
         self.config = config
         self.ranks = ranks
         self.device = torch.device(device)
@@ -67,7 +68,7 @@ class TorchTrainer:
         model.to(self.device, memory_format=devices.memory_format(self.device))  # type: ignore[call-overload]
         self.model = synchronise(model, self.device, ranks) if config.sync_batch_norm else model
         objective = Objective(self.model, config.loss)
-        self.objective = objective if ranks.total == 1 else spread(objective)
+        self.objective = objective if ranks.total == 1 else data_parallel(objective)
         self.average = copies(floats(self.model)) if config.ema_decay else {}
         self.parameters = dict(self.model.named_parameters())
         self.optimizer = make_optimizer(self.parameters.values(), config)
@@ -81,7 +82,7 @@ class TorchTrainer:
 
     def train_step(self, batches: Sequence[Batch], learning_rate: float) -> dict[str, float]:
         """One update from this process's micro-batches; see `rmvpe.training.loop.Trainer`."""
-        with devices.out_of_memory_told(self.device):
+        with devices.out_of_memory_errors(self.device):
             return self._train_step(batches, learning_rate)
 
     def _train_step(self, batches: Sequence[Batch], learning_rate: float) -> dict[str, float]:
@@ -89,7 +90,7 @@ class TorchTrainer:
         devices.seed(self.device, dropout_seed(self.config.seed, self.step, self.ranks.process))
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
-        loss = self._agree(self._gradients(batches))
+        loss = self._mean_over_processes(self._gradients(batches))
         parameters = list(self.parameters.values())
         scale = self.scaler.get_scale()
         self.scaler.unscale_(self.optimizer)
@@ -112,15 +113,15 @@ class TorchTrainer:
         self.optimizer.zero_grad(set_to_none=True)
         losses = []
         for number, batch in enumerate(batches, 1):
-            with self._alone(number < len(batches)):
+            with self._no_gradient_sync(number < len(batches)):
                 loss = self.objective(*self._to_device(batch))
                 self.scaler.scale(loss / len(batches)).backward()
             losses.append(loss.detach())
         return torch.stack(losses).mean()
 
-    def _alone(self, more_to_come: bool) -> AbstractContextManager[object]:
-        """Where more micro-batches follow, the gradients need not be averaged over the processes yet."""
-        if more_to_come and isinstance(self.objective, DistributedDataParallel):
+    def _no_gradient_sync(self, more_follow: bool) -> AbstractContextManager[object]:
+        """While more micro-batches follow, gradients are not averaged over the processes yet."""
+        if more_follow and isinstance(self.objective, DistributedDataParallel):
             return self.objective.no_sync()
         return nullcontext()
 
@@ -128,8 +129,8 @@ class TorchTrainer:
         return [torch.from_numpy(batch[name]).to(self.device) for name in ("log_mel", "target")]
 
     @torch.no_grad()
-    def _agree(self, loss: Tensor) -> Tensor:
-        """The mean of the loss over all processes; running statistics become their mean, in the same message."""
+    def _mean_over_processes(self, loss: Tensor) -> Tensor:
+        """The mean of the loss over all processes; running statistics become their mean too, in the same all-reduce."""
         if self.ranks.total == 1:
             return loss
         statistics = [buffer for buffer in self.model.buffers() if buffer.is_floating_point()]
@@ -145,12 +146,12 @@ class TorchTrainer:
     def _update_average(self) -> None:
         if not self.average:
             return
-        # Young averages forget faster, so that the random start does not linger: the usual (1 + n) / (10 + n) ramp
+        # A lower decay in the first updates, (1 + n) / (10 + n), so that the random initial weights soon have no share
         decay = min(self.config.ema_decay, (1 + self.step) / (10 + self.step))
         latest = floats(self.model)
         torch._foreach_lerp_(list(self.average.values()), [latest[name] for name in self.average], 1.0 - decay)
 
-    def _published(self) -> dict[str, Tensor]:
+    def _averaged_or_latest(self) -> dict[str, Tensor]:
         return self.average or floats(self.model)
 
     def network(self, checkpoint: Checkpoint) -> Backend:
@@ -159,10 +160,10 @@ class TorchTrainer:
 
     def checkpoint(self, metadata: dict[str, str]) -> Checkpoint:
         """The weights to publish, under the official names."""
-        return Checkpoint(self.config.model, to_arrays(self._published()), metadata)
+        return Checkpoint(self.config.model, to_arrays(self._averaged_or_latest()), metadata)
 
     def capture(self) -> RunState:
-        """The state of this step, without `examples` and `about`. No other process is asked: all hold the same."""
+        """The state of this step, without `examples` and `about`. It is the same in all processes."""
         moments = {name: self.optimizer.state.get(value, {}) for name, value in self.parameters.items()}
         zeros = {name: torch.zeros_like(value) for name, value in self.parameters.items() if not moments[name]}
         first, second = (
@@ -178,12 +179,12 @@ class TorchTrainer:
             first_moment=to_arrays(first),
             second_moment=to_arrays(second),
             updates=self.updates,
-            # No generators: dropout's random numbers follow from seed, step and process
+            # No generators: dropout's random numbers follow from seed, step and process alone
             scaler={name: float(value) for name, value in self.scaler.state_dict().items()},
         )
 
     def restore(self, state: RunState) -> None:
-        """Go on from `state`, whichever framework wrote it; UserError if it is another network's."""
+        """Continue from `state`, whichever framework wrote it. Raises UserError if it is of another network."""
         stored, own = state.config.model, self.config.model
         if stored != own:
             raise UserError(
@@ -202,11 +203,11 @@ class TorchTrainer:
             self.scaler.load_state_dict({name: kind(state.scaler[name]) for name, kind in kinds.items()})
 
     def barrier(self) -> None:
-        """Wait until all processes are here."""
+        """Wait until all processes have called this."""
         if self.ranks.total > 1:
-            meeting = torch.zeros(1, device=self.device)
-            dist.all_reduce(meeting)
-            meeting.item()  # a GPU's queue would let this process go on
+            zero = torch.zeros(1, device=self.device)
+            dist.all_reduce(zero)
+            zero.item()  # on a GPU the line above only queues the work
 
 
 def make_optimizer(parameters: Iterable[nn.Parameter], config: TrainConfig) -> torch.optim.Optimizer:
@@ -216,10 +217,10 @@ def make_optimizer(parameters: Iterable[nn.Parameter], config: TrainConfig) -> t
     return torch.optim.Adam(parameters, lr=config.learning_rate, foreach=True)
 
 
-def spread(objective: Objective) -> DistributedDataParallel:
-    """The objective, its gradients averaged over all processes while the backward pass still runs.
+def data_parallel(objective: Objective) -> DistributedDataParallel:
+    """The objective with gradients that are averaged over all processes while the backward pass still runs.
 
-    Batch norm's statistics are not copied from process 0 before each step, as is torch's default: they are averaged.
+    Torch's default, to copy batch norm's statistics from process 0 before each step, is off: the trainer averages them.
     """
     known = inspect.signature(DistributedDataParallel.__init__).parameters
     name = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"  # its name before 2.13
@@ -228,7 +229,7 @@ def spread(objective: Objective) -> DistributedDataParallel:
 
 
 def dropout_seed(seed: int, step: int, process: int) -> int:
-    """The seed of one step's random numbers in one process: a resumed run needs no generator's state for the same."""
+    """The seed of one step's random numbers in one process, so that a resumed run needs no generator's state."""
     return int(np.random.SeedSequence([seed, step, process]).generate_state(1, np.uint64)[0]) >> 1  # fits int64
 
 
@@ -238,22 +239,22 @@ def total_norm(tensors: Iterable[Tensor]) -> Tensor:
 
 
 def floats(model: nn.Module) -> dict[str, Tensor]:
-    """Parameters and batch statistics by official name: the model's own memory, without batch norm's counters."""
+    """Parameters and batch statistics by official name, in the model's memory, without batch norm's counters."""
     return {name: value for name, value in model.state_dict().items() if value.is_floating_point()}
 
 
 def copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The same numbers in memory of their own."""
+    """Copies, by the same names, without gradients."""
     return {name: value.detach().clone() for name, value in tensors.items()}
 
 
 def to_arrays(tensors: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
-    """The same numbers as contiguous numpy arrays of their own."""
+    """Copies as contiguous numpy arrays, by the same names."""
     return {name: np.array(value.detach().cpu().numpy(), order="C") for name, value in tensors.items()}
 
 
 @torch.no_grad()
 def fill(tensors: Mapping[str, Tensor], arrays: Mapping[str, np.ndarray]) -> None:
-    """Put `arrays` into the tensors of the same names, whatever their place and layout in memory."""
+    """Copy `arrays` into the tensors of the same names, which keep their device and memory layout."""
     for name, tensor in tensors.items():
         tensor.copy_(torch.from_numpy(np.ascontiguousarray(arrays[name])))

@@ -8,7 +8,7 @@ import argparse
 import dataclasses
 import runpy
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -117,17 +117,11 @@ def run(arguments: argparse.Namespace, runtime: Runtime, trial_config: TrainConf
             f"{job.logdir} already holds a run: continue it with --resume_iteration latest or choose another --logdir"
         )
     processes = runtime.processes(arguments)
-    code = processes.relaunch(same_command(arguments.program, arguments.argv))
+    code = processes.relaunch(partial(train, job, processes))
     if code is not None:
         return code
     train(job, processes)
     return 0
-
-
-def same_command(program: str, argv: Sequence[str]) -> list[str]:
-    """The command line that starts this program once more: `rmvpe train torch`, or the script that was run."""
-    start = ["-m", *program.split()] if program.startswith("rmvpe ") else [sys.argv[0]]
-    return [sys.executable, *start, *argv]
 
 
 def job_from(arguments: argparse.Namespace) -> Job:

@@ -7,7 +7,7 @@ same for both stands here. Neither torch nor jax is imported before `Processes.s
 import argparse
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -64,8 +64,8 @@ class Session(Protocol):
 class Processes(Protocol):
     """The devices and processes that a command line asks for."""
 
-    def relaunch(self, command: Sequence[str]) -> int | None:
-        """Run `command` as several processes and return their exit code, or None to go on in this process."""
+    def relaunch(self, function: Callable[[], object]) -> int | None:
+        """Call `function` in several processes and return the exit code, or None to go on in this process."""
         ...
 
     def start(self) -> Session:
@@ -112,7 +112,7 @@ def train(job: Job, processes: Processes) -> None:
         trainer = session.trainer(config, initial)
         state = resume(trainer, job.logdir, job.resume_iteration) if job.resume_iteration else None
         scores = fit(trainer, config, source, valid, job.logdir, state)
-        if session.ranks.leads:
+        if session.ranks.is_main_process:
             sys.stderr.write(summary(trainer.step, scores, job.logdir) + "\n")
     finally:
         session.stop()

@@ -113,7 +113,7 @@ def resume(trainer: Trainer, logdir: Path, wanted: str) -> RunState:
     path = choose(store, logdir, wanted)
     state = store.load(path)
     trainer.restore(state)
-    if trainer.ranks.leads:
+    if trainer.ranks.is_main_process:
         later = [other for step, other in store.find(logdir).items() if step > state.step]
         for other in later:
             aside = logdir / f"set-aside-at-{state.step}"
@@ -139,14 +139,15 @@ def fit(
     """
     from tqdm import tqdm
 
-    if trainer.ranks.leads:
+    if trainer.ranks.is_main_process:
         with atomic_path(logdir / "config.json") as path:
             path.write_text(to_json(config))
     examples = resumed.examples if resumed else 0
     batches = training_batches(source, config, trainer.ranks, examples)
     with ending(batches), closing(RunLog(logdir, config, trainer.ranks, trainer.step)) as log:
         run = Run(trainer, config, source, valid, logdir, log, examples, best_so_far(logdir))
-        bar = tqdm(total=config.iterations, initial=trainer.step, unit="step", disable=not trainer.ranks.leads)
+        hidden = not trainer.ranks.is_main_process
+        bar = tqdm(total=config.iterations, initial=trainer.step, unit="step", disable=hidden)
         with bar, asked_to_stop(trainer.ranks) as stop:
             while trainer.step < config.iterations:
                 record = timed_step(run, batches)
@@ -237,7 +238,7 @@ def validate(network: Backend, config: TrainConfig, valid: Source) -> Evaluation
 def validate_and_save(run: Run) -> None:
     """Validate, log it, write the weights of this step and, if they are the best so far, best.safetensors."""
     trainer, config = run.trainer, run.config
-    if trainer.ranks.leads:
+    if trainer.ranks.is_main_process:
         checkpoint = trainer.checkpoint(run_metadata(trainer.step, config))
         if run.valid is not None:
             run.last = validate(trainer.network(checkpoint), config, run.valid)
@@ -253,7 +254,7 @@ def validate_and_save(run: Run) -> None:
 def save_state(run: Run) -> None:
     """Write the training state of this step and remove those no longer kept; all processes wait for it."""
     trainer, store = run.trainer, run.trainer.states
-    if trainer.ranks.leads:
+    if trainer.ranks.is_main_process:
         about = run_metadata(trainer.step, run.config) | {
             "framework": trainer.framework,
             "ranks": str(trainer.ranks.total),

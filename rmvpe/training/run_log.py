@@ -58,18 +58,18 @@ UNITS = {"lag": "frames of 10 ms"}  # of scores that are no shares from 0 to 1, 
 
 
 class RunLog:
-    """The files of one run; every process may call it, the leading one (`ranks.leads`) writes.
+    """The files of one run; every process may call it, the first one (`ranks.is_main_process`) writes.
 
     Opening at `first_step` (updates already done) drops the lines of later steps, which will be computed again; at 0
     it starts the files anew. Raises UserError, here and in each method, if a file cannot be written.
     """
 
     def __init__(self, logdir: Path, config: TrainConfig, ranks: Ranks, first_step: int) -> None:
-        self.logdir, self.config, self.leads = Path(logdir), config, ranks.leads
+        self.logdir, self.config, self.writes = Path(logdir), config, ranks.is_main_process
         self._events: Events | None = None
         self._curve = array("d")  # step, loss, net loss of each update in turn
         self._validations: dict[int, dict[str, dict[str, float]]] = {}
-        if not self.leads:
+        if not self.writes:
             return
         _require_train()
         with jsonl.writing(self.logdir):
@@ -87,7 +87,7 @@ class RunLog:
 
     def step(self, record: Mapping[str, float]) -> None:
         """Log one update: "step" (updates done, from 1), "loss", "loss_net", norms, "learning_rate", "seconds", ..."""
-        if not self.leads:
+        if not self.writes:
             return
         events = self._open_events()
         jsonl.append(self.logdir / RUN_LOG, [json.dumps(jsonl.without_nan(dict(record)))])
@@ -100,7 +100,7 @@ class RunLog:
 
     def validation(self, step: int, evaluation: "Evaluation") -> None:
         """Log the scores of a validation after `step` updates, pooled and per file; renew table and picture."""
-        if not self.leads:
+        if not self.writes:
             return
         events = self._open_events()
         record = {"step": step, "validation": evaluation.pooled}
@@ -120,7 +120,7 @@ class RunLog:
 
     def close(self) -> None:
         """Renew table and picture and close the event file; nothing may be logged afterwards. May be called twice."""
-        if not self.leads or self._events is None:
+        if not self.writes or self._events is None:
             return
         events, self._events = self._events, None
         with jsonl.writing(self.logdir / EVENTS):

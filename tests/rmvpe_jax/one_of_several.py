@@ -41,7 +41,7 @@ def train(fault: str, folder: Path) -> list[float]:
         for step in range(STEPS):
             losses.append(trainer.train_step([own(step)], RATE)["loss"])
             if trainer.step == STATE_AFTER:
-                if trainer.ranks.leads:
+                if trainer.ranks.is_main_process:
                     if fault == "save":
                         raise UserError("no room for the state")
                     states.save(folder, trainer.capture())

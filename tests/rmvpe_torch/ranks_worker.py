@@ -1,6 +1,6 @@
-"""One process of tests/rmvpe_torch/test_distributed.py: trains on its share of made-up batches, or fails as asked.
+"""A process of tests/rmvpe_torch/test_distributed.py: trains on its share of made-up batches, or fails as asked.
 
-Usage: ranks_worker.py FOLDER train CASE... | ranks_worker.py FOLDER FAILURE
+Usage: ranks_worker.py N FOLDER train CASE... | ranks_worker.py N FOLDER FAILURE; N processes, 0 leaves it to torchrun.
 """
 
 import dataclasses
@@ -10,6 +10,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,7 @@ from rmvpe.data.pipeline import Batch
 from rmvpe.errors import UserError, run_cli
 from rmvpe.processes import ONE_RANK, Ranks
 from rmvpe_torch import distributed, state
+from rmvpe_torch.launch import run_processes
 from rmvpe_torch.train import TorchTrainer
 
 TINY = ModelConfig(name="tiny", levels=2, blocks=1, inter_layers=1, channels=4, gru_hidden=16, dropout=0.0)
@@ -33,9 +36,7 @@ STEPS = 8
 class Case:
     config: TrainConfig
     rate: float = 5e-4
-    dtype: torch.dtype = (
-        torch.float64
-    )  # what is the same sum in exact numbers stays the same: nothing hides in rounding
+    dtype: torch.dtype = torch.float64  # equal sums stay equal: rounding hides no error
 
 
 CASES = {
@@ -48,7 +49,7 @@ CASES = {
 
 
 def batch(number: int, count: int = GLOBAL_BATCH) -> Batch:
-    """Made-up examples, the same for everybody: a bright band that glides over noise."""
+    """Made-up examples, the same in every process: a bright band that glides over noise."""
     rng = np.random.default_rng(number)
     bands, frames = np.arange(128), np.arange(32)
     centre = rng.uniform(20, 100, (count, 1)) + rng.uniform(-0.5, 0.5, (count, 1)) * frames
@@ -78,7 +79,7 @@ def train(trainer: TorchTrainer, case: Case, first: int = 0, last: int = STEPS) 
 
 
 def results(trainer: TorchTrainer) -> dict[str, np.ndarray]:
-    """Weights, averages and what the network says in the end."""
+    """Weights, averages, moments and a prediction at the end."""
     end = trainer.capture()
     parts = {"weights": end.weights, "average": end.average, "moment": end.second_moment}
     flat = {f"{part} {name}": array for part, arrays in parts.items() for name, array in arrays.items()}
@@ -89,7 +90,7 @@ def run_case(name: str, folder: Path, device: torch.device, ranks: Ranks) -> Non
     trainer = make_trainer(CASES[name], device, ranks)
     records = train(trainer, CASES[name])
     # Every process writes: the test compares them
-    np.savez(folder / f"{name}-{ranks.process}.npz", **results(trainer))
+    np.savez(folder / f"{name}-{ranks.process}.npz", **results(trainer))  # type: ignore[arg-type]  # names are free
     (folder / f"{name}-{ranks.process}.json").write_text(json.dumps(records))
 
 
@@ -97,7 +98,7 @@ def resume_in_the_middle(name: str, folder: Path, device: torch.device, ranks: R
     case = CASES[name]
     half = make_trainer(case, device, ranks)
     train(half, case, 0, STEPS // 2)
-    if ranks.leads:
+    if ranks.is_main_process:
         state.save(folder, half.capture())
     half.barrier()
     again = make_trainer(case, device, ranks)
@@ -106,11 +107,15 @@ def resume_in_the_middle(name: str, folder: Path, device: torch.device, ranks: R
     (folder / f"{name}-resumed-{ranks.process}.json").write_text(json.dumps(records))
 
 
-def fail(how: str, folder: Path, device: torch.device, ranks: Ranks) -> None:
-    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])  # as data workers are
-    (folder / f"pids-{ranks.process}").write_text(f"{os.getpid()} {child.pid}")
+def fail(how: str, folder: Path, ranks: Ranks) -> None:
+    """Fail in one way, or wait until this process is ended.
+
+    This process and a child of it hold the pipe folder/alive open: it ends when all of them have ended.
+    """
+    alive = os.open(folder / "alive", os.O_WRONLY)
+    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], pass_fds=[alive])  # as a data worker is
     if how == "all the same":
-        raise UserError("the data set is not there: give --data")
+        raise UserError("the data set does not exist: give --data")
     if ranks.process == 1:
         if how == "user error":
             raise UserError("this recording has no label: label it")
@@ -118,22 +123,29 @@ def fail(how: str, folder: Path, device: torch.device, ranks: Ranks) -> None:
             raise ZeroDivisionError("process 1 divided by zero")
         if how == "killed":
             os.kill(os.getpid(), signal.SIGKILL)
-    (folder / f"ready-{ranks.process}").touch()
-    if ranks.leads or how != "wait":
+    os.write(alive, b"ready\n")
+    if ranks.is_main_process or how != "wait":
         torch.distributed.all_reduce(torch.zeros(1))  # waits for a process that does not come
     time.sleep(600)
 
 
-def main(folder: Path, what: str, cases: list[str]) -> None:
+def main(folder: Path, what: str, cases: Sequence[str] = ()) -> None:
     ranks, device = distributed.start("cpu")
     torch.set_num_threads(1)
     if what != "train":
-        fail(what, folder, device, ranks)
+        fail(what, folder, ranks)
     for name in cases:
         run_case(name, folder, device, ranks)
     if "dropout" in cases:
         resume_in_the_middle("dropout", folder, device, ranks)
 
 
+def program(processes: int | None, folder: str, what: str, *cases: str) -> int | None:
+    work = partial(main, Path(folder), what, cases)
+    code = run_processes(processes, "cpu", work)
+    return work() if code is None else code
+
+
 if __name__ == "__main__":
-    sys.exit(run_cli("worker", lambda: main(Path(sys.argv[1]), sys.argv[2], sys.argv[3:])))
+    _, count, *arguments = sys.argv
+    sys.exit(run_cli("worker", partial(program, int(count) or None, *arguments)))

@@ -22,7 +22,9 @@ TINY = ModelConfig(name="tiny", levels=2, blocks=2, inter_layers=2, channels=2, 
 def random_checkpoint(config: ModelConfig = TINY) -> Checkpoint:
     rng = np.random.default_rng(0)
     tensors = {n: rng.standard_normal(shape).astype(np.float32) for n, shape in expected_tensors(config).items()}
-    tensors |= {name: np.abs(tensor) + 0.5 for name, tensor in tensors.items() if name.endswith("running_var")}
+    tensors |= {
+        name: np.abs(tensor) + np.float32(0.5) for name, tensor in tensors.items() if name.endswith("running_var")
+    }
     return Checkpoint(config, tensors, {"step": "12", "threshold": "0.4"})
 
 

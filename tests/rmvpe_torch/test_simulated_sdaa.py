@@ -1,6 +1,7 @@
-"""SDAA without a card: tests/simulated_sdaa stands in for `torch_sdaa`, in processes of their own.
+"""SDAA on a simulated card, tests/simulated_sdaa, which stands in for `torch_sdaa`.
 
-A device that torch has learnt of cannot be taken back. What can share a process is in tests/simulated_sdaa/on_the_card.
+The tests start processes, because a process cannot unregister a device. Tests that can share one process are in
+tests/simulated_sdaa/on_the_card.py.
 """
 
 import json
@@ -20,8 +21,8 @@ from tests.helpers.paths import ROOT
 SIMULATION = ROOT / "tests" / "simulated_sdaa"
 STEPS = 4
 SMALL = ("-m", "small", "--batch_size", "4", "--excerpt_frames", "32", "--validation_files", "1", "-n", str(STEPS))
-ONE_THREAD = {"OMP_NUM_THREADS": "1"}  # small networks; as few as the tests beside these want
-# Float32 sums in another order, which Adam makes grow from step to step by dividing small gradients by their own size
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}  # the networks are small, and other tests run at the same time
+# Float32 sums in another order; Adam divides small gradients by their own size, so the difference grows with every step
 SAME_LOSS = 1e-4
 
 
@@ -84,7 +85,8 @@ def test_a_run_on_the_card_goes_on_on_the_cpu(
 
 
 def test_more_processes_than_core_groups(environment: dict[str, str], data: Path):
-    command = [sys.executable, "scripts/train_torch.py", "--data", data, "--device", "sdaa", "--nproc_per_node", "5"]
+    command = [sys.executable, "scripts/train_torch.py", "--data", str(data)]
+    command += ["--device", "sdaa", "--nproc_per_node", "5"]
     done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2
     assert "5 is more processes than there are sdaa devices here: choose at most 4" in done.stderr
@@ -93,12 +95,12 @@ def test_more_processes_than_core_groups(environment: dict[str, str], data: Path
 def test_two_core_groups_train_as_one_device(
     environment: dict[str, str], data: Path, cpu_losses: list[float], tmp_path: Path
 ):
-    """By tccl, which the simulation carries over gloo: the real one's speed and faults are not in it."""
+    """Over tccl, which is gloo in the simulation: it shows nothing about the real one's speed and faults."""
     halves = ("--nproc_per_node", "2", "--batch_size", "2", "--sync_batch_norm")
     found = losses(train(environment, data, tmp_path / "run", "--device", "sdaa", *halves))
     assert found[0] == pytest.approx(cpu_losses[0], rel=1e-6)
-    # Sums over two halves round otherwise in every batch norm, and Adam makes that grow; the bare loss of one half is
-    # some 1e-2 away
+    # Sums over two halves are rounded differently in every batch norm, and Adam makes that grow. The loss of one half
+    # alone is about 1e-2 away
     assert found == pytest.approx(cpu_losses, rel=1e-3)
 
 

@@ -65,7 +65,9 @@ def gradients(start: Checkpoint, batches: list[Batch], kind: str = "bce") -> tup
         [LOSSES[kind](model.logits(torch.tensor(b["log_mel"])), torch.tensor(b["target"])) for b in batches]
     ).mean()
     loss.backward()
-    return float(loss.detach()), {name: value.grad.numpy() for name, value in model.named_parameters()}
+    return float(loss.detach()), {
+        name: value.grad.numpy() for name, value in model.named_parameters() if value.grad is not None
+    }
 
 
 def norm(arrays) -> float:
@@ -76,8 +78,8 @@ def norm(arrays) -> float:
 def test_losses_are_those_of_the_definition(kind):
     rng = np.random.default_rng(0)
     logits = rng.normal(0, 6, (2, 8, 360)).astype(np.float32)  # sure and unsure, right and wrong
-    for target in (rng.random(logits.shape), rng.integers(0, 2, logits.shape), np.zeros(logits.shape)):
-        target = target.astype(np.float32)
+    for values in (rng.random(logits.shape), rng.integers(0, 2, logits.shape), np.zeros(logits.shape)):
+        target = values.astype(np.float32)
         found = LOSSES[kind](torch.from_numpy(logits), torch.from_numpy(target))
         # A mean of 5760 float32 terms; the definition is in float64
         assert float(found) == pytest.approx(definition.loss(kind, logits, target), rel=2e-6)

@@ -1,10 +1,10 @@
-"""Tests that run on the simulated card; tests/rmvpe_torch/test_simulated_sdaa.py starts them in a process of their
-own."""
+"""Tests on the simulated card: tests/rmvpe_torch/test_simulated_sdaa.py runs them in a new process."""
 
 import copy
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,11 +17,13 @@ from rmvpe.audio import read
 from rmvpe.chunked_gru import salience
 from rmvpe.config import ModelConfig, TrainConfig
 from rmvpe.data.pipeline import Batch
+from rmvpe.errors import UserError
 from rmvpe.estimator import WINDOW_FRAMES
 from rmvpe.evaluation.agreement import CENTS_TOLERANCE
 from rmvpe.pitch import cents_between
 from rmvpe.training.state import RunState
 from rmvpe_torch import device as devices
+from rmvpe_torch.distributed import check_processes
 from rmvpe_torch.train import TorchTrainer
 
 CARD = devices.resolve("sdaa")
@@ -30,19 +32,20 @@ DEMO = Path(__file__).resolve().parents[2] / "examples" / "demo.flac"
 TINY = ModelConfig(name="tiny", levels=2, blocks=1, inter_layers=1, channels=4, gru_hidden=16, dropout=0.25)
 CONFIG = TrainConfig(model=TINY, batch_size=2, excerpt_frames=32, ema_decay=0.9)
 STEPS = 6
-# Both compute the same in float32, but for the order of sums in the GRU and in Adam's foreach kernels; Adam divides
-# small gradients by their own size, which makes 1e-7 grow from step to step
+# Both compute the same in float32, except for the order of sums in the GRU and in Adam's foreach kernels. Adam divides
+# small gradients by their own size, so a difference of 1e-7 grows from step to step
 SAME_LOSS = 1e-4
 
 
 def host_copies(work: Callable[[], object]) -> int:
-    """How often `work` made the host wait for the card."""
-    before = torch.sdaa.host_copies()
+    """How often the host waits for the card during `work`."""
+    card: Any = devices.kind_of(CARD).module()
+    before = card.host_copies()
     work()
-    return torch.sdaa.host_copies() - before
+    return card.host_copies() - before
 
 
-# ---- The simulation is strict where a card would be ----
+# ---- The simulation is as strict as a card would be ----
 
 
 def test_there_is_one_card_of_four_core_groups():
@@ -50,8 +53,30 @@ def test_there_is_one_card_of_four_core_groups():
     assert str(CARD) == "sdaa:0"
     assert kind.count() == kind.ranks_per_card == 4
     assert str(devices.resolve("auto")) == "sdaa:0"
-    with pytest.raises(rmvpe.errors.UserError, match="this machine has 4 of them"):
+    assert str(devices.resolve("sdaa:3")) == "sdaa:3"
+    with pytest.raises(UserError, match="this machine has 4 of them"):
         devices.resolve("sdaa:4")
+
+
+def test_without_a_card_the_driver_is_named(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(devices.kind_of(CARD).module(), "is_available", lambda: False)
+    with pytest.raises(UserError, match="finds no card; check the driver"):
+        devices.resolve("sdaa")
+
+
+def test_a_process_for_each_core_group_and_no_more():
+    assert check_processes(4, "sdaa") == "sdaa"
+    with pytest.raises(UserError, match=r"--nproc_per_node 5 is more processes than there are sdaa devices here.*4$"):
+        check_processes(5, "sdaa")
+    with pytest.raises(UserError, match=r"--device sdaa:1 is one device.*give --device sdaa$"):
+        check_processes(2, "sdaa:1")
+
+
+def test_what_a_card_trains_with():
+    assert devices.amp_dtype(CARD) == torch.float16
+    assert devices.memory_format(CARD) == torch.channels_last
+    assert devices.process_group(CARD) == "tccl"
+    assert not devices.kind_of(CARD).complex_fft
 
 
 def test_a_process_takes_its_own_core_group():
@@ -114,7 +139,7 @@ def test_results_may_be_resized():
     assert grown.tolist() == [3.0, 4.0, 5.0]
 
 
-# ---- What it computes is what the CPU computes ----
+# ---- Its results are the CPU's ----
 
 
 @pytest.mark.parametrize(
@@ -211,7 +236,7 @@ def test_salience_of_a_recording_of_several_windows_is_that_of_the_cpu():
 
 
 def batches(step: int) -> list[Batch]:
-    """Two micro-batches of noise."""
+    """Two micro-batches of random numbers."""
     rng = np.random.default_rng(step)
     shape = (CONFIG.batch_size, CONFIG.excerpt_frames)
     return [
@@ -231,7 +256,7 @@ def train(trainer: TorchTrainer, steps: range) -> list[dict[str, float]]:
 def test_losses_are_those_of_the_cpu(dtype: str):
     config = dataclasses.replace(CONFIG, conv_dtype=dtype, grad_accumulation=2)
     card, cpu = (train(TorchTrainer(config, device), range(STEPS)) for device in (CARD, CPU))
-    # Low precision sums in float32 here and as it likes on the CPU: half of its last digit, 2^-12 and 2^-9
+    # In low precision the simulation sums in float32, the CPU as its kernels do: half a unit in the last place
     tolerance = {"float32": SAME_LOSS, "float16": 2**-12, "bfloat16": 2**-9}[dtype]
     assert [step["loss"] for step in card] == pytest.approx([step["loss"] for step in cpu], rel=tolerance)
     assert len({step["loss"] for step in card}) == STEPS
