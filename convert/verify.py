@@ -11,7 +11,7 @@ import numpy as np
 from convert.commands import row
 from convert.io import is_folder, load_any
 from rmvpe import audio, estimator
-from rmvpe.checkpoint.architecture import compare_shapes, summary
+from rmvpe.checkpoint.architecture import compare_shapes, summarize
 from rmvpe.checkpoint.store import Checkpoint
 from rmvpe.config import to_dict
 from rmvpe.errors import UserError
@@ -49,7 +49,7 @@ def verify(options: argparse.Namespace) -> int:
     sides = open_sides(options.a, options.b)
     differences = network_differences(sides[0].checkpoint, sides[1].checkpoint)
     if differences:
-        row("networks", f"differ: {summary(differences)}")
+        row("networks", f"differ: {summarize(differences)}")
         print("disagree: these are different networks")
         return 1
     print_weights(sides[0].checkpoint.tensors, sides[1].checkpoint.tensors)

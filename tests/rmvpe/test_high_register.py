@@ -238,7 +238,7 @@ def test_salience_is_that_of_one_pass_and_cannot_be_decoded_as_two():
     np.testing.assert_array_equal(hearing.salience(sound), salience)
     config = DecodeConfig(high_register=True)
     for call in (lambda: decode(salience, config), lambda: compare_salience(salience, salience, config)):
-        with pytest.raises(ConfigError, match="high_register hears the audio twice: it works on audio"):
+        with pytest.raises(ConfigError, match=r"high_register.*give audio"):
             call()
 
 

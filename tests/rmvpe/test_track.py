@@ -111,7 +111,7 @@ def test_a_failed_write_leaves_the_old_file(name: str, tmp_path: Path, monkeypat
 
 
 def test_unknown_formats(tmp_path: Path):
-    with pytest.raises(UserError, match=r"t\.txt has no ending that names a format: choose one of csv"):
+    with pytest.raises(UserError, match=r"t\.txt.*choose one of csv"):
         glide().write(tmp_path / "t.txt")
     with pytest.raises(UserError, match="unknown format 'xml'"):
         glide().write(tmp_path / "t.txt", "xml")

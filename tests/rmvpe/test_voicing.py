@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import rmvpe
-from rmvpe import audio, backends, framing
+from rmvpe import audio, backends
 from rmvpe.checkpoint.store import bundled_weights
 from rmvpe.cli import main
 from rmvpe.config import ConfigError, DecodeConfig, MelConfig
@@ -95,7 +95,7 @@ def test_levels_are_those_under_the_windows(n: int):
     np.testing.assert_allclose(frame_levels_db(sound, MEL), expected, atol=1e-9)  # rounding of float64 sums
 
 
-def test_levels_of_what_is_known(monkeypatch: pytest.MonkeyPatch):
+def test_levels_of_what_is_known():
     np.testing.assert_allclose(frame_levels_db(np.ones(1600), MEL), 0.0, atol=1e-12)
     np.testing.assert_allclose(frame_levels_db(np.full(1600, 0.001), MEL), -60.0, atol=1e-9)
     assert (frame_levels_db(np.zeros(1600), MEL) == -np.inf).all()
@@ -104,17 +104,15 @@ def test_levels_of_what_is_known(monkeypatch: pytest.MonkeyPatch):
     level_db = frame_levels_db(half, MEL)
     assert level_db[100] == pytest.approx(10 * np.log10(0.5))  # half of its window sounds
     assert (level_db[:97] == -np.inf).all()  # its window ends before the first sound, however loud what follows
-    monkeypatch.setattr(framing, "LEVEL_FRAMES", 7)
-    np.testing.assert_array_equal(frame_levels_db(half, MEL), level_db)
+    np.testing.assert_array_equal(frame_levels_db(half, MEL, block_frames=7), level_db)
 
 
 @pytest.mark.parametrize("decoder", ["local-average", "viterbi"])
-def test_blocks_are_voiced_as_the_whole(decoder: str, monkeypatch: pytest.MonkeyPatch):
+def test_blocks_are_voiced_as_the_whole(decoder: str):
     config = DecodeConfig(decoder=decoder, threshold=0.4, hysteresis=0.25, silence_gate_db=-40.0)
     sound, blocks = swelling(30.0), waves(64, 32, config)
     borders = np.cumsum([len(block) for block in blocks.iter_salience(sound)])[:-1]
     expected = decode(blocks.salience(sound), config, frame_levels_db(sound, MEL))
-    monkeypatch.setattr(framing, "LEVEL_FRAMES", 100)
     track = blocks.from_audio(sound, 16000)
     whole = waves(32 * 100, 0, config).from_audio(sound, 16000)
     for found, other, known in zip(("f0_hz", "voiced", "confidence"), (whole,) * 3, expected):
