@@ -1,12 +1,12 @@
-"""Make the bundled weights of a finished run: fp16, with the voicing threshold and calibration that suit them best.
+"""Make the bundled weights from a finished run: fp16, with the best voicing threshold and calibration for them.
 
     python scripts/bundle_weights.py runs/small/best.safetensors --data Hybrid --range-hz 50-1500
 
-The threshold is the one with the highest overall accuracy on the *validation* split, averaged over clean voice and
-mixes from 20 to -5 dB of up to 40 files spread over the split, among those whose voicing false alarm is at most 5 %
-clean and at 0 dB: synthetic voices are harder to hear inside music than real ones, and accuracy alone would set it low.
-The aim is 10 % at 0 dB in music at large, where false alarms were seen to be twice those in the music of the split. The
-confidence is calibrated (`rmvpe.calibration`) on the same files and on their music alone.
+The threshold is the one with the highest overall accuracy on the *validation* split: the mean over the voice alone and
+mixes from 20 to -5 dB of up to 40 evenly spaced files. Only thresholds with a voicing false alarm of at most 5 %, for
+the voice alone and at 0 dB, are considered: a synthetic voice is harder to detect in music than a real one, so that
+accuracy alone would set the threshold too low. The aim is 10 % at 0 dB in other music, where we measured twice the
+false alarms of the split. The confidence is calibrated (`rmvpe.calibration`) on the same files and on their music alone.
 Writes rmvpe/weights/NAME-<first 8 digits of its sha256>.safetensors and removes older ones.
 """
 
@@ -24,7 +24,7 @@ from rmvpe.calibration import calibrated
 from rmvpe.checkpoint.store import Checkpoint, load, save
 from rmvpe.config import DecodeConfig
 from rmvpe.data.readers.hybrid import Hybrid
-from rmvpe.errors import cli_errors
+from rmvpe.errors import run_cli
 from rmvpe.evaluation.calibration import fit_calibration
 from rmvpe.evaluation.evaluate import CLEAN, MUSIC, best_threshold, judged, readings, snr_name, spread
 
@@ -37,7 +37,7 @@ LICENCE = "Apache-2.0"
 
 
 def with_recommendations(checkpoint: Checkpoint, data: str) -> Checkpoint:
-    """The checkpoint with its recommended threshold, and the calibration that this is on, in the metadata."""
+    """The checkpoint with the calibration and the recommended threshold, on the calibrated scale, in the metadata."""
     estimator = rmvpe.load(checkpoint, config=DecodeConfig())
     valid = Hybrid(data, "valid")
     rows = readings(estimator, valid, (*RATIOS_DB, MUSIC), spread(len(valid), FILES), progress=True)
@@ -67,21 +67,25 @@ def bundle(checkpoint: Checkpoint, folder: Path) -> Path:
     return target
 
 
-def main() -> None:
+def bundle_run(weights: str, data: str, claims: dict[str, str]) -> None:
+    """Bundle the file `weights` with a threshold and calibration from `data`, and `claims` in the metadata."""
+    checkpoint = with_recommendations(load(weights), data)
+    checkpoint = dataclasses.replace(checkpoint, metadata=checkpoint.metadata | claims)
+    WEIGHTS.mkdir(exist_ok=True)
+    path = bundle(checkpoint, WEIGHTS)
+    print(f"{path.name}: {path.stat().st_size / 1e6:.1f} MB, threshold {checkpoint.metadata['threshold']}")
+
+
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("weights", help="a safetensors file of a run: best.safetensors or last.safetensors")
     parser.add_argument("--data", default="Hybrid", help="folder with valid/ (default: %(default)s)")
-    parser.add_argument("--range-hz", required=True, metavar="LOW-HIGH", help="where the weights are trustworthy")
+    parser.add_argument("--range-hz", required=True, metavar="LOW-HIGH", help="range of f0 with reliable results")
     parser.add_argument("--licence", default=LICENCE, help="of the weights (default: %(default)s)")
-    arguments = parser.parse_args()
-    with cli_errors("bundle_weights"):
-        checkpoint = with_recommendations(load(arguments.weights), arguments.data)
-        claims = {"range_hz": arguments.range_hz, "licence": arguments.licence}
-        checkpoint = dataclasses.replace(checkpoint, metadata=checkpoint.metadata | claims)
-        WEIGHTS.mkdir(exist_ok=True)
-        path = bundle(checkpoint, WEIGHTS)
-        print(f"{path.name}: {path.stat().st_size / 1e6:.1f} MB, threshold {checkpoint.metadata['threshold']}")
+    options = parser.parse_args()
+    claims = {"range_hz": options.range_hz, "licence": options.licence}
+    return run_cli("bundle_weights", lambda: bundle_run(options.weights, options.data, claims))
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())
