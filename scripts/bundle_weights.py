@@ -6,7 +6,7 @@ The threshold is the one with the highest overall accuracy on the *validation* s
 mixes from 20 to -5 dB of up to 40 evenly spaced files. Only thresholds with a voicing false alarm of at most 5 %, for
 the voice alone and at 0 dB, are considered: a synthetic voice is harder to detect in music than a real one, so that
 accuracy alone would set the threshold too low. The aim is 10 % at 0 dB in other music, where we measured twice the
-false alarms of the split. The confidence is calibrated (`rmvpe.calibration`) on the same files and on their music alone.
+false alarms of the split. The confidence is calibrated (`rmvpe.calibration`) on the same files and on their music.
 Writes rmvpe/weights/NAME-<first 8 digits of its sha256>.safetensors and removes older ones.
 """
 
@@ -26,7 +26,7 @@ from rmvpe.config import DecodeConfig
 from rmvpe.data.readers.hybrid import Hybrid
 from rmvpe.errors import run_cli
 from rmvpe.evaluation.calibration import fit_calibration
-from rmvpe.evaluation.evaluate import CLEAN, MUSIC, best_threshold, judged, readings, snr_name, spread
+from rmvpe.evaluation.evaluate import CLEAN, MUSIC, best_threshold, correct_frames, evenly_spaced, predictions, snr_name
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "rmvpe" / "weights"
 RATIOS_DB = (CLEAN, 20.0, 10.0, 5.0, 0.0, -5.0)
@@ -40,8 +40,8 @@ def with_recommendations(checkpoint: Checkpoint, data: str) -> Checkpoint:
     """The checkpoint with the calibration and the recommended threshold, on the calibrated scale, in the metadata."""
     estimator = rmvpe.load(checkpoint, config=DecodeConfig())
     valid = Hybrid(data, "valid")
-    rows = readings(estimator, valid, (*RATIOS_DB, MUSIC), spread(len(valid), FILES), progress=True)
-    confidence, right = (np.concatenate(parts) for parts in zip(*map(judged, itertools.chain(*rows.values()))))
+    rows = predictions(estimator, valid, (*RATIOS_DB, MUSIC), evenly_spaced(len(valid), FILES), progress=True)
+    confidence, right = (np.concatenate(parts) for parts in zip(*map(correct_frames, itertools.chain(*rows.values()))))
     calibration = fit_calibration(confidence, right)
     mixes = {ratio: files for ratio, files in rows.items() if ratio != snr_name(MUSIC)}
     threshold = best_threshold(mixes, CANDIDATES, estimator.config, MOST_FALSE_ALARMS)

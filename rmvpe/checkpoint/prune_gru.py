@@ -2,8 +2,8 @@
 
 A unit computes h = (1 - z) n + z h' from its last state h', its candidate n and its update gate z (Cho et al. 2014,
 https://arxiv.org/abs/1406.1078, in the form of torch.nn.GRU). Training moves units that it does not need to z = 1,
-where they keep their first state, 0. In an excerpt of some seconds such a unit has no effect. In a recording of minutes it
-drifts to states that did not occur in training, and the results depend on where the recording begins.
+where they keep their first state, 0. In an excerpt of some seconds such a unit has no effect. In a recording of minutes
+it drifts to states that did not occur in training, and the results depend on where the recording begins.
 """
 
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from rmvpe.backends import RecurrentNetwork
+from rmvpe.backends import Network
 from rmvpe.checkpoint.store import Checkpoint
 from rmvpe.errors import UserError
 
@@ -31,7 +31,7 @@ class UnitStatistics:
     mean: np.ndarray
 
 
-def measure_units(network: RecurrentNetwork, checkpoint: Checkpoint, log_mels: Iterable[np.ndarray]) -> UnitStatistics:
+def measure_units(network: Network, checkpoint: Checkpoint, log_mels: Iterable[np.ndarray]) -> UnitStatistics:
     """Statistics of the units of `network`, which runs `checkpoint`, over log-mel spectrograms [T, n_mels].
 
     T is a multiple of the U-Net's stride. Raises UserError for a network of several GRU layers, or no spectrogram.
