@@ -1,5 +1,7 @@
 """Golden files of the reference, and weights rebuilt from their names: see tests/fixtures/golden/README.md."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from rmvpe.checkpoint.architecture import expected_tensors
@@ -22,8 +24,8 @@ def load(name: str) -> dict[str, np.ndarray]:
 
 def config(kind: str, size: str) -> ModelConfig:
     """The network of the golden file `{kind}_{size}.npz`."""
-    small = {"blocks": 1, "inter_layers": 1, "channels": 2, "dropout": 0.0} if size == "small" else {}
-    return ModelConfig(name=f"{kind}_{size}", timbre_filter=kind == "e2e", **small)
+    config = ModelConfig(name=f"{kind}_{size}", timbre_filter=kind == "e2e")
+    return replace(config, blocks=1, inter_layers=1, channels=2, dropout=0.0) if size == "small" else config
 
 
 def checkpoint(config: ModelConfig, seed: int = 0) -> Checkpoint:

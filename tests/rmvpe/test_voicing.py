@@ -1,4 +1,4 @@
-"""Who decides that somebody sings: hysteresis, the silence gate, and the bundled weights on silence and noise."""
+"""Voicing: hysteresis, the silence gate, and the bundled weights on silence and noise."""
 
 import importlib.util
 from pathlib import Path
@@ -13,11 +13,12 @@ import rmvpe
 from rmvpe import audio, backends
 from rmvpe.checkpoint.store import bundled_weights
 from rmvpe.cli import main
-from rmvpe.config import ConfigError, DecodeConfig, MelConfig
+from rmvpe.config import ConfigError, DecodeConfig, MelConfig, ModelConfig
 from rmvpe.decode import PitchCurve, decode, hold_voiced, pitch, voicing
 from rmvpe.estimator import Estimator
 from rmvpe.framing import frame_levels_db
 from rmvpe.track import F0Track
+from tests.helpers.networks import StandInNetwork
 from tests.helpers.paths import ROOT
 from tests.helpers.waves import swelling, waves
 
@@ -127,12 +128,18 @@ def test_blocks_are_voiced_as_the_whole(decoder: str):
     assert not (track.voiced & (frame_levels_db(sound, MEL) < -40.0)).any()
 
 
+class Sure(StandInNetwork):
+    """A salience of 0.5 in all bins of all frames."""
+
+    def respond(self, log_mel: np.ndarray) -> np.ndarray:
+        return np.full((*log_mel.shape[:2], 360), 0.5, dtype=np.float32)
+
+
 def test_an_open_gate_is_no_gate():
     config = DecodeConfig(threshold=0.0)
     assert not waves(64, 32, config).from_audio(np.zeros(16000), 16000).voiced.any()
     config = DecodeConfig(threshold=0.0, silence_gate_db=-np.inf)
-    network = waves(64, 32, config)
-    network.backend.features = lambda x: np.full((*x.shape[:2], 360), 0.5, dtype=np.float32)  # type: ignore[method-assign]
+    network = Estimator(Sure(), ModelConfig.small(), config)
     assert network.from_audio(np.zeros(16000), 16000).voiced.all()
 
 
@@ -203,14 +210,14 @@ def silences(n: int = 5 * 16000) -> dict[str, np.ndarray]:
     }
 
 
-def test_nobody_sings_in_silence(bundled: Estimator):
+def test_nothing_is_voiced_in_silence(bundled: Estimator):
     for name, sound in silences().items():
         assert not bundled.from_audio(sound, 16000).f0_hz.any(), name
         # Dither is below the gate, so that even a threshold of 0 finds no pitch in it
         assert not bundled.from_audio(sound, 16000, threshold=0.0).voiced.any(), name
 
 
-def test_nobody_sings_in_silence_even_without_the_gate(bundled: Estimator):
+def test_nothing_is_voiced_in_silence_even_without_the_gate(bundled: Estimator):
     for name, sound in silences().items():
         assert not bundled.from_audio(sound, 16000, silence_gate_db=-np.inf).voiced.any(), name
 
@@ -222,7 +229,7 @@ def white_noise(level_db: float, seconds: float) -> np.ndarray:
 
 
 @pytest.mark.parametrize("level_db", NOISE_DB)
-def test_nobody_sings_in_white_noise(bundled: Estimator, level_db: float):
+def test_nothing_is_voiced_in_white_noise(bundled: Estimator, level_db: float):
     track = bundled.from_audio(white_noise(level_db, 30.0), 16000)
     assert not track.voiced.any(), f"confidence {track.confidence.max():.3f}"
 
