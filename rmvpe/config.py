@@ -154,7 +154,7 @@ class AugmentConfig:
     key_shift_semitones: tuple[float, float] = (-5.0, 5.0)  # by window stretch; the reference goes upward only
     voiceless_probability: float = 0.08  # of items with accompaniment: the voice is muted, all is unvoiced
     silence_probability: float = 0.15  # of those: the accompaniment is muted too, which leaves silence or noise
-    backing_probability: float = 0.05  # another item's voice behind the lead, where the lead sings
+    backing_probability: float = 0.05  # another item's voice behind the lead, where the lead is active
     backing_db: tuple[float, float] = (-20.0, -6.0)  # its level over the lead's
     accompaniment_probability: float = 0.75  # of items that have an accompaniment channel
     foreign_probability: float = 0.5  # of items that have one: another item's accompaniment instead of its own

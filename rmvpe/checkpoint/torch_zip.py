@@ -89,7 +89,7 @@ class TorchTensor:
 
 
 class TorchFile:
-    """An open torch zip file: `content` is what `torch.save` was given, with a `TorchTensor` in place of each tensor.
+    """An open torch zip file: `content` is the object that was saved, with a `TorchTensor` for each tensor.
 
     Raises UserError if the file is damaged, is a TorchScript archive, or holds anything but containers, numbers,
     strings and tensors.

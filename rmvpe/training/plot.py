@@ -125,8 +125,8 @@ def thinned(step: np.ndarray, values: np.ndarray, most: int = MAX_POINTS) -> tup
 
     Returns four arrays [groups]: the last step, the median, the least and the greatest value of each group.
     """
-    together = -(-len(step) // most) or 1
-    groups = [slice(start, start + together) for start in range(0, len(step), together)]
+    per_group = -(-len(step) // most) or 1
+    groups = [slice(start, start + per_group) for start in range(0, len(step), per_group)]
     rows = [values[group][np.isfinite(values[group])] for group in groups]
     three = np.array([(np.median(row), row.min(), row.max()) if len(row) else (np.nan,) * 3 for row in rows])
     return np.array([step[group][-1] for group in groups], dtype=np.int64), *three.reshape(-1, 3).T

@@ -39,7 +39,7 @@ class RunState:
 
     @property
     def published(self) -> Tensors:
-        """The weights to predict with, by name, in the shapes of `weights`: the averaged ones if there are any."""
+        """The weights to predict with, arrays [...] by name: the averaged ones if there are any."""
         return self.average or self.weights
 
     def without_framework(self) -> "RunState":

@@ -81,7 +81,7 @@ def test_how_long_a_unit_remembers(framework: str):
 
 
 @pytest.mark.parametrize("framework", BACKENDS)
-def test_pruned_units_leave_the_answer(framework: str):
+def test_pruning_does_not_change_the_salience(framework: str):
     checkpoint = with_still_units()
     before = BACKENDS[framework](checkpoint, "cpu")
     pruned = prune(checkpoint, *still(before, checkpoint))

@@ -45,7 +45,7 @@ def test_the_number_of_frames_is_that_of_the_duration(rate: int, n: int):
     assert len(samples) // 160 + 1 == n * 100 // rate + 1  # floor(duration / 10 ms) + 1
 
 
-def test_blocks_join_without_a_seam(tmp_path: Path):
+def test_blocks_give_the_samples_of_the_whole_file(tmp_path: Path):
     path = write(tmp_path / "noise.wav", np.random.default_rng(0).uniform(-0.5, 0.5, (44100, 2)), 44100)
     whole = read(path)
     pieces = read(path, block_values=1000)

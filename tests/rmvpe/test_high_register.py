@@ -80,7 +80,7 @@ def sweep(seconds: float, low_hz: float = 300.0, high_hz: float = 1900.0) -> tup
     [
         ((300.0, 0.9), (150.0, 0.95), (300.0, 0.9)),  # the same note, below the switch
         ((990.0, 0.9), (499.0, 0.95), (990.0, 0.9)),
-        ((400.0, 0.1), (499.9, 0.95), (400.0, 0.1)),  # below the switch the second pass has no say
+        ((400.0, 0.1), (499.9, 0.95), (400.0, 0.1)),  # below the switch the second pass does not count
         ((550.0, 0.9), (550.0, 0.46), (1100.0, 0.46)),  # an octave low
         ((550.0, 0.9), (550.0, 0.44), (550.0, 0.9)),  # too little confidence for the high note
         ((570.0, 0.9), (550.0, 0.9), (1100.0, 0.9)),  # 62 cents from an octave
@@ -92,7 +92,7 @@ def sweep(seconds: float, low_hz: float = 300.0, high_hz: float = 1900.0) -> tup
         ((0.0, 0.0), (700.0, 0.1), (1400.0, 0.1)),  # nothing
         ((0.0, 0.0), (0.0, 0.0), (0.0, 0.0)),
         ((300.0, 0.0), (TOP_HZ / 2, 0.9), (TOP_HZ, 0.9)),
-        ((300.0, 0.0), (TOP_HZ / 2 + 0.1, 0.9), (300.0, 0.0)),  # beyond what an answer can be
+        ((300.0, 0.0), (TOP_HZ / 2 + 0.1, 0.9), (300.0, 0.0)),  # above the range of f0
     ],
 )
 def test_the_rule_by_hand(first: tuple[float, float], second: tuple[float, float], expected: tuple[float, float]):
@@ -179,7 +179,7 @@ def test_a_vibrato_of_the_second_pass_is_neither_early_nor_late():
 
 @pytest.mark.parametrize("decoder", ["local-average", "viterbi"])
 @pytest.mark.parametrize(("window", "overlap", "batch"), [(64, 32, 1), (256, 128, 3)])
-def test_the_answer_does_not_depend_on_how_a_file_is_cut(decoder: str, window: int, overlap: int, batch: int):
+def test_the_result_does_not_depend_on_the_windows(decoder: str, window: int, overlap: int, batch: int):
     sound, f0_hz = sweep(20.0)
     whole = estimator(window=32 * 100, overlap=0).from_audio(sound, RATE_HZ, decoder=decoder)
     cut = estimator(window, overlap, batch).from_audio(sound, RATE_HZ, decoder=decoder)

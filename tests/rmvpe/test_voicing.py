@@ -156,8 +156,8 @@ def test_flags_of_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, c
     assert plain.voiced.sum() > gated.voiced.sum() > 0
     np.testing.assert_array_equal(run("--silence-gate-db=-inf").voiced, plain.voiced)
     for flags, text in (
-        (["--hysteresis", "0.5"], "hysteresis 0.5 is not between 0 and the threshold, 0.4"),
-        (["--silence-gate-db", "6"], "silence gate 6.0 is not 0 dBFS or less: -inf switches it off"),
+        (["--hysteresis", "0.5"], "hysteresis 0.5"),
+        (["--silence-gate-db", "6"], "silence gate 6.0"),
     ):
         with pytest.raises(SystemExit) as stop:
             run(*flags)
@@ -235,7 +235,7 @@ def test_nothing_is_voiced_in_white_noise(bundled: Estimator, level_db: float):
 
 
 def test_the_gate_takes_nothing_from_a_recording(bundled: Estimator):
-    """The demo recording has no digital silence where somebody sings."""
+    """The demo recording has no digital silence in its voiced frames."""
     sound = audio.read(ROOT / "examples" / "demo.flac").samples
     gated, free = bundled.from_audio(sound, 16000), bundled.from_audio(sound, 16000, silence_gate_db=-np.inf)
     np.testing.assert_array_equal(gated.f0_hz, free.f0_hz)

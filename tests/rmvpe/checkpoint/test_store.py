@@ -163,7 +163,7 @@ def test_what_would_not_load_is_not_written(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_bad_threshold_is_told() -> None:
+def test_a_bad_threshold_is_reported() -> None:
     assert random_checkpoint().threshold is None
     for text in ("loud", "1.5", "nan"):
         with pytest.raises(UserError, match=f"threshold.*'{text}'"):
@@ -184,7 +184,7 @@ def test_a_file_without_config_is_recognised(tmp_path: Path) -> None:
     assert_same(load(path), original)
 
 
-def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
+def test_every_problem_is_reported_at_once(tmp_path: Path) -> None:
     tensors = random_checkpoint().tensors
     del tensors["cnn.bias"]
     tensors["fc.1.bias"] = np.zeros(3, np.float32)
@@ -216,7 +216,7 @@ def test_another_network_is_named_by_what_it_holds(tmp_path: Path) -> None:
         load(path)
 
 
-def test_no_tensors_at_all_is_told(tmp_path: Path) -> None:
+def test_no_tensors_at_all_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"a\.safetensors: .*0 tensors.*give an RMVPE checkpoint"):
         load(write_raw(tmp_path / "a.safetensors", {}))
 
@@ -236,7 +236,7 @@ def test_nan_weights_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("n_bytes", [1, 7, 8, 100, -1])
-def test_a_truncated_safetensors_is_told(tmp_path: Path, n_bytes: int) -> None:
+def test_a_truncated_safetensors_is_reported(tmp_path: Path, n_bytes: int) -> None:
     path = tmp_path / "cut.safetensors"
     save(path, random_checkpoint())
     path.write_bytes(path.read_bytes()[:n_bytes])
@@ -326,7 +326,7 @@ def test_what_is_ignored_has_a_reason(tmp_path: Path) -> None:
     }
 
 
-def test_a_torch_file_of_something_else_is_told(tmp_path: Path) -> None:
+def test_a_torch_file_of_something_else_is_reported(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     torch.save([torch.zeros(1)], tmp_path / "list.pt")
     with pytest.raises(UserError, match=r"list\.pt.*state_dict"):
@@ -361,7 +361,7 @@ def test_an_unknown_name_lists_what_there_is(tmp_path: Path) -> None:
         load("e2e0", folder=tmp_path)
 
 
-def test_a_missing_file_and_a_folder_are_told(tmp_path: Path) -> None:
+def test_a_missing_file_and_a_folder_are_reported(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"gone\.pt.*give a \.safetensors or \.pt file"):
         load(tmp_path / "gone.pt")
     with pytest.raises(UserError, match=r"is a folder.*convert jax2torch"):

@@ -1,4 +1,4 @@
-"""The reader of torch's zip files: reads what torch.save writes, refuses objects without running them, tells damage."""
+"""The reader of torch's zip files: reads what torch.save writes, refuses other objects, reports damage."""
 
 import collections
 import contextlib
@@ -115,7 +115,7 @@ def test_names_of_newer_protocols_are_refused_too(tmp_path: Path) -> None:
         b"ccollections\nOrderedDict\nK\x05\x85R.",
     ],
 )
-def test_a_damaged_pickle_is_told(tmp_path: Path, data: bytes) -> None:
+def test_a_damaged_pickle_is_reported(tmp_path: Path, data: bytes) -> None:
     with pytest.raises(UserError, match=r"bad\.pt.*download it again"):
         TorchFile(with_pickle(tmp_path / "bad.pt", data))
 
@@ -171,7 +171,7 @@ def test_a_hand_made_tensor_reads(tmp_path: Path) -> None:
         ("99", 6, 0, (6,), (1,), "no item named"),
     ],
 )
-def test_a_tensor_that_does_not_fit_its_storage_is_told(
+def test_a_tensor_that_does_not_fit_its_storage_is_reported(
     tmp_path: Path, key: str, n_items: int, offset: int, size: tuple[int, ...], stride: tuple[int, ...], message: str
 ) -> None:
     path = with_pickle(tmp_path / "hand.pt", tensor_pickle(key, n_items, offset, size, stride))
@@ -179,7 +179,7 @@ def test_a_tensor_that_does_not_fit_its_storage_is_told(
         read_all(path)
 
 
-def test_a_flipped_byte_in_a_tensor_is_told_by_its_checksum(tmp_path: Path) -> None:
+def test_a_flipped_byte_in_a_tensor_is_reported_by_its_checksum(tmp_path: Path) -> None:
     data = bytearray(TINY.read_bytes())
     position = data.find(np.arange(20, dtype=np.float32).tobytes())
     assert position > 0
@@ -190,7 +190,7 @@ def test_a_flipped_byte_in_a_tensor_is_told_by_its_checksum(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("fraction", [0.1, 0.5, 0.9, 0.99])
-def test_a_truncated_file_is_told(tmp_path: Path, fraction: float) -> None:
+def test_a_truncated_file_is_reported(tmp_path: Path, fraction: float) -> None:
     data = TINY.read_bytes()
     (tmp_path / "cut.pt").write_bytes(data[: int(len(data) * fraction)])
     with pytest.raises(UserError, match=r"cut\.pt.*download it again"):
@@ -204,11 +204,11 @@ def test_random_damage_never_gives_another_error(tmp_path: Path) -> None:
         for _ in range(rng.randint(1, 4)):
             data[rng.randrange(len(data))] = rng.randrange(256)
         path.write_bytes(data)
-        with contextlib.suppress(UserError):  # most are told; a change in an unused byte may do no harm
+        with contextlib.suppress(UserError):  # most damage is reported; a changed byte that nothing uses does no harm
             read_all(path)
 
 
-def test_a_zip_of_something_else_is_told(tmp_path: Path) -> None:
+def test_a_zip_of_something_else_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "other.pt"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("readme.txt", "hello")
