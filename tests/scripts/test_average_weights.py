@@ -40,8 +40,8 @@ def test_the_mean_of_three(tmp_path: Path):
 @pytest.mark.parametrize(
     ("files", "out", "sentence"),
     [
-        (["a"], "mean.safetensors", "has no average"),
-        (["a", "wide"], "mean.safetensors", "is another network"),
+        (["a"], "mean.safetensors", "give two or more files"),
+        (["a", "wide"], "mean.safetensors", "wide.safetensors"),
         (["a", "b"], "mean.pt", "must end in .safetensors"),
         (["a", "none"], "mean.safetensors", "does not exist"),
     ],
