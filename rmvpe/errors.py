@@ -26,16 +26,24 @@ def run_cli(program: str, function: Callable[[], int | None]) -> int:
     except KeyboardInterrupt as stop:
         report(program, str(stop) or "interrupted")
         return EXIT_INTERRUPTED
-    except (UserError, ConfigError) as error:
-        report(program, str(error))
-    except (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError) as error:
-        report(program, f"{error.filename}: {error.strerror}" if error.filename else str(error))
-    except OSError as error:
-        if error.errno not in DISK_FULL:
+    except Exception as error:
+        message = user_message(error)
+        if message is None:
             raise
+        report(program, message)
+        return EXIT_USER_ERROR
+
+
+def user_message(error: Exception) -> str | None:
+    """The line to show for what the user can fix; None for other exceptions, which are bugs."""
+    if isinstance(error, (UserError, ConfigError)):
+        return str(error)
+    if isinstance(error, (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError)):
+        return f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    if isinstance(error, OSError) and error.errno in DISK_FULL:
         name = f"{error.filename}: " if error.filename else ""
-        report(program, f"{name}{error.strerror}: free some space or write somewhere else")
-    return EXIT_USER_ERROR
+        return f"{name}{error.strerror}: free some space or write somewhere else"
+    return None
 
 
 def report(program: str, message: str) -> None:
