@@ -1,11 +1,11 @@
 """The bundled weights `small`, second stage, with excerpts of 9.6 s: run card.
 
 Starts from what configs/small.py made (runs/small/last.safetensors), on the same data:
-    python scripts/silence_stuck_units.py runs/small/last.safetensors --data Hybrid --out first.safetensors
+    python scripts/prune_gru.py runs/small/last.safetensors --data Hybrid --out first.safetensors
     python scripts/train_torch.py --config configs/small_long.py --data Hybrid --initial first.safetensors \\
         --logdir runs/small-long --device cpu
     python scripts/average_weights.py first.safetensors runs/small-long/last.safetensors --out average.safetensors
-    python scripts/silence_stuck_units.py average.safetensors --data Hybrid --out final.safetensors
+    python scripts/prune_gru.py average.safetensors --data Hybrid --out final.safetensors
 Time, steps actually run and score: rmvpe/weights/README.md.
 """
 

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from convert.io import check_output, default_output, is_folder, load_any, needs, with_source
-from rmvpe.checkpoint.architecture import HasShape, summary
+from rmvpe.checkpoint.architecture import HasShape, summarize
 from rmvpe.checkpoint.store import KNOWN_FILES, Checkpoint, locate, save, select, sha256
 from rmvpe.checkpoint.tensor_file import open_tensors
 from rmvpe.config import ModelConfig, to_json
@@ -128,7 +128,7 @@ def inspect_file(path: Path, known_files: Mapping[str, str] = KNOWN_FILES) -> No
             row("problem", problem)
         print_origin(selection.config, file.metadata)
     if selection.problems:
-        raise UserError(f"{path} cannot be loaded: {summary(selection.problems)}")
+        raise UserError(f"{path} cannot be loaded: {summarize(selection.problems)}")
 
 
 def print_origin(config: ModelConfig, metadata: Mapping[str, str]) -> None:

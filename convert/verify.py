@@ -10,7 +10,7 @@ from convert.commands import row
 from convert.io import install_command, is_folder, load_any
 from rmvpe import audio, estimator
 from rmvpe.backends import is_installed
-from rmvpe.checkpoint.architecture import compare_shapes, summary
+from rmvpe.checkpoint.architecture import compare_shapes, summarize
 from rmvpe.checkpoint.store import Checkpoint
 from rmvpe.config import to_dict
 from rmvpe.errors import UserError
@@ -72,7 +72,7 @@ def verify(
     side_a, side_b = open_sides(path_a, path_b, frameworks or installed_frameworks())
     differences = network_differences(side_a.checkpoint, side_b.checkpoint)
     if differences:
-        row("networks", f"differ: {summary(differences)}")
+        row("networks", f"differ: {summarize(differences)}")
         print("disagree: these are different networks")
         return False
     print_weights(side_a.checkpoint.tensors, side_b.checkpoint.tensors)

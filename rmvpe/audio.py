@@ -1,13 +1,14 @@
-"""Audio in: any file that libsndfile reads, or an array, as mono float32 at 16 kHz; folders to lists of files.
+"""Audio files and arrays to mono float32 at 16 kHz; paths and folders to lists of sound files.
 
-Conventions: mono is the mean of the channels; resampling is soxr's high quality in a stream, so that long audio never
-lies in memory at its own rate, and the result is not shifted in time. N samples at rate r become floor(16000 N / r)
-samples (at least one), which makes the number of 10 ms frames floor(duration / 10 ms) + 1 whatever the rate.
+libsndfile reads the files. Mono is the mean of the channels. Resampling is soxr's high quality (`HQ`,
+https://sourceforge.net/projects/soxr), block by block, so that long audio is never in memory at its own rate; the
+result is not shifted in time. N samples at rate r become floor(16000 N / r) samples, at least one, so that the number
+of 10 ms frames is floor(duration / 10 ms) + 1 at every rate.
 """
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,12 @@ import numpy as np
 from rmvpe.errors import UserError
 
 SAMPLE_RATE_HZ = 16_000
-BLOCK_VALUES = 1 << 19  # samples times channels at the original rate in memory at a time: 2 MB
+BLOCK_VALUES = 1 << 19  # samples times channels in memory at a time, at the original rate: 2 MB
 MIN_RATE_HZ, MAX_RATE_HZ = 1_000, 4_000_000
-MAX_CHANNELS = 32  # a 2-d array with more columns than this, and than rows, is surely [channels, samples]
+MAX_CHANNELS = 32  # a 2-d array with more columns than this, and than rows, must be [channels, samples]
 MAX_MAGNITUDE = 1e12  # full scale is 1; the spectrum of much larger values overflows float32
 
-# Name endings that folders are searched for, with the libsndfile format each needs; a file named by itself may have any
+# File name suffixes to look for in folders, and the libsndfile format of each. A file given by its path may have any.
 SUFFIX_FORMATS = {
     ".wav": "WAV",
     ".wave": "WAV",
@@ -57,25 +58,25 @@ class Recording:
 
 @dataclass(frozen=True)
 class AudioFile:
-    """A file to read; `name` is its relative path for results, without a format's suffix, unique in its list."""
+    """A file to read; `name` is the relative path for its results, without a format's suffix, unique in its list."""
 
     path: Path
     name: Path
 
 
-def read(path: str | os.PathLike[str]) -> Recording:
-    """Read a sound file in blocks: mono, 16 kHz.
+def read(path: str | os.PathLike[str], *, block_values: int = BLOCK_VALUES) -> Recording:
+    """Read a sound file as mono samples [n] at 16 kHz, `block_values` samples times channels at a time.
 
     Raises UserError if the file is missing, is no sound file, or holds a sample that is not a finite number (the
-    message tells the time of the first).
+    message gives the time of the first).
     """
     import soundfile
 
     path = Path(path)
-    _check_readable(path)
+    check_readable(path)
     try:
         with soundfile.SoundFile(str(path)) as file:
-            return _recording(_file_blocks(file), file.samplerate, str(path))
+            return _recording(_file_blocks(file, block_values), file.samplerate, str(path))
     except soundfile.LibsndfileError as error:
         raise UserError(
             f"{path} cannot be read as sound ({error.error_string.rstrip('. ')}): "
@@ -83,12 +84,13 @@ def read(path: str | os.PathLike[str]) -> Recording:
         ) from error
 
 
-def from_array(audio: Any, sample_rate: float) -> Recording:
-    """Audio from memory, [n] or [n, channels], at `sample_rate` Hz: mono, 16 kHz.
+def from_array(audio: Any, sample_rate: float, *, block_values: int = BLOCK_VALUES) -> Recording:
+    """Mono samples at 16 kHz of an array [n] or [n, channels] at `sample_rate` Hz.
 
     Floats have full scale 1; integers of 8, 16 or 32 bits (uint8 is centred on 128, as in wav files) are scaled to it.
-    Raises UserError for another shape or type (64-bit integers tell no full scale; [channels, n] as torchaudio has it
-    is not guessed at but refused with the remedy), an impossible sample rate, or a sample that is not finite.
+    `block_values` samples times channels are converted at a time. Raises UserError for another shape (also for
+    [channels, n], which torchaudio uses) or type (64-bit integers have no known full scale), an impossible sample rate,
+    or a sample that is not finite.
     """
     array = np.asarray(audio)
     if array.ndim == 1:
@@ -98,27 +100,28 @@ def from_array(audio: Any, sample_rate: float) -> Recording:
     if array.shape[1] > max(MAX_CHANNELS, array.shape[0]):
         raise UserError(f"audio of shape {list(array.shape)} looks like [channels, samples]: give its transpose")
     _check_type(array.dtype)
-    rows = max(1, BLOCK_VALUES // array.shape[1])
+    rows = max(1, block_values // array.shape[1])
     blocks = (_to_float(array[start : start + rows]) for start in range(0, len(array), rows))
     return _recording(blocks, sample_rate, "audio")
 
 
 def to_mono_16k(audio: Any, sample_rate: float) -> np.ndarray:
-    """Samples float32 [n], mono at 16 kHz, of an array as `from_array` takes it. Raises UserError as it does."""
+    """The samples of `from_array`: float32 [n], mono at 16 kHz. Arguments and errors are the same."""
     return from_array(audio, sample_rate).samples
 
 
 def find_audio(paths: Sequence[str | os.PathLike[str]]) -> list[AudioFile]:
-    """The sound files among `paths`, folders searched recursively and in sorted order; each file once.
+    """The sound files of `paths`, each file once. Folders are searched recursively, in sorted order.
 
-    A result's `name` is the path inside the folder that was given, or the file's own name. Where two would be the same
-    (a/x.wav and b/x.wav), all names start at the folder common to all files; where that does not help (x.wav, x.flac),
-    those keep their suffix. Hidden files are passed over. Raises UserError for a missing path or a soundless folder.
+    A result's `name` is the path inside the folder that was given, or the file's own name. If two names are the same
+    (a/x.wav and b/x.wav), all names are relative to the folder common to all files; names that are still the same
+    (x.wav and x.flac) keep their suffix. Hidden files are skipped. Raises UserError for a missing path or a folder
+    without sound files.
     """
     found: dict[Path, AudioFile] = {}
     for path in map(Path, paths):
         for file in _sound_files(path) if path.is_dir() else [path]:
-            _check_readable(file)
+            check_readable(file)
             inside = file.relative_to(path) if path.is_dir() else Path(file.name)
             found.setdefault(file.resolve(), AudioFile(file, inside))
     return _with_unique_names(list(found.values()))
@@ -136,36 +139,37 @@ def _sound_files(folder: Path) -> list[Path]:
 
 
 def _with_unique_names(files: list[AudioFile]) -> list[AudioFile]:
-    if _doubled(files):
+    if _duplicates(files):
         absolute = [Path(os.path.abspath(file.path)) for file in files]
         base = os.path.commonpath([path.parent for path in absolute])
         files = [AudioFile(file.path, path.relative_to(base)) for file, path in zip(files, absolute)]
-    doubled = _doubled(files)
+    duplicates = _duplicates(files)
     return [
-        AudioFile(file.path, file.name if file.name.with_suffix("") in doubled else file.name.with_suffix(""))
+        AudioFile(file.path, file.name if file.name.with_suffix("") in duplicates else file.name.with_suffix(""))
         for file in files
     ]
 
 
-def _doubled(files: list[AudioFile]) -> set[Path]:
+def _duplicates(files: list[AudioFile]) -> set[Path]:
     counts = Counter(file.name.with_suffix("") for file in files)
     return {name for name, count in counts.items() if count > 1}
 
 
-def _check_readable(path: Path) -> None:
+def check_readable(path: Path, access: Callable[[Path, int], bool] = os.access) -> None:
+    """Raise UserError unless `path` is a file that exists, has a header and can be opened, which `access` tests."""
     if path.is_dir():
         raise UserError(f"{path} is a folder: give a sound file")
     if not path.exists():
         raise UserError(f"{path} does not exist: check the path")
-    if not os.access(path, os.R_OK):
-        raise UserError(f"{path} may not be read: change its permissions")
+    if not access(path, os.R_OK):
+        raise UserError(f"{path} cannot be read: change its permissions")
     if path.suffix.lower() == ".raw":
-        raise UserError(f"{path} has no header that tells its sample rate: convert it to wav")
+        raise UserError(f"{path} has no header with its sample rate: convert it to wav")
 
 
-def _file_blocks(file: Any) -> Iterator[np.ndarray]:
+def _file_blocks(file: Any, block_values: int) -> Iterator[np.ndarray]:
     """Blocks [frames, channels] of an open SoundFile, float32 of full scale 1."""
-    frames = max(1, BLOCK_VALUES // file.channels)
+    frames = max(1, block_values // file.channels)
     while len(block := file.read(frames, dtype="float32", always_2d=True)):
         yield block
 
@@ -186,14 +190,14 @@ def _recording(blocks: Iterable[np.ndarray], sample_rate: float, name: str) -> R
         n_in += len(block)
     if resampler is not None:
         parts.append(resampler.resample_chunk(np.zeros(0, dtype=np.float32), last=True))
-    # soxr rounds the length; a fraction of a sample more could open a frame that lies after the end of the audio
+    # soxr rounds the length up or down; one sample more could add a frame after the end of the audio
     n_out = max(1, int(n_in * SAMPLE_RATE_HZ // sample_rate)) if n_in else 0
     samples = np.concatenate(parts)[:n_out]
     return Recording(np.pad(samples, (0, n_out - len(samples))), n_in / sample_rate)
 
 
 def _to_mono(block: np.ndarray) -> np.ndarray:
-    """Mean over channels of [frames, channels], float32; what float32 cannot hold becomes infinite."""
+    """Mean over channels of [frames, channels], float32 [frames]; too large values become infinite."""
     with np.errstate(over="ignore", invalid="ignore"):
         mono = block[:, 0] if block.shape[1] == 1 else block.mean(axis=1, dtype=np.float64)
         return np.ascontiguousarray(mono, dtype=np.float32)
@@ -227,6 +231,6 @@ def _check_samples(mono: np.ndarray, start_s: float, sample_rate: float, name: s
     if bad.any():
         first = int(bad.argmax())
         raise UserError(
-            f"{name} holds {mono[first]} at {start_s + first / sample_rate:.3f} s, which is no sound: "
-            "repair it or cut that part out"
+            f"{name} holds {mono[first]} at {start_s + first / sample_rate:.3f} s, which is no audio sample: "
+            "repair the file or cut that part out"
         )

@@ -1,7 +1,7 @@
-"""Every setting, frozen and typed, with unit, meaning and source; presets; strict JSON in and out.
+"""All settings, frozen and typed, with unit, meaning and source; presets; strict JSON in both directions.
 
-A config is passed, never looked up, and is stored with each checkpoint, so that a checkpoint rebuilds its own model.
-Unknown keys fail: a misspelt setting must not silently train another network.
+A config is passed as an argument and stored with each checkpoint, so that a checkpoint rebuilds its own model. Unknown
+keys are an error: a misspelt setting must not train another network unnoticed.
 """
 
 import dataclasses
@@ -28,7 +28,7 @@ class MelConfig:
     n_mels: int = 128
     f_min_hz: float = 30.0
     f_max_hz: float = 8000.0
-    floor: float = 1e-5  # magnitudes below it are raised to it before the logarithm: silence is ln(1e-5) = -11.5
+    floor: float = 1e-5  # the smallest mel magnitude before the logarithm: silence is ln(1e-5) = -11.5
 
     @property
     def hop_s(self) -> float:
@@ -38,7 +38,10 @@ class MelConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """One network of the RMVPE family: a residual U-Net over the log-mel spectrogram, then a bidirectional GRU."""
+    """One network of the RMVPE family: a residual U-Net over the log-mel spectrogram, then a bidirectional GRU.
+
+    Source: Wei et al. 2023, Interspeech, https://arxiv.org/abs/2306.15412.
+    """
 
     name: str = "e2e0"
     mel: MelConfig = field(default_factory=MelConfig)
@@ -50,8 +53,8 @@ class ModelConfig:
     gru_hidden: int = 256  # per direction
     gru_layers: int = 1
     n_bins: int = 360  # 20 cents each, see rmvpe.pitch
-    timbre_filter: bool = False  # residual blocks on the skip connections (the paper's own configuration)
-    dropout: float = 0.25  # on the *logits*, in training only, as the reference has it; see docs/training.md
+    timbre_filter: bool = False  # residual blocks on the skip connections (the configuration of the paper)
+    dropout: float = 0.25  # on the *logits*, in training only, as in the reference; see docs/training.md
     bn_momentum: float = 0.01  # weight of the new batch (torch's convention; flax counts the other way round: 0.99)
     bn_epsilon: float = 1e-5
 
@@ -64,7 +67,7 @@ class ModelConfig:
 
     @property
     def time_multiple(self) -> int:
-        """Frames must come in multiples of this (32 for five levels)."""
+        """The number of frames must be a multiple of this (32 for five levels)."""
         return 2**self.levels
 
     @property
@@ -79,13 +82,13 @@ class ModelConfig:
 
     @classmethod
     def e2e(cls) -> "ModelConfig":
-        """The paper's own configuration (Interspeech 2023): 256 mel bands, window 2048, 20 ms hop, TimbreFilter."""
+        """The configuration of the paper (arXiv 2306.15412): 256 mel bands, window 2048, 20 ms hop, TimbreFilter."""
         mel = MelConfig(window_samples=2048, hop_samples=320, n_mels=256)
         return cls(name="e2e", mel=mel, timbre_filter=True)
 
     @classmethod
     def small(cls) -> "ModelConfig":
-        """The network of the bundled weights; what was compared to choose it is in docs/model.md."""
+        """The network of the bundled weights; docs/model.md says how it was chosen."""
         return cls(name="small", blocks=1, inter_layers=1, channels=12, dropout=0.0)
 
 
@@ -107,21 +110,20 @@ DECODERS = ("local-average", "viterbi")
 class DecodeConfig:
     """How salience becomes f0 and voicing. `threshold` is on the confidence of a frame, 0 to 1.
 
-    `calibration` makes that confidence of the frame's largest salience (`rmvpe.calibration`); weights bring their own.
-
-    `hysteresis` is how far below the threshold a frame may be and still continue a voiced run. `silence_gate_db` is a
-    level in dBFS (0: an RMS of 1) over a frame's analysis window. `high_register`: see `rmvpe.high_register`.
+    `calibration` makes this confidence from the frame's largest salience (`rmvpe.calibration`); weights may have their
+    own. `hysteresis` is how far below the threshold a frame may be and still continue a voiced run. `silence_gate_db`
+    is a level in dBFS (0: an RMS of 1) over a frame's analysis window. `high_register`: see `rmvpe.high_register`.
     """
 
     decoder: str = "local-average"
-    threshold: float = 0.03  # the default around the published weights; bundled weights bring their own
+    threshold: float = 0.03  # the usual one for the published weights; the bundled weights have their own
     f0_min_hz: float = 0.0  # bins outside [f0_min_hz, f0_max_hz] are not searched
     f0_max_hz: float = float("inf")
     pad: str = "silence"  # right padding to a multiple of the U-Net's stride: the author's advice
     hysteresis: float = 0.0  # off: each frame decides alone
-    silence_gate_db: float = -80.0  # only digital silence and 16-bit dither (-96 to -90) are below; -inf: off
-    calibration: tuple[float, float] = (1.0, 0.0)  # slope and offset on the logit of salience; this: salience as it is
-    high_register: bool = False  # a second pass, for weights that read notes above 1040 Hz an octave low
+    silence_gate_db: float = -80.0  # only digital silence and 16-bit dither (-96 to -90) are below it; -inf: off
+    calibration: tuple[float, float] = (1.0, 0.0)  # slope and offset on the logit of salience; (1, 0): unchanged
+    high_register: bool = False  # a second pass, for weights that give notes above 1040 Hz an octave too low
 
     def __post_init__(self) -> None:
         if self.decoder not in DECODERS:
@@ -142,24 +144,25 @@ class DecodeConfig:
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """What each training excerpt goes through, in this order; see `rmvpe.data.augment`.
+    """The effects on each training excerpt, in this order; see `rmvpe.data.augment`.
 
-    A probability is that of the effect in an excerpt. Ranges are [low, high], drawn uniformly unless said otherwise.
+    A probability is that of the effect in an excerpt. Ranges are [low, high], drawn uniformly unless a comment says
+    otherwise.
     """
 
     key_shift_probability: float = 0.5
     key_shift_semitones: tuple[float, float] = (-5.0, 5.0)  # by window stretch; the reference goes upward only
-    voiceless_probability: float = 0.08  # of items with accompaniment: the voice is muted, nobody sings
-    silence_probability: float = 0.15  # of those: the accompaniment is muted too, what is left is silence or noise
-    backing_probability: float = 0.05  # another item's voice behind the lead, where the lead sings
+    voiceless_probability: float = 0.08  # of items with accompaniment: the voice is muted, all is unvoiced
+    silence_probability: float = 0.15  # of those: the accompaniment is muted too, which leaves silence or noise
+    backing_probability: float = 0.05  # another item's voice behind the lead, where the lead is active
     backing_db: tuple[float, float] = (-20.0, -6.0)  # its level over the lead's
     accompaniment_probability: float = 0.75  # of items that have an accompaniment channel
     foreign_probability: float = 0.5  # of items that have one: another item's accompaniment instead of its own
-    music_speed_probability: float = 0.4  # of foreign accompaniments: played faster or slower, as a turntable would
+    music_speed_probability: float = 0.4  # of foreign accompaniments: resampled, faster and higher or the reverse
     music_speed_semitones: tuple[float, float] = (-4.0, 4.0)
     snr_db: tuple[float, float] = (-8.0, 25.0)  # active voice to accompaniment
     reverberation_probability: float = 0.3
-    reverberation_of_mix_probability: float = 0.4  # of those: the whole mix is in the room, not the voice alone
+    reverberation_of_mix_probability: float = 0.4  # of those: on the whole mix, not on the voice alone
     rt60_s: tuple[float, float] = (0.15, 1.5)  # time of 60 dB decay below 250 Hz, drawn logarithmically
     rt60_high_share: tuple[float, float] = (0.3, 0.9)  # of it, above 4 kHz
     direct_to_reverberant_db: tuple[float, float] = (0.0, 18.0)
@@ -183,7 +186,7 @@ class AugmentConfig:
 
     @classmethod
     def none(cls) -> "AugmentConfig":
-        """Excerpts as they are recorded: the voice alone, nothing changed."""
+        """No effects: the voice alone, as it was recorded."""
         off: dict[str, Any] = {name.name: 0.0 for name in dataclasses.fields(cls) if name.name.endswith("_probability")}
         return dataclasses.replace(cls(), gain_log10=(0.0, 0.0), **off)
 
@@ -208,9 +211,11 @@ CHOICES = {
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """One training run. Defaults follow the reference recipe (FACTS: Adam 5e-4, x0.98 every 2000 steps, clip 3).
+    """One training run.
 
-    A *rank* is one device in training: a process of PyTorch, a local device of JAX.
+    The defaults are those of the reference (https://github.com/yxlllc/RMVPE, train.py): Adam, 5e-4, times 0.98 every
+    2000 steps, gradient norm clipped at 3. A *rank* is one device in training: a process of PyTorch, a local device of
+    JAX.
     """
 
     model: ModelConfig = field(default_factory=ModelConfig.e2e0)
@@ -231,11 +236,11 @@ class TrainConfig:
     clip_grad_norm: float = 3.0
     ema_decay: float = 0.0  # 0: no averaged weights
     conv_dtype: str = "float32"  # or "bfloat16", "float16": lower precision for the convolutions only
-    sync_batch_norm: bool = False  # PyTorch: batch norm over all ranks, as JAX has it always; see docs/training.md
+    sync_batch_norm: bool = False  # PyTorch: batch norm over all ranks, as always in JAX; see docs/training.md
     validation_interval: int = 50  # updates between two validations and checkpoints
-    validation_files: int = 8  # at most, spread over the split
-    keep: int = 3  # newest training states kept, besides that of the best validation
-    num_workers: int = 0  # processes that prepare data; 0: threads of this process
+    validation_files: int = 8  # at most, evenly spaced in the split
+    keep: int = 3  # newest training states kept, and that of the best validation
+    num_workers: int = 0  # processes that prepare the data; 0: threads of this process
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -259,7 +264,7 @@ class TrainConfig:
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """The config as plain nested dicts and lists, ready for JSON."""
+    """The config as nested dicts and lists, for JSON."""
     return dataclasses.asdict(config)
 
 
@@ -269,7 +274,10 @@ def to_json(config: Any) -> str:
 
 
 def from_dict(cls: type[T], data: Any, where: str = "") -> T:
-    """Rebuild a config of class `cls` from `to_dict`'s output; ConfigError lists every unknown or ill-typed key."""
+    """A config of class `cls` from the dicts of `to_dict`. Raises ConfigError for unknown keys or a wrong type.
+
+    `where` is the name of the table in messages, by default that of the class.
+    """
     where = where or cls.__name__
     if not isinstance(data, dict):
         raise ConfigError(f"{where} must be a table of settings, not {type(data).__name__}")
@@ -281,7 +289,7 @@ def from_dict(cls: type[T], data: Any, where: str = "") -> T:
 
 
 def from_json(cls: type[T], text: str) -> T:
-    """Rebuild a config of class `cls` from `to_json`'s output. Raises ConfigError."""
+    """A config of class `cls` from the text of `to_json`. Raises ConfigError as `from_dict`, or if it is no JSON."""
     try:
         data = json.loads(text)
     except json.JSONDecodeError as error:

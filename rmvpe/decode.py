@@ -1,11 +1,12 @@
 """Salience to f0: local average around the peak, or a Viterbi path; voicing by the largest salience of a frame.
 
-Two steps: `pitch` looks at salience, a block at a time where the decoder allows it; `voicing` looks at one number per
-frame, and always at the whole recording, so that a voiced run may cross the border of two blocks.
+There are two steps. `pitch` reads salience, a block at a time where the decoder allows it. `voicing` reads one number
+per frame, always of the whole recording, because a voiced run may cross the border of two blocks.
 
-Conventions of the published weights (FACTS.md): the f0 is the salience-weighted mean of the cents of the nine bins
-around the centre bin; a frame is voiced if its largest salience reaches the threshold. Where forks disagree on
-equality (`>=` in yxlllc, `>` in RVC) we take `>=`.
+Conventions of the published weights (https://github.com/yxlllc/RMVPE, src/utils.py, after CREPE,
+https://arxiv.org/abs/1802.06182): the f0 is the salience-weighted mean of the cents of the nine bins around the centre
+bin; a frame is voiced if its largest salience reaches the threshold. Equality counts as in
+yxlllc (`>=`), not as in RVC (`>`).
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,8 +18,8 @@ from rmvpe.calibration import calibrated
 from rmvpe.config import ConfigError, DecodeConfig
 from rmvpe.pitch import N_BINS, bins_to_cents, cents_to_hz, hz_to_bins
 
-NEIGHBOURS = 4  # bins on each side of the centre that enter the mean: 80 cents, beyond which lies another pitch
-BLOCK_FRAMES = 4096  # observations in float64 at a time: an hour's would take a gigabyte
+NEIGHBOURS = 4  # bins on each side of the centre that enter the mean: 80 cents, farther away is another pitch
+OBSERVATION_BLOCK_FRAMES = 4096  # frames in float64 at a time: those of an hour would take a gigabyte
 VITERBI_REACH = 30  # bins: the transition weight falls linearly to 0 at this distance (600 cents in 10 ms)
 
 
@@ -26,8 +27,8 @@ VITERBI_REACH = 30  # bins: the transition weight falls linearly to 0 at this di
 class PitchCurve:
     """The pitch of a recording before voicing is decided: arrays [frames].
 
-    f0_hz: float64, in every frame the decoder's best pitch in Hz, 0 only where it finds no salience at all.
-    confidence: float32, 0 to 1. level_db: float64, in dBFS, for the silence gate; None: nothing is gated.
+    f0_hz: float64, the decoder's best pitch in Hz of every frame, 0 only where all salience is 0.
+    confidence: float32, 0 to 1. level_db: float64, in dBFS, for the silence gate; None: no gate.
     """
 
     f0_hz: np.ndarray
@@ -44,10 +45,9 @@ def decode(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Decode salience [frames, 360] to (f0_hz, voiced, confidence), each [frames].
 
-    `f0_hz` is float64 and 0 where not voiced; `confidence` is the frame's largest salience within the f0 range,
-    calibrated.
-    `level_db` [frames] are the levels in dBFS that the silence gate compares; without them nothing is gated.
-    Raises ValueError if their number is not that of the frames, ConfigError for `high_register`.
+    `f0_hz` is float64 and 0 where unvoiced; `voiced` is bool; `confidence` is float32, the calibrated largest salience
+    of the frame within the f0 range. `level_db` [frames] are the levels in dBFS for the silence gate; without them
+    there is no gate. Raises ValueError if the levels are not one per frame, ConfigError for `high_register`.
     """
     curve = PitchCurve(*pitch(salience, config), level_db)
     voiced = curve.voiced(config)
@@ -55,9 +55,10 @@ def decode(
 
 
 def pitch_in_blocks(blocks: Iterable[np.ndarray], config: DecodeConfig) -> tuple[np.ndarray, np.ndarray]:
-    """`pitch` of a recording whose salience comes in consecutive blocks [k, 360], none for no frames.
+    """f0 in Hz and confidence, both [frames], as `pitch`, of salience in consecutive blocks [k, 360].
 
-    Viterbi's path does not cross from one block to the next: it wants the whole in one block.
+    A Viterbi path does not cross from one block to the next: give the whole recording in one block. Raises ConfigError
+    as `pitch`.
     """
     found = [pitch(np.zeros((0, N_BINS)), config)]
     found += [pitch(block, config) for block in blocks]
@@ -66,19 +67,19 @@ def pitch_in_blocks(blocks: Iterable[np.ndarray], config: DecodeConfig) -> tuple
 
 
 def pitch(salience: np.ndarray, config: DecodeConfig) -> tuple[np.ndarray, np.ndarray]:
-    """The pitch of each frame of salience [frames, 360] in Hz, float64 [frames], and its confidence, float32 [frames].
+    """The f0 of each frame of salience [frames, 360] in Hz, float64 [frames], and its confidence, float32 [frames].
 
-    Nothing is said about voicing; the pitch is 0 only where the decoder finds no salience at all. Raises ConfigError
-    for `high_register`, which takes two saliences of the same audio.
+    Voicing is not decided; f0 is 0 only where all salience is 0. Raises ConfigError for `high_register`, which needs
+    two saliences of the same audio.
     """
     if config.high_register:
-        raise ConfigError("high_register hears the audio twice: it works on audio (rmvpe.Estimator), not on a salience")
+        raise ConfigError("high_register runs the network twice: give audio (rmvpe.Estimator), not a salience")
     salience = limit_range(np.asarray(salience, dtype=np.float32), config.f0_min_hz, config.f0_max_hz)
     if not len(salience):
         return np.zeros(0), np.zeros(0, dtype=np.float32)
     centre = salience.argmax(axis=1) if config.decoder == "local-average" else viterbi_path(salience)
     f0_hz = cents_to_hz(local_average_cents(salience, centre))
-    # The bin nearest to a limit may lie up to half a bin beyond it, and is needed to find a pitch at the limit itself
+    # The bin nearest to a limit may be up to half a bin beyond it, and is needed to find a pitch at the limit itself
     inside = np.clip(f0_hz, config.f0_min_hz, config.f0_max_hz)
     return np.where(f0_hz > 0, inside, 0.0), calibrated(salience.max(axis=1), config.calibration)
 
@@ -91,7 +92,7 @@ def voicing(
     A frame without a pitch, or whose level in dBFS (`level_db` [frames]) is below the silence gate, is unvoiced and
     ends a voiced run. Raises ValueError if the levels are not one per frame.
     """
-    # A Viterbi path may cross bins where nothing sounds; there is no pitch to report at such a frame.
+    # A Viterbi path may cross bins without any salience: such a frame has no pitch.
     sounds = f0_hz > 0
     if level_db is not None:
         if level_db.shape != f0_hz.shape:
@@ -104,7 +105,8 @@ def hold_voiced(confidence: np.ndarray, threshold: float, hysteresis: float) -> 
     """Schmitt trigger: bool [frames] of `confidence` [frames], all three on one scale (0 to 1, -inf: never voiced).
 
     A frame is voiced if it reaches `threshold`, or if the frame before it is voiced and it reaches `threshold` -
-    `hysteresis`. Nothing is voiced backward in time. With a hysteresis of 0 each frame decides alone.
+    `hysteresis`. Earlier frames do not become voiced by later ones. With a hysteresis of 0 each frame is independent.
+    Source: Schmitt 1938, A thermionic trigger, doi 10.1088/0950-7671/15/1/305.
     """
     starts, holds = confidence >= threshold, confidence >= threshold - hysteresis
     if hysteresis == 0.0:
@@ -116,7 +118,10 @@ def hold_voiced(confidence: np.ndarray, threshold: float, hysteresis: float) -> 
 
 
 def limit_range(salience: np.ndarray, f0_min_hz: float, f0_max_hz: float) -> np.ndarray:
-    """Salience [frames, 360] with bins outside the range set to 0: the best candidate *inside* it is then found."""
+    """Salience [frames, 360] with the bins outside the range in Hz set to 0, so that the best pitch inside it is found.
+
+    The bin nearest to a limit counts as inside. If all bins are inside, `salience` itself is returned.
+    """
     bins = np.arange(salience.shape[1])
     low = hz_to_bins(np.array(f0_min_hz)) if f0_min_hz > 0 else -np.inf
     high = hz_to_bins(np.array(f0_max_hz))
@@ -125,7 +130,10 @@ def limit_range(salience: np.ndarray, f0_min_hz: float, f0_max_hz: float) -> np.
 
 
 def local_average_cents(salience: np.ndarray, centre: np.ndarray) -> np.ndarray:
-    """Salience-weighted mean cents [frames] over the nine bins around `centre` [frames]; -inf where all nine are 0."""
+    """Salience-weighted mean cents, float64 [frames], of the nine bins around `centre` [frames].
+
+    `salience` is [frames, 360]; the result is -inf where all nine are 0.
+    """
     offsets = np.arange(-NEIGHBOURS, NEIGHBOURS + 1)
     bins = centre[:, None] + offsets  # [frames, 9]
     inside = (bins >= 0) & (bins < salience.shape[1])
@@ -136,23 +144,25 @@ def local_average_cents(salience: np.ndarray, centre: np.ndarray) -> np.ndarray:
     return np.where(total > 0, mean, -np.inf)
 
 
-def viterbi_path(salience: np.ndarray) -> np.ndarray:
-    """Most likely bin path [frames] through salience [frames, 360].
+def viterbi_path(salience: np.ndarray, *, block_frames: int = OBSERVATION_BLOCK_FRAMES) -> np.ndarray:
+    """Most likely path of bins, int64 [frames], through salience [frames > 0, 360].
 
     Observation: salience normalised per frame. Transition: `max(30 - |i - j|, 0)`, each row normalised. Start: uniform.
-    Only the 59 transitions within reach are looked at, so a frame costs 59 * 360 additions.
+    Only the 59 transitions that are possible are computed, so a frame costs 59 * 360 additions. `block_frames` frames
+    are normalised at a time. Source: Viterbi 1967, doi 10.1109/TIT.1967.1054010; the transition is that of
+    https://github.com/yxlllc/RMVPE.
     """
     n_frames, n_bins = salience.shape
     distance = np.arange(-(VITERBI_REACH - 1), VITERBI_REACH)
     weight = (VITERBI_REACH - np.abs(distance)).astype(np.float64)
-    source = np.arange(n_bins)[:, None] + distance  # [bins, 59]: the bin each transition comes from
+    source = np.arange(n_bins)[:, None] + distance  # [bins, 59]: the bin that each transition starts from
     inside = (source >= 0) & (source < n_bins)
     row_sum = np.maximum(VITERBI_REACH - np.abs(np.subtract.outer(np.arange(n_bins), np.arange(n_bins))), 0).sum(axis=1)
     clipped = np.clip(source, 0, n_bins - 1)
     step = np.where(inside, np.log(weight / row_sum[clipped]), -np.inf)
     back = np.zeros((n_frames, n_bins), dtype=np.int16)
     rows = np.arange(n_bins)
-    for frame, observed in enumerate(log_observations(salience)):
+    for frame, observed in enumerate(log_observations(salience, block_frames)):
         if frame == 0:
             best = observed - np.log(n_bins)
             continue
@@ -167,10 +177,10 @@ def viterbi_path(salience: np.ndarray) -> np.ndarray:
     return path
 
 
-def log_observations(salience: np.ndarray) -> Iterator[np.ndarray]:
+def log_observations(salience: np.ndarray, block_frames: int = OBSERVATION_BLOCK_FRAMES) -> Iterator[np.ndarray]:
     """Log of each frame of `salience` [frames, 360] normalised to sum 1, float64 [360]; uniform where all is 0."""
-    for start in range(0, len(salience), BLOCK_FRAMES):
-        block = salience[start : start + BLOCK_FRAMES]
+    for start in range(0, len(salience), block_frames):
+        block = salience[start : start + block_frames]
         total = block.sum(axis=1, keepdims=True, dtype=np.float64)
         share = np.where(total > 0, block / np.where(total > 0, total, 1.0), 1.0 / salience.shape[1])
         yield from np.log(share + np.finfo(np.float64).tiny)

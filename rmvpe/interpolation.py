@@ -1,15 +1,16 @@
-"""An f0 annotation read at other times, without ever mixing voiced and unvoiced.
+"""f0 at other times than it was given for: voiced and unvoiced points are never mixed.
 
-Between two voiced points f0 is interpolated in log-frequency; next to an unvoiced point the nearer point decides.
+Between two voiced points f0 is interpolated linearly in log-frequency. Next to an unvoiced point the nearer one counts.
 """
 
 import numpy as np
 
 
 def f0_at_times(time_s: np.ndarray, f0_hz: np.ndarray, at_s: np.ndarray) -> np.ndarray:
-    """The annotation (`time_s`, `f0_hz`, 0 = unvoiced) read at the times `at_s`, in Hz; 0 outside the annotation.
+    """f0 in Hz [m] at the times `at_s` [m], from `f0_hz` [n] (0 = unvoiced) at the rising times `time_s` [n].
 
-    A time more than half an annotation step before the first or after the last point counts as outside.
+    Times are in seconds. The result is 0 more than half a step (the median of the n - 1) before the first point or
+    after the last one.
     """
     if not len(time_s):
         return np.zeros(len(at_s))

@@ -1,7 +1,11 @@
-"""The log-mel spectrogram: THE definition, in numpy. `rmvpe_torch.mel` and `rmvpe_jax.mel` compute the same numbers.
+"""The log-mel spectrogram: its definition, in numpy. `rmvpe_torch.mel` and `rmvpe_jax.mel` compute the same numbers.
 
 Periodic Hann window, magnitude spectrum, HTK mel scale with Slaney's area normalisation (each triangle divided by half
 its width in Hz), natural logarithm of `max(mel, 1e-5)`. These are the settings of the published weights.
+
+Sources: mel scale: O'Shaughnessy, Speech Communication: Human and Machine, 1987; The HTK Book, section 5.4,
+https://htk.eng.cam.ac.uk. Area normalisation: Slaney, Auditory Toolbox, Interval Research Technical Report 1998-010,
+https://engineering.purdue.edu/~malcolm/interval/1998-010/.
 """
 
 from functools import lru_cache
@@ -18,12 +22,12 @@ def hann(n: int) -> np.ndarray:
 
 
 def hz_to_mel(f_hz: np.ndarray | float) -> np.ndarray:
-    """HTK mel of a frequency in Hz (O'Shaughnessy 1987)."""
+    """HTK mels [...] of frequencies [...] in Hz: 2595 log10(1 + f / 700) (The HTK Book, section 5.4)."""
     return 2595.0 * np.log10(1.0 + np.asarray(f_hz, dtype=np.float64) / 700.0)
 
 
 def mel_to_hz(mel: np.ndarray | float) -> np.ndarray:
-    """Frequency in Hz of an HTK mel."""
+    """Frequencies [...] in Hz of HTK mels [...]."""
     return 700.0 * (10.0 ** (np.asarray(mel, dtype=np.float64) / 2595.0) - 1.0)
 
 
@@ -42,7 +46,10 @@ def filterbank(config: MelConfig) -> np.ndarray:
 
 
 def frames_of(audio: np.ndarray, window_samples: int, hop_samples: int) -> np.ndarray:
-    """Overlapping frames [frames, window_samples] of `audio` [n], as a view; frame k starts at sample k * hop."""
+    """Overlapping frames [frames, window_samples] of `audio` [n], as a view; frame k starts at sample k * hop.
+
+    Raises ValueError if `audio` is shorter than one window.
+    """
     if len(audio) < window_samples:
         raise ValueError(f"{len(audio)} samples are fewer than one window of {window_samples}")
     return np.lib.stride_tricks.sliding_window_view(audio, window_samples)[::hop_samples]
@@ -56,12 +63,13 @@ def shifted_window(config: MelConfig, key_shift_semitones: float) -> int:
 def log_mel(
     audio: np.ndarray, config: MelConfig, *, key_shift_semitones: float = 0.0, centred: bool = True
 ) -> np.ndarray:
-    """Log-mel spectrogram [frames, n_mels], float32, of 16 kHz audio [n].
+    """Log-mel spectrogram [frames, n_mels], float32, of mono audio [n] at the rate of `config`.
 
     `centred`: frame k is around sample k * hop, with mirrored edges; otherwise frame k starts at sample k * hop.
-    `key_shift_semitones` makes the pitch appear that much higher without changing time: the window and FFT become
-    2^(k/12) times longer, the first bins are kept (zeros if fewer) and scaled back (the reference's training
-    augmentation). Raises ValueError if an uncentred `audio` is shorter than one window.
+    `key_shift_semitones` makes the pitch appear that much higher and keeps the time: the window and FFT become
+    2^(k/12) times longer, the first bins are kept (zeros where there are fewer) and scaled back: the reference's
+    training augmentation, https://github.com/yxlllc/RMVPE. Raises ValueError if uncentred audio is shorter than one
+    window.
     """
     window_samples = shifted_window(config, key_shift_semitones)
     audio = np.asarray(audio, dtype=np.float32)
@@ -69,7 +77,7 @@ def log_mel(
         # Half the window on each side, rounded as the reference does it, so that frame k stays around sample k * hop
         audio = reflect_pad(audio, window_samples // 2)
     frames = frames_of(audio, window_samples, config.hop_samples)
-    # In float64, which numpy 1 uses anyway: between libraries, float32 transforms differ by up to 1e-3 in quiet bands
+    # In float64, as in numpy 1: the float32 transforms of two libraries differ by up to 1e-3 in quiet bands
     magnitude = np.abs(np.fft.rfft(frames * hann(window_samples), axis=-1)).astype(np.float32)
     if window_samples != config.window_samples:
         n_bins = config.window_samples // 2 + 1
@@ -80,10 +88,10 @@ def log_mel(
 
 
 def magnitude_to_log_mel(magnitude: np.ndarray, config: MelConfig) -> np.ndarray:
-    """Log-mel [frames, n_mels] of a magnitude spectrum [frames, window_samples // 2 + 1].
+    """Log-mel [frames, n_mels], float32, of a magnitude spectrum [frames, window_samples // 2 + 1].
 
-    The filterbank is applied as sums over each triangle's bins, not as a matrix product: 99 % of the matrix is zeros,
-    and a threaded BLAS is both slower on so small a product (100 times on a busy machine) and not reproducible.
+    The filterbank is applied as sums over each triangle's bins, not as a matrix product: 99 % of the matrix is zeros.
+    A threaded BLAS would also be slower for such a small product (100 times on a busy machine) and not reproducible.
     """
     mel = np.empty((len(magnitude), config.n_mels), dtype=np.float32)
     weighted = np.zeros((len(magnitude), magnitude.shape[1] + 1), dtype=np.float32)  # the last column ends every sum
@@ -95,10 +103,10 @@ def magnitude_to_log_mel(magnitude: np.ndarray, config: MelConfig) -> np.ndarray
 
 @lru_cache(maxsize=8)
 def _triangles(config: MelConfig) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """The even and the odd filters, neither of which overlap among themselves.
+    """The even filters, then the odd ones: no two filters of one group overlap.
 
-    For each: the bins' weights [bins], the first and one-past-last bin of every filter [2 * filters], and which
-    filters lie between two bins and hold none.
+    For each group: the weight of each bin [bins], the first bin and the bin after the last of every filter
+    [2 * filters], and which filters contain no bin [filters].
     """
     halves = []
     for parity in range(2):

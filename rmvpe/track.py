@@ -1,12 +1,12 @@
-"""The answer: f0 over time with voicing and confidence; read and write csv, npz, npy and pv; other hops.
+"""The result: f0 over time with voicing and confidence; files in csv, npz, npy and pv; other hops.
 
 Formats (`WRITERS`):
 
 - csv: the header `time_s,f0_hz,voiced,confidence`, one line per frame; voiced is 0 or 1.
 - npz: the four arrays under the same names, at full precision.
-- npy: `f0_hz` alone as float32, 0 = unvoiced, as RVC keeps it.
+- npy: `f0_hz` alone as float32, 0 = unvoiced, as in RVC (lj1995/VoiceConversionWebUI).
 - pv: MIDI semitones, 0 = unvoiced, one line per 10 ms. Line k, counted from 1, is the time k x 10 ms (the convention of
-  the Hybrid and MIR-1K labels), so the frame at time 0 has no line.
+  the Hybrid labels), so the frame at time 0 has no line.
 """
 
 import os
@@ -24,17 +24,18 @@ from rmvpe.pitch import hz_to_midi, midi_to_hz
 
 FIELDS = ("time_s", "f0_hz", "voiced", "confidence")
 PV_HOP_S = 0.01
-# What numpy and the parsers below raise for a file of another kind, an empty one or a cut one
+# What numpy and the parsers below raise for a file that is of another kind, empty or truncated
 READ_ERRORS = (ValueError, KeyError, OSError, EOFError, TypeError, AttributeError, zipfile.BadZipFile)
-MIN_HOP_S = 1.0 / 16_000  # one sample: a shorter hop is a mistake of unit
+MIN_HOP_S = 1.0 / 16_000  # one sample: a shorter hop is in the wrong unit
 
 
 @dataclass(frozen=True, eq=False)
 class F0Track:
-    """Pitch of `frames` moments, all arrays [frames].
+    """f0, voicing and confidence over time, all arrays [frames]. Raises ValueError for arrays of several lengths.
 
     time_s: float64, seconds from the start of the audio, evenly spaced. f0_hz: float64 in Hz, 0 where unvoiced.
-    voiced: bool. confidence: float32, 0 to 1, the network's largest salience (not a calibrated probability).
+    voiced: bool. confidence: float32, 0 to 1: with weights that have a calibration (`rmvpe.calibration`), the
+    probability that the pitch is right; with others, the network's largest salience.
     """
 
     time_s: np.ndarray
@@ -50,6 +51,7 @@ class F0Track:
             raise ValueError(f"time, f0, voicing and confidence must be [frames], all of one length, not {shapes}")
 
     def __len__(self) -> int:
+        """The number of frames."""
         return len(self.time_s)
 
     @property
@@ -58,13 +60,13 @@ class F0Track:
         return float(self.time_s[-1] - self.time_s[0]) / (len(self) - 1) if len(self) > 1 else None
 
     def resampled(self, hop_s: float, n_frames: int | None = None) -> "F0Track":
-        """The same track on the times k * `hop_s` seconds, k = 0, 1, ..., exactly.
+        """The same track at the times k * `hop_s` seconds, k = 0, 1, ..., `n_frames` of them.
 
-        Inside a voiced run f0 is interpolated in log-frequency; next to an unvoiced frame the nearer frame decides;
-        confidence is interpolated linearly. The network itself always runs at the hop it was trained with: fed
-        spectrogram frames at another spacing it sees slower or faster singing than it ever heard, and its answer
-        changes. `n_frames` fixes the length (a track knows its last frame, not where the audio ends); times more than
-        half a frame after the last one are unvoiced. Raises UserError if the hop is no positive time.
+        Inside a voiced run f0 is interpolated linearly in log-frequency; next to an unvoiced frame the nearer frame
+        counts; confidence is interpolated linearly. (The network itself always runs at the hop it was trained with: at
+        another hop it would see slower or faster singing than in its training.) By default the new track ends at the
+        last frame of this one; times more than half a frame after it are unvoiced. Raises UserError if the hop is no
+        possible time between frames.
         """
         check_hop(hop_s)
         if n_frames is None:
@@ -77,9 +79,9 @@ class F0Track:
         return F0Track(time_s, f0_hz, voiced, np.interp(time_s, self.time_s, self.confidence))
 
     def interpolated(self) -> "F0Track":
-        """The track with f0 carried through unvoiced gaps, linearly in log-frequency, for synthesis.
+        """The track with f0 interpolated over unvoiced gaps, linearly in log-frequency, for synthesis.
 
-        The ends take the nearest voiced pitch; `voiced` still tells which frames were. All zeros if none was.
+        Both ends get the nearest voiced f0; `voiced` stays as it is. f0 is all 0 if no frame is voiced.
         """
         if not self.voiced.any():
             return self
@@ -87,9 +89,10 @@ class F0Track:
         return replace(self, f0_hz=np.where(self.voiced, self.f0_hz, np.exp2(log_f0)))
 
     def write(self, path: str | os.PathLike[str], file_format: str | None = None) -> None:
-        """Write to `path` in `file_format`, by default the one its suffix names; the file appears whole or not at all.
+        """Write `path` in `file_format`, by default that of its suffix; on an error the old file, if any, stays.
 
-        Raises UserError for an unknown format, a folder that cannot be written, or a pv file of a hop other than 10 ms.
+        Raises UserError for an unknown format, a folder that cannot be written, or a pv file with a hop other than
+        10 ms.
         """
         write_as = WRITERS[format_of(path, file_format)]
         with atomic_path(path) as temporary:
@@ -100,9 +103,9 @@ class F0Track:
 
     @classmethod
     def read(cls, path: str | os.PathLike[str], hop_s: float = PV_HOP_S) -> "F0Track":
-        """Read what `write` wrote. npy and pv hold f0 only: the hop is the caller's, confidence 1 where voiced.
+        """Read what `write` wrote. npy and pv hold f0 only: `hop_s` gives their times, confidence is 1 where voiced.
 
-        Raises UserError if the file is missing or not of the format its suffix names.
+        Raises UserError if the file is missing or not of the format of its suffix.
         """
         path = Path(path)
         read_as = READERS[format_of(path)]
@@ -115,28 +118,28 @@ class F0Track:
 
 
 def check_hop(hop_s: float) -> None:
-    """Raise UserError unless `hop_s` can be the time between frames."""
+    """Raise UserError unless `hop_s` is a possible time between frames, in seconds."""
     if not MIN_HOP_S <= hop_s < float("inf"):
         raise UserError(f"a hop of {hop_s * 1000:g} ms is not possible: give at least {MIN_HOP_S * 1000:g} ms")
 
 
 def format_of(path: str | os.PathLike[str], file_format: str | None = None) -> str:
-    """The format's name: `file_format` itself, or what the suffix of `path` says. Raises UserError if unknown."""
+    """The name of the format: `file_format`, or by default the suffix of `path`. Raises UserError if it is unknown."""
     name = Path(path).suffix[1:].lower() if file_format is None else file_format
     if name not in WRITERS:
-        what = f"{path} has no ending that names a format" if file_format is None else f"unknown format {file_format!r}"
+        what = f"{path} has no known suffix" if file_format is None else f"unknown format {file_format!r}"
         raise UserError(f"{what}: choose one of {', '.join(WRITERS)}")
     return name
 
 
 def check_format(file_format: str, hop_s: float) -> None:
-    """Raise UserError unless a track of hop `hop_s` can be written as `file_format`."""
+    """Raise UserError unless a track with a hop of `hop_s` seconds can be written as `file_format`."""
     if file_format == "pv" and abs(hop_s - PV_HOP_S) > 1e-9:
         raise UserError(f"a pv file has one line per 10 ms, not per {hop_s * 1000:g} ms: choose csv or a 10 ms hop")
 
 
 def _write_csv(track: F0Track, path: Path) -> None:
-    # Microseconds, millihertz (0.05 cents at the lowest pitch) and a ten-thousandth: finer than the answer is
+    # Microseconds, millihertz (0.05 cents at the lowest pitch) and a ten-thousandth: finer than the results are exact
     columns = np.column_stack([track.time_s, track.f0_hz, track.voiced, track.confidence])
     np.savetxt(path, columns, fmt=["%.6f", "%.3f", "%d", "%.4f"], delimiter=",", header=",".join(FIELDS), comments="")
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rmvpe.checkpoint.architecture import compare_shapes, expected_tensors, summary
+from rmvpe.checkpoint.architecture import compare_shapes, expected_tensors, summarize
 from rmvpe.config import ModelConfig
 from rmvpe.errors import UserError
 
@@ -122,7 +122,7 @@ def check(found: Mapping[str, np.ndarray], expected: Mapping[str, tuple[int, ...
     """Raise ConversionError unless `found` has exactly the expected names and shapes."""
     problems = compare_shapes(found, expected)
     if problems:
-        raise ConversionError(f"{complaint}: {summary(problems)}; check that the config belongs to the weights")
+        raise ConversionError(f"{complaint}: {summarize(problems)}; check that the config belongs to the weights")
 
 
 def contiguous(array: np.ndarray) -> np.ndarray:

@@ -1,9 +1,9 @@
-"""Average the weights of networks that were trained on from one another: often better than each, at the same cost.
+"""Average the weights of several checkpoints of one training: often more accurate than each, at the same cost.
 
     python scripts/average_weights.py before.safetensors after.safetensors --out average.safetensors
 
-Networks that were trained apart have no common mean: check the result with `rmvpe evaluate`. The metadata are those of
-the last file.
+Do not average networks of separate trainings. Check the result with `rmvpe evaluate`. The metadata are those of the
+last file. Source: Izmailov et al. 2018, https://arxiv.org/abs/1803.05407.
 """
 
 import argparse
@@ -19,6 +19,24 @@ from rmvpe.errors import UserError
 from rmvpe.program import Command, run_program
 
 
+def average(paths: Sequence[str], out: Path) -> None:
+    """Write `out`: the mean of the weights in `paths`."""
+    if out.suffix != ".safetensors":
+        raise UserError(f"{out} must end in .safetensors")
+    if len(paths) < 2:
+        raise UserError(f"{paths[0]} alone has no average: give two or more files")
+    checkpoints = [load(path) for path in paths]
+    for path, checkpoint in zip(paths, checkpoints):
+        if checkpoint.config != checkpoints[0].config:
+            raise UserError(f"{path} has another network than {paths[0]}: give files of one network")
+    tensors = {}
+    for name in checkpoints[0].tensors:
+        every = np.stack([checkpoint.tensors[name] for checkpoint in checkpoints])
+        tensors[name] = np.asarray(every.mean(axis=0, dtype=np.float64), dtype=np.float32)
+    save(out, dataclasses.replace(checkpoints[-1], tensors=tensors))
+    print(f"{out}: the mean of {len(checkpoints)} files")
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags."""
     parser.add_argument("weights", nargs="+", help="two or more safetensors files of one network")
@@ -27,20 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the average."""
-    if arguments.out.suffix != ".safetensors":
-        raise UserError(f"{arguments.out} must end in .safetensors")
-    if len(arguments.weights) < 2:
-        raise UserError(f"{arguments.weights[0]} alone has no average: give two or more files")
-    checkpoints = [load(path) for path in arguments.weights]
-    for path, checkpoint in zip(arguments.weights, checkpoints):
-        if checkpoint.config != checkpoints[0].config:
-            raise UserError(f"{path} is another network than {arguments.weights[0]}: give files of one")
-    tensors = {}
-    for name in checkpoints[0].tensors:
-        mean = np.mean([checkpoint.tensors[name] for checkpoint in checkpoints], axis=0, dtype=np.float64)
-        tensors[name] = np.asarray(mean, dtype=np.float32)
-    save(arguments.out, dataclasses.replace(checkpoints[-1], tensors=tensors))
-    print(f"{arguments.out}: the mean of {len(checkpoints)} files")
+    average(arguments.weights, arguments.out)
     return 0
 
 

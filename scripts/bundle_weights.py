@@ -1,12 +1,12 @@
-"""Make the bundled weights of a finished run: fp16, with the voicing threshold and calibration that suit them best.
+"""Make the bundled weights from a finished run: fp16, with the best voicing threshold and calibration for them.
 
     python scripts/bundle_weights.py runs/small/best.safetensors --data Hybrid --range-hz 50-1500
 
-The threshold is the one with the highest overall accuracy on the *validation* split, averaged over clean voice and
-mixes from 20 to -5 dB of up to 40 files spread over the split, among those whose voicing false alarm is at most 5 %
-clean and at 0 dB: synthetic voices are harder to hear inside music than real ones, and accuracy alone would set it low.
-The aim is 10 % at 0 dB in music at large, where false alarms were seen to be twice those in the music of the split. The
-confidence is calibrated (`rmvpe.calibration`) on the same files and on their music alone.
+The threshold is the one with the highest overall accuracy on the *validation* split: the mean over the voice alone and
+mixes from 20 to -5 dB of up to 40 evenly spaced files. Only thresholds with a voicing false alarm of at most 5 %, for
+the voice alone and at 0 dB, are considered: a synthetic voice is harder to detect in music than a real one, so that
+accuracy alone would set the threshold too low. The aim is 10 % at 0 dB in other music, where we measured twice the
+false alarms of the split. The confidence is calibrated (`rmvpe.calibration`) on the same files and on their music.
 Writes rmvpe/weights/NAME-<first 8 digits of its sha256>.safetensors and removes older ones.
 """
 
@@ -39,7 +39,7 @@ LICENCE = "Apache-2.0"
 
 
 def with_recommendations(checkpoint: Checkpoint, data: str) -> Checkpoint:
-    """The checkpoint with its recommended threshold, and the calibration that this is on, in the metadata."""
+    """The checkpoint with the calibration and the recommended threshold, on the calibrated scale, in the metadata."""
     estimator = rmvpe.load(checkpoint, config=DecodeConfig())
     valid = Hybrid(data, "valid")
     rows = predictions(estimator, valid, (*RATIOS_DB, MUSIC), evenly_spaced(len(valid), FILES), progress=True)
@@ -69,22 +69,27 @@ def bundle(checkpoint: Checkpoint, folder: Path) -> Path:
     return target
 
 
+def bundle_run(weights: str, data: str, claims: dict[str, str]) -> None:
+    """Bundle the file `weights` with a threshold and calibration from `data`, and `claims` in the metadata."""
+    checkpoint = with_recommendations(load(weights), data)
+    checkpoint = dataclasses.replace(checkpoint, metadata=checkpoint.metadata | claims)
+    WEIGHTS.mkdir(exist_ok=True)
+    path = bundle(checkpoint, WEIGHTS)
+    print(f"{path.name}: {path.stat().st_size / 1e6:.1f} MB, threshold {checkpoint.metadata['threshold']}")
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags."""
     parser.add_argument("weights", help="a safetensors file of a run: best.safetensors or last.safetensors")
     parser.add_argument("--data", default="Hybrid", help="folder with valid/ (default: %(default)s)")
-    parser.add_argument("--range-hz", required=True, metavar="LOW-HIGH", help="where the weights are trustworthy")
+    parser.add_argument("--range-hz", required=True, metavar="LOW-HIGH", help="range of f0 with reliable results")
     parser.add_argument("--licence", default=LICENCE, help="of the weights (default: %(default)s)")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the bundled file."""
-    checkpoint = with_recommendations(load(arguments.weights), arguments.data)
     claims = {"range_hz": arguments.range_hz, "licence": arguments.licence}
-    checkpoint = dataclasses.replace(checkpoint, metadata=checkpoint.metadata | claims)
-    WEIGHTS.mkdir(exist_ok=True)
-    path = bundle(checkpoint, WEIGHTS)
-    print(f"{path.name}: {path.stat().st_size / 1e6:.1f} MB, threshold {checkpoint.metadata['threshold']}")
+    bundle_run(arguments.weights, arguments.data, claims)
     return 0
 
 

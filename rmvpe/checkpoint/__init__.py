@@ -1,1 +1,1 @@
-"""Checkpoints: reading and writing them, the architecture they hold, the file formats they come in."""
+"""Checkpoints: reading, writing and recognising them, their file formats, and pruning their GRU."""

@@ -1,6 +1,6 @@
-"""What a network is made of: the tensors that a config asks for, and the config that tensors show.
+"""The tensors of a network: their names and shapes from its config, and its config from their shapes.
 
-Names and shapes are torch's, which the published checkpoints have; every other place derives them from here.
+Names and shapes are those of the published checkpoints, which are torch's. All other modules take them from here.
 """
 
 import re
@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Protocol
 
-from rmvpe.config import PRESETS, ModelConfig
+from rmvpe.config import PRESETS, MelConfig, ModelConfig
 from rmvpe.errors import UserError
 
-PROBLEMS_SHOWN = 6
+MAX_PROBLEMS = 6  # in one message
 
-# What a network must hold to be recognised, with the number of axes of each
+# Tensors that a network must have to be recognised, with the number of axes of each
 LANDMARKS = {
     "unet.encoder.layers.0.conv.0.conv.0.weight": 4,
     "cnn.weight": 4,
@@ -27,11 +27,13 @@ class HasShape(Protocol):
     """An array, or a tensor that has not been read yet."""
 
     @property
-    def shape(self) -> tuple[int, ...]: ...
+    def shape(self) -> tuple[int, ...]:
+        """The lengths of its axes."""
+        ...
 
 
 def compare_shapes(found: Mapping[str, HasShape], expected: Mapping[str, tuple[int, ...]]) -> list[str]:
-    """Every tensor that is missing, unexpected or of another shape, as one phrase each."""
+    """One phrase for each tensor that is missing, unexpected or of another shape; [] if all are as expected."""
     problems = [f"{name} is missing" for name in expected if name not in found]
     problems += [f"{name} is unexpected" for name in found if name not in expected]
     for name, shape in expected.items():
@@ -40,20 +42,23 @@ def compare_shapes(found: Mapping[str, HasShape], expected: Mapping[str, tuple[i
     return problems
 
 
-def summary(problems: list[str]) -> str:
-    """The first problems in one line, with the number of all."""
-    shown = "; ".join(problems[:PROBLEMS_SHOWN])
-    rest = len(problems) - PROBLEMS_SHOWN
+def summarize(problems: list[str]) -> str:
+    """The first problems in one line, and how many there are in all."""
+    shown = "; ".join(problems[:MAX_PROBLEMS])
+    rest = len(problems) - MAX_PROBLEMS
     return f"{shown}; and {rest} more ({len(problems)} in all)" if rest > 0 else shown
 
 
 def expected_tensors(config: ModelConfig) -> dict[str, tuple[int, ...]]:
-    """Torch's name and shape of every tensor of the network, in `state_dict` order, without `num_batches_tracked`."""
+    """Name and shape of every tensor of the network, in the order of torch's `state_dict`.
+
+    Parameters and batch statistics are listed, the counters `num_batches_tracked` are not.
+    """
     return dict(_network(config))
 
 
 def timbre_filter_tensors(config: ModelConfig) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of `unet.tf.*`, which yxlllc's files hold even where no network applies them."""
+    """Names and shapes of `unet.tf.*`, the TimbreFilter, which yxlllc's files have even if the network has none."""
     widths = config.level_channels
     return dict(pair for i, c in enumerate(widths) for pair in _block(f"unet.tf.layers.{i}", c, c))
 
@@ -114,30 +119,19 @@ def _batch_norm(prefix: str, channels: int) -> Shapes:
 
 
 def infer_config(tensors: Mapping[str, HasShape]) -> ModelConfig:
-    """The config of a network known by its tensors alone: a preset where the shapes are a preset's, else "custom".
+    """The config of a network from the names and shapes of its tensors: a preset, or "custom" if no preset fits.
 
-    The front end does not show in the weights: 128 mel bands are taken for the published weights' front end, 256 for
-    the paper's. `unet.tf.*` counts as used with 256 bands only (the published 128-band files carry it unused).
-    Raises UserError if this is no network of the family or has another number of mel bands.
+    Weights do not show the front end: with 128 mel bands it is that of the published weights, with 256 that of the
+    paper. `unet.tf.*` is used with 256 bands only (the published files with 128 bands contain it unused). Raises
+    UserError if this is no network of the family or has another number of mel bands.
     """
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    wrong = [name for name, n_axes in LANDMARKS.items() if len(shapes.get(name, ())) != n_axes]
-    if wrong:
-        raise UserError(
-            f"not an RMVPE network: {summary([f'{name} is missing' for name in wrong])}; it holds {len(shapes)} "
-            f"tensors{', such as ' if shapes else ''}{', '.join(sorted(shapes)[:4])}; give an RMVPE checkpoint"
-        )
+    _check_landmarks(shapes)
     head_channels = shapes["cnn.weight"][0]
     n_mels = shapes["fc.0.gru.weight_ih_l0"][1] // max(head_channels, 1)
-    mels = {preset().mel.n_mels: preset().mel for preset in PRESETS.values()}
-    if n_mels not in mels:
-        raise UserError(
-            f"the network has {n_mels} mel bands and no config says which front end they come from; without a config "
-            f"only {' and '.join(map(str, mels))} bands are known: give the .safetensors file that rmvpe wrote"
-        )
     found = ModelConfig(
         name="custom",
-        mel=mels[n_mels],
+        mel=_front_end(n_mels),
         levels=_count(shapes, r"unet\.encoder\.layers\.(\d+)\."),
         blocks=_count(shapes, r"unet\.encoder\.layers\.0\.conv\.(\d+)\."),
         inter_layers=_count(shapes, r"unet\.intermediate\.layers\.(\d+)\."),
@@ -155,6 +149,27 @@ def infer_config(tensors: Mapping[str, HasShape]) -> ModelConfig:
     return found
 
 
+def _check_landmarks(shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Raise UserError unless the tensors by which a network is recognised are there."""
+    wrong = [name for name, n_axes in LANDMARKS.items() if len(shapes.get(name, ())) != n_axes]
+    if wrong:
+        raise UserError(
+            f"not an RMVPE network: {summarize([f'{name} is missing' for name in wrong])}; it holds {len(shapes)} "
+            f"tensors{', such as ' if shapes else ''}{', '.join(sorted(shapes)[:4])}; give an RMVPE checkpoint"
+        )
+
+
+def _front_end(n_mels: int) -> MelConfig:
+    """The front end of the preset with `n_mels` bands. Raises UserError if no preset has so many."""
+    known = {preset.mel.n_mels: preset.mel for preset in (make() for make in PRESETS.values())}
+    if n_mels not in known:
+        raise UserError(
+            f"the network has {n_mels} mel bands, but no config for its front end; without a config only "
+            f"{' and '.join(map(str, known))} bands are known: give the .safetensors file that rmvpe wrote"
+        )
+    return known[n_mels]
+
+
 def _count(names: Mapping[str, object], pattern: str) -> int:
-    """How many different numbers stand in the place of the pattern's group at the start of a name."""
+    """The number of different values of the pattern's group, over all names that begin with the pattern."""
     return len({match[1] for match in (re.match(pattern, name) for name in names) if match})

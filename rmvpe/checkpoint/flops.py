@@ -1,14 +1,14 @@
-"""What a network costs: floating-point operations per second of audio, counted from its ModelConfig alone.
+"""Floating-point operations (FLOPs) of a network per second of audio, counted from its ModelConfig.
 
-One multiply-accumulate counts as two operations. Convolutions, transposed convolutions and matrix products are
-counted; batch norm, activations and pooling (under 3 % of the total) are not.
+One multiply-accumulate counts as two operations. Convolutions, transposed convolutions and matrix products are counted.
+Batch norm, activations and pooling, under 3 % of the total, are not.
 """
 
 from rmvpe.config import ModelConfig
 
 
 def flops_per_second(config: ModelConfig) -> float:
-    """Floating-point operations per second of audio."""
+    """Floating-point operations of `config`'s network per second of audio."""
     frames_per_second = config.mel.sample_rate / config.mel.hop_samples
     return 2.0 * (_unet_macs(config) + _head_macs(config)) * frames_per_second
 
@@ -27,7 +27,7 @@ def _unet_macs(config: ModelConfig) -> float:
     """Multiply-accumulates of the U-Net per frame."""
     macs, width = 0.0, 1
     for level in range(config.levels):
-        pixels = config.mel.n_mels / 4**level  # per frame: each level halves both time and frequency
+        pixels = config.mel.n_mels / 4**level  # per input frame: each level halves time and frequency
         channels = config.channels * 2**level
         macs += pixels * _block_macs(width, channels, config.blocks)  # encoder
         macs += pixels * _block_macs(2 * channels, channels, config.blocks)  # decoder

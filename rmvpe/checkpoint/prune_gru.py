@@ -1,8 +1,9 @@
-"""GRU units whose update gate stays shut: what they remember lasts for hours, so they are replaced by their mean.
+"""Prune saturated GRU units: those whose update gate stays near 1, which are replaced by their mean.
 
-A unit obeys h = (1 - z) n + z h. Training drives units that it has no use for to z = 1, where they keep their first
-value, zero, whatever comes. In an excerpt of some seconds that is as good as silence. In a recording of minutes such a
-unit drifts through values that no training excerpt showed, and answers depend on where the recording begins.
+A unit computes h = (1 - z) n + z h' from its last state h', its candidate n and its update gate z (Cho et al. 2014,
+https://arxiv.org/abs/1406.1078, in the form of torch.nn.GRU). Training moves units that it does not need to z = 1,
+where they keep their first state, 0. In an excerpt of some seconds such a unit has no effect. In a recording of minutes
+it drifts to states that did not occur in training, and the results depend on where the recording begins.
 """
 
 from collections.abc import Iterable
@@ -15,25 +16,25 @@ from rmvpe.checkpoint.store import Checkpoint
 from rmvpe.errors import UserError
 
 GRU = "fc.0.gru"
-GATES = 3  # reset, update, new, one below the other in the weights
+GATES = 3  # reset, update, new: in this order along the first axis of the weights
 DIRECTIONS = ("_l0", "_l0_reverse")
 
 
 @dataclass(frozen=True)
-class Units:
-    """What the units of both directions did over some recordings, each array [2, hidden].
+class UnitStatistics:
+    """Statistics of the units of both directions over some recordings, arrays [2, hidden].
 
-    `memory_frames`: after how many frames 1/e of a state is left, -1 / mean(log z). `mean`: of their outputs.
+    `memory_frames`: frames after which 1/e of a state is left, -1 / mean(log z). `mean`: the mean output.
     """
 
     memory_frames: np.ndarray
     mean: np.ndarray
 
 
-def observe(network: Network, checkpoint: Checkpoint, log_mels: Iterable[np.ndarray]) -> Units:
-    """Watch the units of `network`, which computes `checkpoint`, over spectrograms [T, n_mels].
+def measure_units(network: Network, checkpoint: Checkpoint, log_mels: Iterable[np.ndarray]) -> UnitStatistics:
+    """Statistics of the units of `network`, which runs `checkpoint`, over log-mel spectrograms [T, n_mels].
 
-    T: a multiple of the U-Net's stride. Raises UserError for a network of several GRU layers, or no spectrogram.
+    T is a multiple of the U-Net's stride. Raises UserError for a network of several GRU layers, or no spectrogram.
     """
     if checkpoint.config.gru_layers != 1:
         raise UserError(
@@ -52,19 +53,19 @@ def observe(network: Network, checkpoint: Checkpoint, log_mels: Iterable[np.ndar
             log_gate[side] += _log_update_gate(checkpoint.tensors, name, x, before).sum(axis=0)
             total[side] += h.sum(axis=0)
     if not frames:
-        raise UserError("no recording was heard: give at least one")
-    return Units(-frames / np.minimum(log_gate, -1e-12), total / frames)
+        raise UserError("no recording is long enough: give at least one of 32 frames")
+    return UnitStatistics(-frames / np.minimum(log_gate, -1e-12), total / frames)
 
 
-def silence(checkpoint: Checkpoint, units: Units, stuck: np.ndarray) -> Checkpoint:
-    """The checkpoint with the units of the mask `stuck` [2, hidden] at zero for ever, and their means in the biases.
+def prune(checkpoint: Checkpoint, units: UnitStatistics, saturated: np.ndarray) -> Checkpoint:
+    """The checkpoint without the units of the mask `saturated`, bool [2, hidden]; their means go into the biases.
 
-    Their weights are all zero then, and so are the gradients of these: training on does not wake them.
+    All weights of these units become 0, and so do their gradients: more training does not change them.
     """
     tensors = {name: tensor.copy() for name, tensor in checkpoint.tensors.items()}
     hidden = checkpoint.config.gru_hidden
     for side, name in enumerate(DIRECTIONS):
-        unit = np.flatnonzero(stuck[side])
+        unit = np.flatnonzero(saturated[side])
         mean = units.mean[side, unit].astype(np.float32)
         recurrent, output = tensors[f"{GRU}.weight_hh{name}"], tensors["fc.1.weight"]
         tensors[f"{GRU}.bias_hh{name}"] += recurrent[:, unit] @ mean
@@ -78,7 +79,7 @@ def silence(checkpoint: Checkpoint, units: Units, stuck: np.ndarray) -> Checkpoi
 
 
 def _log_update_gate(tensors: dict[str, np.ndarray], name: str, x: np.ndarray, before: np.ndarray) -> np.ndarray:
-    """log z [T, hidden] of a direction that reads x [T, features] in the states `before` [T, hidden]."""
+    """log z [T, hidden] of one direction for the inputs x [T, features] and the last states `before` [T, hidden]."""
     hidden = before.shape[1]
     weight_ih, weight_hh, bias_ih, bias_hh = (
         tensors[f"{GRU}.{kind}{name}"][hidden : 2 * hidden] for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")

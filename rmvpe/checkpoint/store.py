@@ -1,8 +1,8 @@
-"""Checkpoints: one set of weights, the config that rebuilds its network, and where it came from.
+"""Checkpoints: a set of weights, the config that rebuilds its network, and metadata about its origin.
 
-The canonical file is safetensors with the tensor names of the published checkpoints, so torch loads it without a table
-and JAX through exactly one. Files in circulation (RVC's and yxlllc's rmvpe.pt) are read too, without torch. Loading is
-strict both ways: a tensor is used, or listed as ignored with its reason, or a problem; all problems are told at once.
+The canonical file is safetensors with the tensor names of the published checkpoints. Files in circulation (rmvpe.pt of
+RVC and yxlllc) are read too, without torch. Loading is strict in both directions: a tensor is used, or ignored for a
+reason, or it is a problem; one error lists all problems.
 """
 
 import hashlib
@@ -14,19 +14,24 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rmvpe.checkpoint.architecture import compare_shapes, expected_tensors, infer_config, summary
+from rmvpe.checkpoint.architecture import compare_shapes, expected_tensors, infer_config, summarize
 from rmvpe.checkpoint.tensor_file import StoredTensor, TensorFile, open_tensors, write_safetensors
 from rmvpe.config import PRESETS, ConfigError, ModelConfig, from_json, to_json
 from rmvpe.errors import UserError
 
-FORMAT = "rmvpe-1"
-DTYPES = ("float32", "float16")  # what checkpoints are written in
-FLOAT_DTYPES = ("float64", "float32", "float16", "bfloat16")  # what they are read from; float32 is what they become
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
 
-# A file name says nothing (two incompatible rmvpe.pt exist); these were identified by content
+FORMAT = "rmvpe-1"
+WEIGHTS = resources.files("rmvpe") / "weights"  # the bundled weights
+DTYPES = ("float32", "float16")  # that are written
+FLOAT_DTYPES = ("float64", "float32", "float16", "bfloat16")  # that are read, and converted to float32
+
+# Files by their SHA-256. A file name does not identify the weights: there are two incompatible rmvpe.pt.
 KNOWN_FILES = {
     "6d62215f4306e3ca278246188607209f09af3dc77ed4232efdd069798c4ec193": "RVC's rmvpe.pt of 2023-10-06 "
     "(lj1995/VoiceConversionWebUI)",
@@ -40,7 +45,7 @@ KNOWN_FILES = {
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Weights of one network. `tensors` are float32 under the official torch names, in `expected_tensors`' order."""
+    """Weights of one network: `tensors` are float32 by official torch name, in the order of `expected_tensors`."""
 
     config: ModelConfig
     tensors: dict[str, np.ndarray]
@@ -48,7 +53,7 @@ class Checkpoint:
 
     @property
     def threshold(self) -> float | None:
-        """The voicing threshold that is recommended for these weights, 0 to 1, if they bring one. Raises UserError."""
+        """The recommended voicing threshold, 0 to 1; None if the metadata has none. Raises UserError for a bad one."""
         text = self.metadata.get("threshold")
         if text is None:
             return None
@@ -61,7 +66,7 @@ class Checkpoint:
 
     @property
     def calibration(self) -> tuple[float, float] | None:
-        """What makes confidence of their salience (`rmvpe.calibration`), if the weights bring it. Raises UserError."""
+        """Slope and offset of `rmvpe.calibration`, or None if the metadata has none. Raises UserError for bad ones."""
         text = self.metadata.get("calibration")
         if text is None:
             return None
@@ -72,7 +77,7 @@ class Checkpoint:
 
 
 def _numbers(text: str, count: int) -> list[float]:
-    """The numbers of metadata text, parted by commas; nan where it holds others or another count."""
+    """The numbers of a comma-separated text; all NaN if it has another count or something else."""
     try:
         values = [float(part) for part in text.split(",")]
     except ValueError:
@@ -82,31 +87,34 @@ def _numbers(text: str, count: int) -> list[float]:
 
 @dataclass(frozen=True)
 class Selection:
-    """How the tensors of a file were told apart: `used` builds the network, `problems` keep it from loading."""
+    """The tensors of a file, sorted: `used` builds the network; with `problems` the file cannot be loaded."""
 
     config: ModelConfig
-    declared: bool  # the file says which config it has; otherwise it was inferred from the shapes
+    declared: bool  # whether the file contains its config; otherwise it was inferred from the shapes
     used: dict[str, StoredTensor]
     ignored: dict[str, str]  # name -> reason
     problems: list[str]
 
 
-def load(name_or_path: str | os.PathLike[str]) -> Checkpoint:
+def load(name_or_path: str | os.PathLike[str], *, folder: "Traversable" = WEIGHTS) -> Checkpoint:
     """Load bundled weights by name ("small"), or a .safetensors or torch .pt file by path, as float32.
 
-    A bundled name wins over a file of that name: write `./small` for the file. Raises UserError if there is no such
-    weight or file, if it is damaged, holds code, or is of another network.
+    `folder` holds the bundled weights. A bundled name has priority over a file of that name: give `./small` for the
+    file. Raises UserError if there is no such weight or file, if it is damaged, contains code, or has another network.
     """
-    with locate(name_or_path) as path:
+    with locate(name_or_path, folder=folder) as path:
         return load_file(path)
 
 
 @contextmanager
-def locate(name_or_path: str | os.PathLike[str]) -> Iterator[Path]:
-    """The file of bundled weights (its hash verified) or the given path. Raises UserError if there is no such thing."""
-    bundled = bundled_weights()
+def locate(name_or_path: str | os.PathLike[str], *, folder: "Traversable" = WEIGHTS) -> Iterator[Path]:
+    """The file of bundled weights in `folder`, with its hash verified, or the given path.
+
+    Raises UserError if there is neither, or if the hash is another one.
+    """
+    bundled = bundled_weights(folder)
     if isinstance(name_or_path, str) and name_or_path in bundled:
-        with resources.as_file(resources.files("rmvpe") / "weights" / bundled[name_or_path]) as path:
+        with resources.as_file(folder / bundled[name_or_path]) as path:
             check_hash(path)
             yield path
         return
@@ -121,8 +129,8 @@ def load_file(path: str | os.PathLike[str]) -> Checkpoint:
         selection = select(file)
         if selection.problems:
             raise UserError(
-                f"{path} does not fit the network {selection.config.name!r}: {summary(selection.problems)}; "
-                "`python -m convert inspect` lists what it holds"
+                f"{path} does not fit the network {selection.config.name!r}: {summarize(selection.problems)}; "
+                "`rmvpe convert inspect` lists its tensors"
             )
         tensors = {name: _read_float32(path, name, stored) for name, stored in selection.used.items()}
     metadata = {key: value for key, value in file.metadata.items() if key not in ("config", "format")}
@@ -130,7 +138,7 @@ def load_file(path: str | os.PathLike[str]) -> Checkpoint:
 
 
 def save(path: str | os.PathLike[str], checkpoint: Checkpoint, dtype: str = "float32") -> None:
-    """Write the canonical safetensors file in "float32" or "float16", whole or not at all.
+    """Write the canonical safetensors file in "float32" or "float16"; on an error the old file, if any, stays.
 
     The same checkpoint always gives the same bytes. Raises UserError if the tensors do not fit the config, hold NaN
     or infinity, overflow float16, or the file cannot be written.
@@ -145,7 +153,7 @@ def save(path: str | os.PathLike[str], checkpoint: Checkpoint, dtype: str = "flo
 
 
 def check_writable(checkpoint: Checkpoint, dtype: str) -> None:
-    """Raise UserError, listing everything, unless the tensors are the config's, finite, and within `dtype`'s range."""
+    """Raise UserError, with all problems, unless the tensors fit the config, are finite and fit `dtype`."""
     problems = compare_shapes(checkpoint.tensors, expected_tensors(checkpoint.config))
     limit = float(np.finfo(dtype).max)
     for name, tensor in checkpoint.tensors.items():
@@ -154,11 +162,11 @@ def check_writable(checkpoint: Checkpoint, dtype: str) -> None:
         elif tensor.size and float(np.abs(tensor).max()) > limit:
             problems.append(f"{name} exceeds the largest {dtype}, {limit:g}: write float32 instead")
     if problems:
-        raise UserError(f"the checkpoint cannot be written: {summary(problems)}")
+        raise UserError(f"the checkpoint cannot be written: {summarize(problems)}")
 
 
 def select(file: TensorFile) -> Selection:
-    """Tell the tensors of an open file apart. Raises UserError if no network of the family can be recognised in it."""
+    """Sort the tensors of an open file. Raises UserError if they are no network of the family."""
     try:
         config = _declared_config(file)
         declared = config is not None
@@ -174,15 +182,17 @@ def select(file: TensorFile) -> Selection:
             ignored[name] = reason
     expected = expected_tensors(config)
     problems = compare_shapes(used, expected)
+    in_order = {name: used[name] for name in expected if name in used}
     problems += [
-        f"{n} is {t.dtype}, not a float" for n, t in used.items() if n in expected and t.dtype not in FLOAT_DTYPES
+        f"{name} is {stored.dtype}, not a float"
+        for name, stored in in_order.items()
+        if stored.dtype not in FLOAT_DTYPES
     ]
-    return Selection(config, declared, {n: used[n] for n in expected if n in used}, ignored, problems)
+    return Selection(config, declared, in_order, ignored, problems)
 
 
-def bundled_weights() -> dict[str, str]:
-    """Name -> file name of the weights in the package, e.g. {"small": "small-0123abcd.safetensors"}."""
-    folder = resources.files("rmvpe") / "weights"
+def bundled_weights(folder: "Traversable" = WEIGHTS) -> dict[str, str]:
+    """Name -> file name of the weights in `folder`, e.g. {"small": "small-0123abcd.safetensors"}."""
     names = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
     matches = [re.fullmatch(r"(.+)-[0-9a-f]{8}\.safetensors", name) for name in names]
     return {match[1]: match[0] for match in matches if match}
@@ -198,11 +208,11 @@ def sha256(path: str | os.PathLike[str]) -> str:
 
 
 def check_hash(path: Path) -> None:
-    """Raise UserError unless the eight digits at the end of the file's name are the start of its SHA-256."""
+    """Raise UserError unless the eight digits at the end of the file's name are the first of its SHA-256."""
     expected, actual = path.stem[-8:], sha256(path)[:8]
     if actual != expected:
         raise UserError(
-            f"{path} was changed since it was published: its sha256 should begin with {expected} but begins with "
+            f"{path} has changed since it was published: its sha256 should begin with {expected} but begins with "
             f"{actual}; install rmvpe again"
         )
 
@@ -210,7 +220,7 @@ def check_hash(path: Path) -> None:
 def _no_such_weights(name: str, bundled: list[str]) -> str:
     if os.sep in name or "/" in name or Path(name).suffix:
         return f"{name} does not exist: give a .safetensors or .pt file, or a bundled name ({_or_none(bundled)})"
-    known = f"the bundled weights are: {_or_none(bundled)}; the path of a .safetensors or .pt file is taken too"
+    known = f"the bundled weights are: {_or_none(bundled)}; or give the path of a .safetensors or .pt file"
     if name.lower() in PRESETS:
         return f"{name!r} is a network (presets: {', '.join(PRESETS)}) without bundled weights; {known}"
     return f"there are no weights {name!r}; {known}"
@@ -226,7 +236,7 @@ def _declared_config(file: TensorFile) -> ModelConfig | None:
         return None
     written = file.metadata.get("format")
     if written != FORMAT:
-        raise UserError(f"its format is {written!r}, and this version of rmvpe reads {FORMAT!r}: install a newer rmvpe")
+        raise UserError(f"its format is {written!r}, but this version of rmvpe reads {FORMAT!r}: install a newer rmvpe")
     return from_json(ModelConfig, text)
 
 
@@ -234,7 +244,7 @@ def _why_ignored(name: str, config: ModelConfig) -> str | None:
     if name.endswith(".num_batches_tracked"):
         return "a counter of training batches, which prediction does not use"
     if name.startswith("unet.tf.") and not config.timbre_filter:
-        return "the TimbreFilter, which this network never applies (dead weights)"
+        return "the TimbreFilter, which this network does not use"
     return None
 
 
@@ -242,6 +252,6 @@ def _read_float32(path: str | os.PathLike[str], name: str, stored: StoredTensor)
     tensor = np.ascontiguousarray(stored.read(), dtype=np.float32)
     if not np.isfinite(tensor).all():
         raise UserError(
-            f"{path}: {name} holds NaN or infinity, the run that wrote it diverged: give an earlier checkpoint"
+            f"{path}: {name} holds NaN or infinity, because its training diverged: give an earlier checkpoint"
         )
     return tensor

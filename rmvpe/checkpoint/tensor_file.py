@@ -1,7 +1,7 @@
-"""Files of named tensors, whatever their container and wrapper: safetensors, or torch's zip format.
+"""Files of named tensors: safetensors, or torch's zip format with any of the usual wrappers.
 
-The content decides what a file is, never its suffix. Tensors are listed without being read; `StoredTensor.read` then
-brings in one at a time, so that a checkpoint of 368 MB costs its own size and no more.
+The content decides what a file is, not its suffix. Opening a file lists its tensors; `StoredTensor.read` reads one at a
+time, so that a checkpoint of 368 MB needs no more memory than its size.
 """
 
 import json
@@ -19,7 +19,7 @@ from rmvpe.checkpoint.torch_zip import TorchFile, TorchTensor, widen_bfloat16
 from rmvpe.errors import UserError
 from rmvpe.files import atomic_path
 
-# An extra record that our torch files carry and torch itself never looks at: config and metadata as one JSON table
+# An extra record in our torch files, which torch ignores: config and metadata as one JSON table
 TORCH_METADATA_RECORD = "rmvpe.json"
 
 WRAPPERS = ("model", "state_dict")
@@ -41,7 +41,7 @@ SAFETENSORS_DTYPES = {
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """A tensor in an open file. `read` returns its values; bfloat16 comes widened to float32, all else as stored."""
+    """A tensor in an open file. `read` returns its values [`shape`]: bfloat16 as float32, all others as stored."""
 
     shape: tuple[int, ...]
     dtype: str
@@ -50,11 +50,11 @@ class StoredTensor:
 
 @dataclass(frozen=True)
 class TensorFile:
-    """What an open file holds: where the tensors were found (`container`, `wrapper`) and what was set aside and why."""
+    """The content of an open file: its tensors, where they were found, and what was ignored for which reason."""
 
     path: Path
     container: str  # "safetensors" or "torch zip"
-    wrapper: str  # how the tensors lie in it, e.g. "flat" or "under 'model', prefix 'module.'"
+    wrapper: str  # where in the container, e.g. "flat" or "under 'model', prefix 'module.'"
     tensors: dict[str, StoredTensor]
     metadata: dict[str, str]
     ignored: dict[str, str]  # name -> reason
@@ -84,10 +84,11 @@ def open_tensors(path: str | os.PathLike[str]) -> Iterator[TensorFile]:
 def write_safetensors(
     path: str | os.PathLike[str], tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str], dtype: str
 ) -> None:
-    """Write `tensors` as `dtype` ("float32" or "float16") with `metadata`, one at a time, whole or not at all.
+    """Write `tensors` [any shape] as `dtype` ("float32" or "float16") with `metadata`; on an error the old file stays.
 
-    The safetensors package orders metadata differently in every process; the same checkpoint must give the same bytes
-    because bundled weights are named by their hash, so the (plain) format is written here.
+    The safetensors package orders metadata differently in every process. Bundled weights are named by their hash, so
+    the same checkpoint must give the same bytes: the format is written here. Source:
+    https://github.com/huggingface/safetensors#format. Raises UserError if the file cannot be written.
     """
     kind, item_bytes = {"float32": ("F32", 4), "float16": ("F16", 2)}[dtype]
     header: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))}
@@ -105,9 +106,7 @@ def write_safetensors(
 
 def _read_head(path: Path) -> bytes:
     if path.is_dir():
-        raise UserError(
-            f"{path} is a folder: if it is an Orbax checkpoint, `python -m convert jax2torch {path}` makes a file of it"
-        )
+        raise UserError(f"{path} is a folder: convert an Orbax checkpoint with `rmvpe convert jax2torch {path}` first")
     try:
         with path.open("rb") as source:
             return source.read(64)
@@ -116,13 +115,13 @@ def _read_head(path: Path) -> bytes:
 
 
 def _known_other(head: bytes) -> str | None:
-    """What a file that begins with `head` is, if it is one of the usual mistakes."""
+    """What a file that begins with `head` is, if it is one of the usual mistakes, and what to do; else None."""
     if not head:
         return "it is empty; copy or download it again"
     if head.startswith(b"version https://git-lfs"):
         return "it is a Git LFS pointer; fetch the real file with `git lfs pull` or from the project's page"
     if head.lstrip()[:1] == b"<":
-        return "it is a web page; the download went wrong, fetch the file itself"
+        return "it is a web page; the download failed, download the file itself"
     if head[:1] == b"\x80" and head[8:9] != b"{":
         return (
             "it is a bare pickle or torch's format from before 1.6, which can run any code when it is loaded, so it "
@@ -135,7 +134,7 @@ def _list_torch(path: Path, file: TorchFile) -> TensorFile:
     content, ignored = file.content, {}
     found = next((key for key in WRAPPERS if isinstance(content, dict) and isinstance(content.get(key), dict)), None)
     if found is not None:
-        ignored = {str(key): "stands beside the weights, not among them" for key in content if key != found}
+        ignored = {str(key): "not part of the weights" for key in content if key != found}
         content = content[found]
     if not isinstance(content, dict):
         raise UserError(f"{path} holds a {type(content).__name__}, not a table of tensors: give a saved state_dict")
@@ -162,7 +161,7 @@ def _torch_metadata(path: Path, file: TorchFile) -> dict[str, str]:
 
 
 def _strip_prefix(tensors: dict[str, StoredTensor]) -> tuple[dict[str, StoredTensor], str]:
-    """Without `module.` if every name has it (a checkpoint of which only some names have it is not DDP's)."""
+    """The tensors without the prefix `module.` if all names have it, and how to describe that."""
     if tensors and all(name.startswith(DDP_PREFIX) for name in tensors):
         return {name.removeprefix(DDP_PREFIX): tensor for name, tensor in tensors.items()}, f", prefix {DDP_PREFIX!r}"
     return tensors, ""
@@ -188,7 +187,7 @@ def _open_safetensors(path: Path) -> Iterator[TensorFile]:
 
 
 def _read_bfloat16(path: Path, name: str) -> np.ndarray:
-    """One bfloat16 tensor as float32; the safetensors package can hand these to numpy only if ml_dtypes is there."""
+    """One bfloat16 tensor as float32. The safetensors package returns it as numpy only if ml_dtypes is installed."""
     with path.open("rb") as source:
         header_bytes = int.from_bytes(source.read(8), "little")
         entry = json.loads(source.read(header_bytes))[name]

@@ -1,8 +1,8 @@
-"""A reader of PyTorch's zip checkpoints (.pt, .pth, .ckpt since torch 1.6) without torch, which never runs their code.
+"""Reads PyTorch's zip checkpoints (.pt, .pth, .ckpt since torch 1.6), without torch and without running code in them.
 
 Such a file is a zip of one pickle (`data.pkl`) and one record of raw bytes per storage (`data/0`, `data/1`, ...). A
-pickle may name any Python callable and have it called while loading; the unpickler here knows only the few names that
-a `state_dict` needs and refuses every other one before anything is called. Tensors stay on disk until they are read.
+pickle can name any Python callable, which is called when it is loaded. The unpickler here knows only the few names that
+a `state_dict` needs and refuses all others before anything is called. Tensors stay on disk until they are read.
 """
 
 import collections
@@ -20,7 +20,7 @@ import numpy as np
 
 from rmvpe.errors import UserError
 
-# Torch's storage classes -> the type of their items; plain strings, so that a pickle has nothing to tamper with
+# Torch's storage classes -> the type of their items: strings, which a pickle cannot change
 STORAGES = {
     "DoubleStorage": "float64",
     "FloatStorage": "float32",
@@ -34,7 +34,7 @@ STORAGES = {
     "BoolStorage": "bool",
 }
 
-# What a damaged pickle makes the unpickler raise; a refused name is a UserError and passes through
+# What the unpickler raises for a damaged pickle. A refused name is a UserError instead.
 PICKLE_ERRORS = (
     pickle.UnpicklingError,
     EOFError,
@@ -47,11 +47,9 @@ PICKLE_ERRORS = (
     RecursionError,
 )
 
+PIECE_BYTES = 1 << 24  # read at a time
 
-PIECE_BYTES = 1 << 24
-
-
-# What a damaged zip makes zipfile raise: a changed byte may become a bad offset, size, flag, method or name
+# What zipfile raises for a damaged zip, in which any offset, size, flag, method or name may be wrong
 ZIP_ERRORS = (
     zipfile.BadZipFile,
     zlib.error,
@@ -77,7 +75,7 @@ class Storage:
 
 @dataclass(frozen=True)
 class TorchTensor:
-    """A tensor that has not been read: a view into a storage. `offset` and `stride` count items, as torch does."""
+    """A tensor that has not been read: a view of a storage. `offset` and `stride` count items, as in torch."""
 
     storage: Storage
     offset: int
@@ -91,7 +89,7 @@ class TorchTensor:
 
 
 class TorchFile:
-    """An open torch zip file: `content` is what `torch.save` was given, with a `TorchTensor` in place of each tensor.
+    """An open torch zip file: `content` is the object that was saved, with a `TorchTensor` for each tensor.
 
     Raises UserError if the file is damaged, is a TorchScript archive, or holds anything but containers, numbers,
     strings and tensors.
@@ -119,14 +117,14 @@ class TorchFile:
         self._zip.close()
 
     def read(self, tensor: TorchTensor) -> np.ndarray:
-        """The tensor's values in memory of their own; bfloat16, which numpy lacks, is widened to float32.
+        """The tensor's values [`tensor.shape`], as a copy; bfloat16, which numpy does not have, becomes float32.
 
         Raises UserError if the record is missing, damaged or shorter than the tensor needs.
         """
         last = tensor.offset + sum((size - 1) * step for size, step in zip(tensor.shape, tensor.stride, strict=True))
         if 0 in tensor.shape:
             return np.zeros(tensor.shape, np_dtype(tensor.dtype))
-        # The count keeps a stride of 0 from repeating one item into terabytes
+        # The size is compared too, because a stride of 0 could repeat one item into terabytes
         size = math.prod(tensor.shape)
         if min(tensor.offset, *tensor.shape, *tensor.stride, 0) < 0 or max(last + 1, size) > tensor.storage.n_items:
             raise self._damaged(f"a tensor of shape {list(tensor.shape)} reaches outside its storage")
@@ -136,11 +134,11 @@ class TorchFile:
         )
         if tensor.dtype == "bfloat16":
             return widen_bfloat16(view)
-        # A storage that several tensors share, or a transposed view, must not be handed out as it lies
+        # A storage that several tensors share, or a transposed view, must be copied
         return view.copy() if view.size != items.size or not view.flags.c_contiguous else view
 
     def record(self, name: str) -> bytes | None:
-        """The bytes of another record of the archive, or None if it has none of that name."""
+        """The bytes of another record of the archive, or None if there is none. Raises UserError if it is damaged."""
         if f"{self._prefix}{name}" not in self._zip.namelist():
             return None
         try:
@@ -152,7 +150,7 @@ class TorchFile:
         names = self._zip.namelist()
         if any(name.endswith("/constants.pkl") for name in names):
             raise UserError(
-                f"{self.path} is a TorchScript archive, a program rather than a checkpoint: "
+                f"{self.path} is a TorchScript archive, which is a program and no checkpoint: "
                 "give a file that was written with torch.save(model.state_dict(), path)"
             )
         pickles = [name for name in names if name == "data.pkl" or name.endswith("/data.pkl")]
@@ -176,14 +174,14 @@ class TorchFile:
         n_bytes = storage.n_items * dtype.itemsize
         try:
             entry = self._zip.getinfo(name)
-            if entry.file_size != n_bytes:  # before any memory is asked for
+            if entry.file_size != n_bytes:  # before memory is allocated
                 raise zipfile.BadZipFile(f"record {name} has {entry.file_size} bytes, not {n_bytes}")
             data = bytearray(n_bytes)
             with self._zip.open(entry) as source:
-                for start in range(0, n_bytes, PIECE_BYTES):  # in pieces, so that there is never a second copy
+                for start in range(0, n_bytes, PIECE_BYTES):  # in pieces, to need no second copy
                     piece = source.read(PIECE_BYTES)
                     data[start : start + len(piece)] = piece
-                source.read(1)  # the end of the record is where zipfile compares its checksum
+                source.read(1)  # zipfile compares the checksum at the end of the record
             return np.frombuffer(data, dtype)
         except ZIP_ERRORS as error:
             raise self._damaged(error) from error
@@ -193,13 +191,14 @@ class TorchFile:
 
 
 class _Unpickler(pickle.Unpickler):
-    """Knows a `state_dict`'s names only. C's unpickler looks every global up through `find_class`."""
+    """Knows the names of a `state_dict` only. The unpickler in C looks up every global through `find_class`."""
 
     def __init__(self, data: bytes, path: str):
         super().__init__(io.BytesIO(data), encoding="utf-8")
         self._path = path
 
     def find_class(self, module: str, name: str) -> Any:
+        """What stands for `module.name`. Raises UserError for every name that is not known."""
         if module == "torch" and name in STORAGES:
             return name
         known = {
@@ -211,12 +210,13 @@ class _Unpickler(pickle.Unpickler):
         if (module, name) not in known:
             raise UserError(
                 f"{self._path} holds a pickled Python object ({module}.{name}), which can run any code when it is "
-                "loaded: it was refused and nothing in it was run; in the program that made it, save "
+                "loaded: it was refused, nothing in it was run; in the program that made it, save "
                 "model.state_dict() with torch.save and give that file"
             )
         return known[module, name]
 
     def persistent_load(self, pid: Any) -> Storage:
+        """The storage that a tensor refers to."""
         kind, storage, key, _device, n_items = pid
         if kind != "storage" or not isinstance(key, str) or not isinstance(n_items, int) or n_items < 0:
             raise pickle.UnpicklingError(f"unknown reference {kind!r}")
@@ -226,7 +226,7 @@ class _Unpickler(pickle.Unpickler):
 def _rebuild_tensor(
     storage: Storage, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any
 ) -> TorchTensor:
-    """Stands in for torch._utils._rebuild_tensor_v2; what follows the strides is autograd's business."""
+    """Replaces torch._utils._rebuild_tensor_v2; the arguments after the strides are for autograd."""
     numbers = (offset, *size, *stride)
     if not isinstance(storage, Storage) or not all(isinstance(n, int) for n in numbers) or len(size) != len(stride):
         raise pickle.UnpicklingError("a tensor is described in an unknown way")
@@ -234,16 +234,16 @@ def _rebuild_tensor(
 
 
 def _rebuild_parameter(data: TorchTensor, *_: Any) -> TorchTensor:
-    """Stands in for torch._utils._rebuild_parameter: a parameter is its tensor."""
+    """Replaces torch._utils._rebuild_parameter: a parameter is its tensor."""
     return data
 
 
 def np_dtype(dtype: str) -> np.dtype:
-    """The numpy type that holds a stored type; bfloat16 is kept as its 16 bits."""
+    """The little-endian numpy type for a stored type; uint16 for the bits of bfloat16."""
     return np.dtype("<u2" if dtype == "bfloat16" else dtype).newbyteorder("<")
 
 
 def widen_bfloat16(bits: np.ndarray) -> np.ndarray:
-    """Float32 of bfloat16 values given as uint16 bits: exact, bfloat16 is the upper half of a float32."""
-    # numpy 1 would widen a single number to 64 bits if the shift were a plain int
+    """Float32 [...] of bfloat16 values given as bits, uint16 [...]. Exact: they are the upper half of a float32."""
+    # numpy 1 would make a single number 64 bits wide if the shift were a Python int
     return np.asarray(np.left_shift(bits.astype(np.uint32), np.uint32(16))).view(np.float32)

@@ -1,1 +1,1 @@
-"""What both trainers share: the loop, states, schedule, losses, logs and pictures of a run."""
+"""What both trainers use: the loop, states, schedule, losses, logs and pictures of a run."""

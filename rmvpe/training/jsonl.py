@@ -1,4 +1,4 @@
-"""Logs of one JSON object per line: appended to line by line, so that a crash loses one line at most."""
+"""Logs with one JSON object per line, appended line by line, so that a crash loses at most one line."""
 
 import json
 import math
@@ -13,7 +13,7 @@ from rmvpe.files import atomic_path
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn an operating system error of the body, a full disk above all, into a UserError that names `path`."""
+    """Turn an operating system error in the `with` block, such as a full disk, into a UserError with `path`."""
     try:
         yield
     except OSError as error:
@@ -27,12 +27,12 @@ def append(path: Path, lines: Sequence[str]) -> None:
 
 
 def complete_lines(path: Path) -> list[str]:
-    """The lines of a file, [] without one; a last line that a crash cut off is left out."""
+    """The lines of a file, [] if it does not exist, without a last line that a crash cut off."""
     return path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1] if path.exists() else []
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """The records of a file, as `complete_lines`. Raises UserError for a line that is no JSON object."""
+    """The records of the complete lines of a file. Raises UserError for a line that is no JSON object."""
     return [record_of(line, number, path) for number, line in enumerate(complete_lines(path), 1)]
 
 
@@ -48,7 +48,10 @@ def record_of(line: str, number: int, path: Path) -> dict[str, Any]:
 
 
 def keep(path: Path, wanted: Callable[[str, int], bool]) -> None:
-    """Drop the lines that are not `wanted` (line, its number from 1) and a last one that was cut off, atomically."""
+    """Keep only the complete lines that are `wanted` (line, its number from 1).
+
+    The file is replaced as a whole. Raises UserError if it cannot be written.
+    """
     if not path.exists():
         return
     text = "".join(line + "\n" for number, line in enumerate(complete_lines(path), 1) if wanted(line, number))
@@ -57,7 +60,7 @@ def keep(path: Path, wanted: Callable[[str, int], bool]) -> None:
 
 
 def without_nan(value: Any) -> Any:
-    """`value` as JSON can hold it: null for what is not a number."""
+    """`value` with None (null in JSON) in the place of numbers that are not finite."""
     if isinstance(value, dict):
         return {key: without_nan(part) for key, part in value.items()}
     if isinstance(value, list):

@@ -1,7 +1,7 @@
-"""The training run both frameworks share: data, steps, log, validation, states. A `Trainer` does the arithmetic.
+"""The training loop of both frameworks: data, steps, log, validation, states. A `Trainer` computes the steps.
 
-Order at the start: config, devices, data, network, optional resume, loop. Only the leading process writes files. A loss
-that is not a number stops the run; the last state stays.
+The order at the start is: config, devices, data, network, resume (if asked for), loop. Only the main process writes
+files. A loss that is not finite stops the run; the last state is kept.
 """
 
 import json
@@ -11,7 +11,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -34,12 +34,12 @@ from rmvpe.training.state import RunState, StateStore, choose, prune
 
 VALIDATION_SNR_DB = (CLEAN, 0.0)
 VALIDATION_THRESHOLD = 0.1
-NAMES_TOLD = 8  # of a batch's files; all of them go into FAILED_BATCH
+MAX_NAMES = 8  # files of a batch in a message; FAILED_BATCH lists all
 FAILED_BATCH = "failed-batch.json"
 
 
 class Trainer(Protocol):
-    """One framework's network, optimizer and averaged weights on this process's devices."""
+    """One framework's network, optimizer and averaged weights on the devices of this process."""
 
     framework: str  # "torch" or "jax"
     ranks: Ranks
@@ -71,26 +71,26 @@ class Trainer(Protocol):
         ...
 
     def restore(self, state: RunState) -> None:
-        """Go on from `state`, whichever framework wrote it; UserError if it is another network's."""
+        """Continue from `state`, which either framework wrote. Raises UserError if it is of another network."""
         ...
 
     def barrier(self) -> None:
-        """Wait until all processes are here."""
+        """Wait for all processes."""
         ...
 
 
 @runtime_checkable
 class Closeable(Protocol):
-    """Something with an end, as grain's iterators have it."""
+    """An iterator that can be closed, such as those of grain."""
 
     def close(self) -> None:
-        """End it."""
+        """End its threads or processes."""
         ...
 
 
 @dataclass
 class Run:
-    """A run under way: what the loop carries from step to step."""
+    """The state of the loop between two steps."""
 
     trainer: Trainer
     config: TrainConfig
@@ -106,8 +106,8 @@ class Run:
 def resume(trainer: Trainer, logdir: Path, wanted: str) -> RunState:
     """Set the trainer to the state of iteration `wanted` ("latest": the newest) of the run in `logdir`.
 
-    Later states are moved into a folder beside them, because the run will write its own. Raises UserError if there is
-    no such state.
+    Later states are moved to a subfolder, because the run will write its own. Raises UserError if there is no such
+    state.
     """
     store = trainer.states
     path = choose(store, logdir, wanted)
@@ -133,9 +133,10 @@ def fit(
 ) -> Evaluation | None:
     """Train from `trainer.step` to `config.iterations`; returns the last validation (None without `valid`).
 
-    `resumed` is what `resume` returned. Writes into `logdir`: config.json, what `rmvpe.training.run_log` says, the
+    `resumed` is the result of `resume`. Writes into `logdir`: config.json, the files of `rmvpe.training.run_log`, the
     training states, last.safetensors and best.safetensors (by mean RPA over `VALIDATION_SNR_DB` on the validation
-    split). On SIGTERM or Ctrl-C a run of one process saves its state first; then KeyboardInterrupt is raised.
+    split). On SIGTERM or Ctrl-C a run of one process saves its state, then raises KeyboardInterrupt. Raises UserError
+    if a loss or gradient is not finite or a file cannot be written.
     """
     from tqdm import tqdm
 
@@ -144,11 +145,12 @@ def fit(
             path.write_text(to_json(config))
     examples = resumed.examples if resumed else 0
     batches = training_batches(source, config, trainer.ranks, examples)
-    with ending(batches), closing(RunLog(logdir, config, trainer.ranks, trainer.step)) as log:
+    with closing_batches(batches), RunLog(logdir, config, trainer.ranks, trainer.step) as log:
         run = Run(trainer, config, source, valid, logdir, log, examples, best_so_far(logdir))
-        hidden = not trainer.ranks.is_main_process
-        bar = tqdm(total=config.iterations, initial=trainer.step, unit="step", disable=hidden)
-        with bar, asked_to_stop(trainer.ranks) as stop:
+        bar = tqdm(
+            total=config.iterations, initial=trainer.step, unit="step", disable=not trainer.ranks.is_main_process
+        )
+        with bar, stop_requests(trainer.ranks) as stop:
             while trainer.step < config.iterations:
                 record = timed_step(run, batches)
                 log.step(record)
@@ -168,8 +170,8 @@ def fit(
 
 
 @contextmanager
-def ending(batches: Iterator[Batch]) -> Iterator[None]:
-    """Afterwards the threads or processes that prepare `batches` are ended; left to the exit, they complain."""
+def closing_batches(batches: Iterator[Batch]) -> Iterator[None]:
+    """End the threads or processes that prepare `batches` afterwards; at the exit of Python they would print errors."""
     try:
         yield
     finally:
@@ -178,18 +180,18 @@ def ending(batches: Iterator[Batch]) -> Iterator[None]:
 
 
 def timed_step(run: Run, stream: Iterator[Batch]) -> dict[str, float]:
-    """One update and its line for the log. Raises UserError if the loss is not a number."""
+    """One update; returns its line for the log. Raises UserError if the loss or gradient is not finite."""
     trainer, config = run.trainer, run.config
     start = time.perf_counter()
     batches = [next(stream) for _ in range(config.grad_accumulation)]
     waited = time.perf_counter() - start
     rate = learning_rate(trainer.step, config)
     record = trainer.train_step(batches, rate)
-    # float16 meets infinite gradients on its way to the right loss scale, and skips those updates
+    # With float16, gradients may be infinite until the loss scale fits; such an update is skipped
     names = ("loss",) if "loss_scale" in record else ("loss", "grad_norm")
     for name in names:
         if not math.isfinite(record[name]):
-            raise UserError(not_a_number(run, name, record[name], batches))
+            raise UserError(non_finite_message(run, name, record[name], batches))
     seconds = time.perf_counter() - start
     examples = config.batch_size * config.grad_accumulation * trainer.ranks.total
     run.examples += examples
@@ -205,8 +207,8 @@ def timed_step(run: Run, stream: Iterator[Batch]) -> dict[str, float]:
     }
 
 
-def not_a_number(run: Run, name: str, value: float, batches: list[Batch]) -> str:
-    """What to tell when training broke; the batch's files and times go into `FAILED_BATCH` as well."""
+def non_finite_message(run: Run, name: str, value: float, batches: list[Batch]) -> str:
+    """The error for a loss or gradient that is not finite. All files of the batch are listed in `FAILED_BATCH`."""
     rows = [
         {"file": run.source.name(int(index)), "start_s": float(start), "finite_input": bool(np.isfinite(mel).all())}
         for batch in batches
@@ -215,13 +217,13 @@ def not_a_number(run: Run, name: str, value: float, batches: list[Batch]) -> str
     with atomic_path(run.logdir / FAILED_BATCH) as path:
         path.write_text(json.dumps({"step": run.trainer.step, name: str(value), "batch": rows}, indent=1))
     suspects = [row for row in rows if not row["finite_input"]] or rows
-    told = ", ".join(f"{row['file']} at {row['start_s']:.2f} s" for row in suspects[:NAMES_TOLD])
-    more = f" and {len(suspects) - NAMES_TOLD} more" if len(suspects) > NAMES_TOLD else ""
+    listed = ", ".join(f"{row['file']} at {row['start_s']:.2f} s" for row in suspects[:MAX_NAMES])
+    more = f" and {len(suspects) - MAX_NAMES} more" if len(suspects) > MAX_NAMES else ""
     what = "the loss" if name == "loss" else "the gradient"
     return (
-        f"{what} became {value} at iteration {run.trainer.step} on {told}{more} (all in {run.logdir / FAILED_BATCH}): "
-        "the run stopped and its last state is kept; mend these files, or resume with a lower --learning_rate or "
-        "without --amp"
+        f"{what} became {value} at iteration {run.trainer.step} on {listed}{more} "
+        f"(all in {run.logdir / FAILED_BATCH}): the run stopped, its last state is kept; "
+        "fix these files, or resume with a lower --learning_rate or without --amp"
     )
 
 
@@ -252,7 +254,7 @@ def validate_and_save(run: Run) -> None:
 
 
 def save_state(run: Run) -> None:
-    """Write the training state of this step and remove those no longer kept; all processes wait for it."""
+    """Write the training state of this step and remove old ones; all processes wait for it."""
     trainer, store = run.trainer, run.trainer.states
     if trainer.ranks.is_main_process:
         about = run_metadata(trainer.step, run.config) | {
@@ -265,20 +267,20 @@ def save_state(run: Run) -> None:
 
 
 @contextmanager
-def asked_to_stop(ranks: Ranks) -> Iterator[list[int]]:
-    """A list that is empty until SIGTERM or Ctrl-C comes; a second one acts as it always does.
+def stop_requests(ranks: Ranks) -> Iterator[list[int]]:
+    """A list of the signals SIGTERM and Ctrl-C that came; it has at most one, a second signal has its usual effect.
 
-    Several processes get their signals at different steps and could not agree on one, so only a run of one process
-    waits for the end of its step.
+    Several processes receive signals at different steps and cannot agree on a step to stop at, so only a run of one
+    process finishes its step first.
     """
-    asked: list[int] = []
+    received: list[int] = []
     if ranks.processes > 1 or threading.current_thread() is not threading.main_thread():
-        yield asked
+        yield received
         return
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
-    def ask(number: int, frame: Any) -> None:
-        asked.append(number)
+    def receive(number: int, frame: Any) -> None:
+        received.append(number)
         restore()
 
     def restore() -> None:
@@ -286,15 +288,15 @@ def asked_to_stop(ranks: Ranks) -> Iterator[list[int]]:
             signal.signal(number, handler)
 
     for number in before:
-        signal.signal(number, ask)
+        signal.signal(number, receive)
     try:
-        yield asked
+        yield received
     finally:
         restore()
 
 
 def run_metadata(step: int, config: TrainConfig) -> dict[str, str]:
-    """What a published checkpoint says of its origin."""
+    """The metadata of a checkpoint about its origin."""
     return {"git_commit": git_commit(), "step": str(step), "seed": str(config.seed)}
 
 

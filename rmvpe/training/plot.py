@@ -99,7 +99,7 @@ def draw_comparison(
 
 
 def in_words(comparison: LossComparison) -> str:
-    """One line: the verdict and the two errors with their limits."""
+    """One line: pass or fail, and the two errors with their limits."""
     return (
         f"{'pass' if comparison.passed else 'fail'} over the last {len(comparison.step)} common steps: mean relative "
         f"error {comparison.relative:.2%} ({MAX_RELATIVE:.0%} allowed) or absolute {comparison.absolute:.2g} "
@@ -108,7 +108,7 @@ def in_words(comparison: LossComparison) -> str:
 
 
 def running_median(values: np.ndarray, window: int) -> np.ndarray:
-    """Median of up to `window` (odd) values around each; fewer at both ends. NaN counts for nothing."""
+    """Median [n] of up to `window` (odd) values around each of `values` [n]; fewer at both ends. NaN is ignored."""
     if not len(values):
         return values
     half = window // 2
@@ -121,9 +121,12 @@ def running_median(values: np.ndarray, window: int) -> np.ndarray:
 
 
 def thinned(step: np.ndarray, values: np.ndarray, most: int = MAX_POINTS) -> tuple[np.ndarray, ...]:
-    """At most `most` groups of neighbours: the last step, median, least and greatest value of each."""
-    together = -(-len(step) // most) or 1
-    groups = [slice(start, start + together) for start in range(0, len(step), together)]
+    """Steps and values, both [n], in at most `most` groups of neighbours.
+
+    Returns four arrays [groups]: the last step, the median, the least and the greatest value of each group.
+    """
+    per_group = -(-len(step) // most) or 1
+    groups = [slice(start, start + per_group) for start in range(0, len(step), per_group)]
     rows = [values[group][np.isfinite(values[group])] for group in groups]
     three = np.array([(np.median(row), row.min(), row.max()) if len(row) else (np.nan,) * 3 for row in rows])
     return np.array([step[group][-1] for group in groups], dtype=np.int64), *three.reshape(-1, 3).T

@@ -1,13 +1,13 @@
-"""What a training run writes about itself into its folder, line by line, and what it reads back when it is resumed.
+"""The log files of a training run, which are also read when the run is resumed.
 
 log.jsonl         a line per update {"step", "loss", "loss_net", ...}, one per validation {"step", "validation"}
 validation.jsonl  a line per validation, file and voice-to-music ratio {"step", "file", "ratio", scores}
-sdaa.jsonl        the updates once more, in the layout of SDAA's model collection, see `rmvpe.training.tcap_log`
+sdaa.jsonl        the updates again, in the format of SDAA's model collection, see `rmvpe.training.tcap_log`
 tensorboard/      the same numbers as TensorBoard events
 results.md        a table of the validations
 loss.png          loss, loss net of the dropout floor and validation RPA against updates
 
-Lines are written and closed at once, so a crash loses one at most; the last two are replaced as a whole.
+A line is written and its file closed at once, so a crash loses at most one; the last two files are replaced as a whole.
 """
 
 import importlib.util
@@ -54,22 +54,22 @@ SDAA_METRICS = {
     "train.data_time": {"unit": "s", "GOAL": "MINIMIZE", "STAGE": "TRAIN"},
     "train.total_time": {"unit": "s", "GOAL": "MINIMIZE", "STAGE": "TRAIN"},
 }
-UNITS = {"lag": "frames of 10 ms"}  # of scores that are no shares from 0 to 1, see `rmvpe.evaluation.metrics`
+UNITS = {"lag": "frames of 10 ms"}  # of scores that are not from 0 to 1, see `rmvpe.evaluation.metrics`
 
 
 class RunLog:
-    """The files of one run; every process may call it, the first one (`ranks.is_main_process`) writes.
+    """The files of one run. Every process may call it; only the main process writes.
 
-    Opening at `first_step` (updates already done) drops the lines of later steps, which will be computed again; at 0
-    it starts the files anew. Raises UserError, here and in each method, if a file cannot be written.
+    Opening at `first_step` (updates already done) removes the lines of later steps, which will be computed again; at 0
+    all lines. Raises UserError, here and in each method, if a file cannot be written.
     """
 
     def __init__(self, logdir: Path, config: TrainConfig, ranks: Ranks, first_step: int) -> None:
-        self.logdir, self.config, self.writes = Path(logdir), config, ranks.is_main_process
+        self.logdir, self.config, self.is_main_process = Path(logdir), config, ranks.is_main_process
         self._events: Events | None = None
         self._curve = array("d")  # step, loss, net loss of each update in turn
         self._validations: dict[int, dict[str, dict[str, float]]] = {}
-        if not self.writes:
+        if not self.is_main_process:
             return
         _require_train()
         with jsonl.writing(self.logdir):
@@ -87,11 +87,11 @@ class RunLog:
 
     def step(self, record: Mapping[str, float]) -> None:
         """Log one update: "step" (updates done, from 1), "loss", "loss_net", norms, "learning_rate", "seconds", ..."""
-        if not self.writes:
+        if not self.is_main_process:
             return
         events = self._open_events()
         jsonl.append(self.logdir / RUN_LOG, [json.dumps(jsonl.without_nan(dict(record)))])
-        step = (0, int(record["step"]))  # no epochs: examples are drawn anew for ever
+        step = (0, int(record["step"]))  # there are no epochs: examples are drawn without end
         jsonl.append(self.logdir / SDAA, [tcap_log.log_line(step, _sdaa_data(record), self._start)])
         self._remember(record)
         values = {TAGS.get(name, f"train/{name}"): value for name, value in record.items() if name != "step"}
@@ -99,8 +99,8 @@ class RunLog:
             events.add(int(record["step"]), values)
 
     def validation(self, step: int, evaluation: "Evaluation") -> None:
-        """Log the scores of a validation after `step` updates, pooled and per file; renew table and picture."""
-        if not self.writes:
+        """Log the scores of a validation after `step` updates, pooled and per file; write table and picture again."""
+        if not self.is_main_process:
             return
         events = self._open_events()
         record = {"step": step, "validation": evaluation.pooled}
@@ -119,8 +119,8 @@ class RunLog:
         self._summarize()
 
     def close(self) -> None:
-        """Renew table and picture and close the event file; nothing may be logged afterwards. May be called twice."""
-        if not self.writes or self._events is None:
+        """Write table and picture again and close the files. Later calls of `step` or `validation` raise ValueError."""
+        if not self.is_main_process or self._events is None:
             return
         events, self._events = self._events, None
         with jsonl.writing(self.logdir / EVENTS):
@@ -159,12 +159,12 @@ class RunLog:
 
 
 def read_log(logdir: Path) -> list[dict[str, Any]]:
-    """The lines of a run's log.jsonl; [] without one. A last line cut off by a crash is left out."""
+    """The lines of a run's log.jsonl, [] if there is none, without a last line that a crash cut off."""
     return jsonl.read(Path(logdir) / RUN_LOG)
 
 
 def best_so_far(logdir: Path) -> tuple[float, int | None]:
-    """The highest mean RPA over the ratios of a validation, and its step; (-1, None) before the first one."""
+    """The highest mean RPA over the ratios of a validation, and its step; (-1, None) without validations."""
     validations = {row["step"]: row["validation"] for row in read_log(logdir) if row.get("validation")}
     return _best(validations)
 
@@ -250,4 +250,4 @@ def _sdaa_step(line: str, number: int, path: Path) -> int:
 def _require_train() -> None:
     for library in ("matplotlib", "tensorboardX"):
         if importlib.util.find_spec(library) is None:
-            raise UserError(f"{library} is not installed and a training logs with it: run pip install 'rmvpe[train]'")
+            raise UserError(f"{library} is not installed, and training logs need it: run pip install {library}")

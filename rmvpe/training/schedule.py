@@ -1,18 +1,19 @@
-"""The learning rate of a step: one definition for both trainers."""
+"""The learning rate of a step, for both trainers."""
 
 import math
 
 from rmvpe.config import TrainConfig
 
-DECAY_SHARE = 0.3  # of "hold"
+DECAY_SHARE = 0.3  # of all updates, in which "hold" decays
 
 
 def learning_rate(step: int, config: TrainConfig) -> float:
     """Learning rate of update `step` (from 0).
 
-    "step": the reference's, times `decay_rate` after every `decay_steps` updates. "cosine": half a cosine from
-    `learning_rate` down to 0 at `iterations`. "hold": `learning_rate` until the last `DECAY_SHARE` of `iterations`,
-    then half a cosine down to 0; a run that resumes with more iterations before that point loses nothing. All rise
+    "step": that of the reference, times `decay_rate` after every `decay_steps` updates. "cosine": half a cosine from
+    `learning_rate` down to 0 at `iterations` (https://arxiv.org/abs/1608.03983). "hold": `learning_rate` until the last
+    `DECAY_SHARE` of `iterations`, then half a cosine down to 0 (warmup, constant, decay: see
+    https://arxiv.org/abs/2405.18392); before the decay, a run can be resumed with more iterations at no loss. All rise
     linearly over the first `warmup_steps` updates.
     """
     warm = min(1.0, (step + 1) / config.warmup_steps) if config.warmup_steps else 1.0

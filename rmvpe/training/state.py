@@ -1,7 +1,7 @@
-"""Everything a training run needs to go on, in no framework's format.
+"""The state of a training run, independent of the framework.
 
-Each framework package writes it in its own (`rmvpe_torch.state` one .pt file, `rmvpe_jax.state` an Orbax folder) and
-gives it back, so that a run can be resumed to the bit where it was, or go on in the other framework.
+Each framework package stores it in its own format (`rmvpe_torch.state` in one .pt file, `rmvpe_jax.state` in an Orbax
+folder), so that a run can be resumed exactly, bit for bit, or continued in the other framework.
 """
 
 from collections.abc import Mapping
@@ -19,43 +19,43 @@ Tensors = Mapping[str, np.ndarray]  # by official (torch) name
 
 @dataclass(frozen=True)
 class RunState:
-    """A run after `step` updates. Arrays are float32 under the official names; batch statistics count as weights.
+    """A run after `step` updates. Arrays are float32, by official name, in the shapes of `expected_tensors`.
 
-    `generators` and `scaler` belong to the framework that wrote them (`about["framework"]`) and stay behind when a run
-    goes on in the other one.
+    `generators` and `scaler` are for the framework that wrote them (`about["framework"]`); a run that continues in the
+    other one drops them.
     """
 
     config: TrainConfig
-    step: int  # updates done, the schedule's clock
-    examples: int  # training examples drawn by all ranks: where the data stream goes on
+    step: int  # updates done, which the schedule counts
+    examples: int  # training examples drawn by all ranks: where the data stream continues
     weights: Tensors  # parameters and batch statistics
     average: Tensors  # their exponential average; empty if the run has none
     first_moment: Tensors  # Adam's, of the parameters alone
     second_moment: Tensors
-    updates: int  # Adam's own count, which lags behind `step` where float16 overflowed
+    updates: int  # Adam's own count: less than `step` after an overflow of float16
     generators: Tensors = field(default_factory=dict)  # random states by device, for dropout
     scaler: Mapping[str, float] = field(default_factory=dict)  # loss scaling of float16
     about: Mapping[str, str] = field(default_factory=dict)  # git_commit, framework, ranks, best_rpa, ...
 
     @property
     def published(self) -> Tensors:
-        """The weights to predict with: the averaged ones, if the run averages."""
+        """The weights to predict with, arrays [...] by name: the averaged ones if there are any."""
         return self.average or self.weights
 
     def without_framework(self) -> "RunState":
-        """The state without what only its own framework understands."""
+        """The state without what only its own framework can use."""
         return replace(self, generators={}, scaler={})
 
 
 class StateStore(Protocol):
-    """Where a framework keeps states: the modules `rmvpe_torch.state` and `rmvpe_jax.state` are such stores."""
+    """Reads and writes states: the modules `rmvpe_torch.state` and `rmvpe_jax.state` are such stores."""
 
     def save(self, folder: Path, state: RunState) -> Path:
-        """Write `folder`/state-<step>, whole or not at all. Raises UserError if it cannot be written."""
+        """Write `folder`/state-<step>, complete or not at all. Raises UserError if it cannot be written."""
         ...
 
     def load(self, path: Path) -> RunState:
-        """Read what `save` wrote. Raises UserError if it is damaged."""
+        """Read a state that `save` wrote. Raises UserError if it is damaged."""
         ...
 
     def find(self, folder: Path) -> dict[int, Path]:

@@ -1,21 +1,21 @@
-"""The log layout that Tecorigin's model collection for SDAA reads: tcap_dllogger's, a relative of NVIDIA's dllogger.
+"""The log format of Tecorigin's model collection for SDAA, which tcap_dllogger writes.
 
-A line is "TCAPPDLL " and a JSON object whose values are text, but for "step":
+A line is "TCAPPDLL " and a JSON object, in which all values but "step" are texts:
 
     TCAPPDLL {"timestamp": "1751610477.8", "datetime": "2025-07-04 06:27:57.8", "elapsedtime": "4.6", "type": "LOG",
               "step": [epoch, iteration], "data": "{'rank': '0', 'train.loss': '2.17', 'train.ips': '575.1'}"}
     TCAPPDLL {"timestamp": ..., "elapsedtime": ..., "datetime": ..., "type": "METADATA", "metric": "train.loss",
               "metadata": {"unit": "", "GOAL": "MINIMIZE", "STAGE": "TRAIN"}}
 
-"data" is the *text of a Python dict of texts*, where NVIDIA's has a JSON object of numbers behind "DLLL ". A third
-number in "step" counts validation batches. What tcap_dllogger prints holds the same in words:
+"data" is the *text of a Python dict of texts*. A third number in "step" counts validation batches. What tcap_dllogger
+prints has the same values:
 
     TCAPPDLL 2025-05-15 14:20:10.9 - Epoch: 0 Iteration: 0  rank : 0  train.loss : 0.53  train.ips : 104.1 imgs/s
 
-Seen in: JSONStreamBackend and StdOutBackend of tcap_dllogger (github.com/Tecorigin/tcap_dllogger, in a public copy) and
-of NVIDIA/dllogger (dllogger/logger.py, examples/example_resnet_log.json); the logs in github.com/Tecorigin/modelzoo
-under PyTorch/contrib: Face/Facial-Expression-Recognition/logs/sdaa_loss.json, Classification/EfficientNet/experiments/
-log.json, Classification/Demo/run_scripts/sdaa.log. Its guide for contributors asks for "train.loss" and "train.ips".
+Sources: JSONStreamBackend and StdOutBackend of https://github.com/Tecorigin/tcap_dllogger; logs in
+https://github.com/Tecorigin/modelzoo under PyTorch/contrib: Face/Facial-Expression-Recognition/logs/sdaa_loss.json,
+Classification/EfficientNet/experiments/log.json, Classification/Demo/run_scripts/sdaa.log. The collection's guide for
+contributors asks for "train.loss" and "train.ips".
 """
 
 import ast
@@ -27,14 +27,13 @@ from datetime import datetime
 from typing import Any
 
 PREFIX = "TCAPPDLL "
-NVIDIA_PREFIX = "DLLL "
 PRINTED = re.compile(r"Epoch: (\d+) Iteration: (\d+)(?: Validation Iteration: (\d+))? +(.*?)(?=TCAPPDLL |$)")
 PRINTED_METRIC = re.compile(r"([\w.]+) : (\S+)")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One logged step, (epoch, iteration) or with a validation iteration, and its values as the log has them."""
+    """One logged step, (epoch, iteration) or (epoch, iteration, validation batch), and its values as in the log."""
 
     step: tuple[int, ...]
     data: Mapping[str, Any]
@@ -70,21 +69,14 @@ def log_line(step: tuple[int, ...], data: Mapping[str, Any], start: datetime) ->
     )
 
 
-def has_layout(line: str) -> bool:
-    """Whether a line comes from tcap_dllogger or NVIDIA's dllogger."""
-    return PREFIX in line or line.startswith(NVIDIA_PREFIX)
-
-
 def entries(line: str) -> Iterator[Entry]:
-    """The logged steps of a line: none, one, or several where ranks printed at the same moment.
+    """The logged steps of a line: none, one, or several if ranks printed at the same moment.
 
-    Raises ValueError if the line has the layout's prefix but not its content.
+    Raises ValueError if the line has the prefix but not the format.
     """
-    for prefix in (PREFIX, NVIDIA_PREFIX):
-        if line.startswith(prefix + "{"):
-            yield from _json_entry(json.loads(line[len(prefix) :]))
-            return
-    if PREFIX in line:
+    if line.startswith(PREFIX + "{"):
+        yield from _json_entry(json.loads(line.removeprefix(PREFIX)))
+    elif PREFIX in line:
         for epoch, iteration, validation, metrics in PRINTED.findall(line):
             step = tuple(int(number) for number in (epoch, iteration, validation) if number)
             yield Entry(step, dict(PRINTED_METRIC.findall(metrics)))
@@ -92,12 +84,12 @@ def entries(line: str) -> Iterator[Entry]:
 
 def _json_entry(record: Any) -> Iterator[Entry]:
     if not isinstance(record, dict) or record.get("type") != "LOG" or not isinstance(record.get("step"), list):
-        return  # metadata, settings ("step": "PARAMETER"), or another kind of line
-    data = record.get("data")
+        return  # metadata or another kind of line
+    text = str(record.get("data"))
     try:
-        data = ast.literal_eval(data) if isinstance(data, str) else data
+        data = ast.literal_eval(text)
     except (SyntaxError, ValueError) as error:
-        raise ValueError(f"its data is no dict: {str(data)[:40]}") from error
+        raise ValueError(f"its data is no dict: {text[:40]}") from error
     if not isinstance(data, dict):
-        raise ValueError(f"its data is no dict: {str(data)[:40]}")
+        raise ValueError(f"its data is no dict: {text[:40]}")
     yield Entry(tuple(record["step"]), data)

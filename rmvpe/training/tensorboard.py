@@ -1,7 +1,7 @@
-"""Scalars as TensorBoard events, written in this thread.
+"""Scalars as TensorBoard events, written in the thread of the caller.
 
-tensorboardX's SummaryWriter writes in another one: where the disk is full that thread dies, and the next values wait
-for ever in a queue that nobody empties. Its record writer and messages are used directly instead.
+The SummaryWriter of tensorboardX writes in another thread. If the disk is full, that thread ends, and the next values
+wait in its queue forever. So its record writer and messages are used directly.
 """
 
 import os
@@ -10,18 +10,18 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-FLUSH_S = 10.0  # a flush waits for the disk
+FLUSH_S = 10.0  # seconds between two flushes, which wait for the disk
 
 
 class Events:
-    """One event file in `folder`. TensorBoard hides what earlier files there say of steps after `first_step`."""
+    """One event file in `folder`. TensorBoard ignores steps after `first_step` in older files there."""
 
     def __init__(self, folder: Path, first_step: int) -> None:
         from tensorboardX import RecordWriter
         from tensorboardX.proto.event_pb2 import Event, SessionLog
 
         folder.mkdir(parents=True, exist_ok=True)
-        now = time.time_ns()  # TensorBoard reads files in the order of their names, and a run may be resumed at once
+        now = time.time_ns()  # in ns: TensorBoard reads files by name, and a run may be resumed at once
         name = f"events.out.tfevents.{now // 10**9}.{socket.gethostname()}.{now}.{os.getpid()}"
         self._writer, self._flushed = RecordWriter(str(folder / name)), 0.0
         self._write(Event(wall_time=time.time(), file_version="brain.Event:2"))
@@ -30,7 +30,7 @@ class Events:
         self._flush()
 
     def add(self, step: int, values: Mapping[str, float], flush: bool = False) -> None:
-        """Write scalars by tag. They are on disk after FLUSH_S seconds, or at once with `flush`."""
+        """Write scalars by tag. They are on the disk after at most `FLUSH_S` seconds, or at once with `flush`."""
         from tensorboardX.proto.event_pb2 import Event
         from tensorboardX.proto.summary_pb2 import Summary
 

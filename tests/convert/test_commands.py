@@ -242,7 +242,7 @@ def test_inspect_of_a_torch_file_lists_what_is_ignored(tmp_path: Path, capsys: p
         "custom (recognised by its tensors' shapes)",
         "float16",
         "1: a counter of training batches, which prediction does not use (unet.encoder.bn.num_batches_tracked)",
-        "1: stands beside the weights, not among them (epoch)",
+        "1: not part of the weights (epoch)",
     ):
         assert part in text
 

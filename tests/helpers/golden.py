@@ -1,12 +1,13 @@
 """Golden files of the reference, and weights rebuilt from their names: see tests/fixtures/golden/README.md."""
 
-import zlib
+from dataclasses import replace
 
 import numpy as np
 
 from rmvpe.checkpoint.architecture import expected_tensors
 from rmvpe.checkpoint.store import Checkpoint
 from rmvpe.config import ModelConfig
+from tests.fixtures.golden.generate import tensor
 from tests.helpers.paths import FIXTURES
 
 FOLDER = FIXTURES / "golden"
@@ -23,26 +24,13 @@ def load(name: str) -> dict[str, np.ndarray]:
 
 def config(kind: str, size: str) -> ModelConfig:
     """The network of the golden file `{kind}_{size}.npz`."""
-    small = {"blocks": 1, "inter_layers": 1, "channels": 2, "dropout": 0.0} if size == "small" else {}
-    return ModelConfig(name=f"{kind}_{size}", timbre_filter=kind == "e2e", **small)
+    config = ModelConfig(name=f"{kind}_{size}", timbre_filter=kind == "e2e")
+    return replace(config, blocks=1, inter_layers=1, channels=2, dropout=0.0) if size == "small" else config
 
 
 def checkpoint(config: ModelConfig, seed: int = 0) -> Checkpoint:
     """Weights and batch statistics of `config`'s network, all random, each rebuilt from its name and the seed."""
     return Checkpoint(config, {key: tensor(key, shape, seed) for key, shape in expected_tensors(config).items()})
-
-
-def tensor(key: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
-    """One tensor, as the golden files' README defines it."""
-    rng = np.random.default_rng(zlib.crc32(key.encode()) + seed)
-    a = rng.standard_normal(shape).astype(np.float32)
-    if key.endswith("running_var"):
-        return np.float32(0.5) + np.abs(a)
-    if key.endswith("running_mean"):
-        return np.float32(0.1) * a
-    if len(shape) == 1:
-        return np.float32(1) + np.float32(0.1) * a if key.endswith("weight") else np.float32(0.05) * a
-    return a * np.float32(np.sqrt(1 / np.prod(shape[1:])))
 
 
 def log_mel(arrays: dict[str, np.ndarray]) -> np.ndarray:

@@ -8,7 +8,7 @@ from tests.helpers.networks import StandInNetwork
 
 
 class Waves(StandInNetwork):
-    """A network that hears bin 200 in everything, the louder a frame the surer."""
+    """A network that finds bin 200 in every frame, with a confidence that rises with the level."""
 
     batch_windows = 2
 

@@ -6,7 +6,7 @@ with torch's number of threads. In float64 every machine gives one answer, which
 """
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -29,7 +29,7 @@ RELATIVE_TOLERANCE = 1e-5  # of the reference's own float32
 LEARNING_RATE, CLIP_NORM, STEPS = 5e-4, 3.0, 3
 WATCHED = "unet.encoder.layers.0.conv.0.conv.1"  # the batch norm whose statistics the golden files hold
 
-BACKENDS = {"torch": rmvpe_torch.infer.Backend, "jax": rmvpe_jax.infer.Backend}
+BACKENDS: dict[str, Any] = {"torch": rmvpe_torch.infer.Backend, "jax": rmvpe_jax.infer.Backend}
 
 
 class Trained(NamedTuple):
@@ -59,7 +59,7 @@ def train_torch(checkpoint: Checkpoint, log_mel: np.ndarray, target: np.ndarray)
 def train_jax(checkpoint: Checkpoint, log_mel: np.ndarray, target: np.ndarray) -> Trained:
     model = rmvpe_jax.checkpoint.load_model(checkpoint)
     model.train()
-    graph, params, statistics, rest = nnx.split(model, nnx.Param, nnx.BatchStat, ...)
+    graph, params, statistics, rest = nnx.split(model, nnx.Param, nnx.BatchStat, ...)  # type: ignore[misc]
     params, statistics = jax.tree.map(lambda leaf: leaf.astype("float64"), (params, statistics))
     optimizer = optax.chain(optax.clip_by_global_norm(CLIP_NORM), optax.adam(LEARNING_RATE, eps=1e-8))
 

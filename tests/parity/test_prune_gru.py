@@ -1,9 +1,10 @@
-"""Units that never move: found by their update gate, and silenced without a change of the answer."""
+"""Saturated GRU units: found by their update gate, and pruned without a change of the results."""
 
 import dataclasses
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ import torch
 
 import rmvpe_jax.infer
 import rmvpe_torch.infer
-from rmvpe.checkpoint.prune_gru import DIRECTIONS, GRU, Units, observe, silence
+from rmvpe.backends import Network
+from rmvpe.checkpoint.prune_gru import DIRECTIONS, GRU, UnitStatistics, measure_units, prune
 from rmvpe.checkpoint.store import Checkpoint, load, save
 from rmvpe.chunked_gru import salience
 from rmvpe.config import ModelConfig
@@ -21,9 +23,9 @@ from rmvpe_torch.checkpoint import load_model
 from tests.helpers import golden
 from tests.helpers.paths import ROOT
 
-BACKENDS = {"torch": rmvpe_torch.infer.Backend, "jax": rmvpe_jax.infer.Backend}
+BACKENDS: dict[str, Any] = {"torch": rmvpe_torch.infer.Backend, "jax": rmvpe_jax.infer.Backend}
 CONFIG = dataclasses.replace(ModelConfig.small(), channels=2, gru_hidden=16)
-SHUT, CONSTANT = 3, 7  # units: one that keeps its first value, one that says the same whatever it hears
+SHUT, CONSTANT = 3, 7  # units: one that keeps its first state, one with the same output for any input
 GATE = {"reset": 0, "update": 1, "new": 2}
 
 
@@ -49,15 +51,15 @@ def spectrogram() -> np.ndarray:
     return np.random.default_rng(0).normal(-6.0, 3.0, (320, 128)).astype(np.float32)
 
 
-def still(network, checkpoint: Checkpoint) -> tuple[Units, np.ndarray]:
-    """What the units did, and the mask of the two in both directions."""
+def still(network: Network, checkpoint: Checkpoint) -> tuple[UnitStatistics, np.ndarray]:
+    """The statistics of the units, and the mask of the two in both directions."""
     mask = np.zeros((2, CONFIG.gru_hidden), bool)
     mask[:, [SHUT, CONSTANT]] = True
-    return observe(network, checkpoint, [spectrogram(), spectrogram()[:96]]), mask
+    return measure_units(network, checkpoint, [spectrogram(), spectrogram()[:96]]), mask
 
 
 @pytest.mark.parametrize("framework", BACKENDS)
-def test_a_shut_gate_is_seen(framework: str):
+def test_a_saturated_gate_is_found(framework: str):
     checkpoint = with_still_units()
     units, _ = still(BACKENDS[framework](checkpoint, "cpu"), checkpoint)
     assert (units.memory_frames[:, SHUT] > 1e6).all()
@@ -79,26 +81,27 @@ def test_how_long_a_unit_remembers(framework: str):
 
 
 @pytest.mark.parametrize("framework", BACKENDS)
-def test_silenced_units_leave_the_answer(framework: str):
+def test_pruning_does_not_change_the_salience(framework: str):
     checkpoint = with_still_units()
     before = BACKENDS[framework](checkpoint, "cpu")
-    silenced = silence(checkpoint, *still(before, checkpoint))
-    after = BACKENDS[framework](silenced, "cpu")
+    pruned = prune(checkpoint, *still(before, checkpoint))
+    after = BACKENDS[framework](pruned, "cpu")
     log_mel = spectrogram()[None]
     found, expected = salience(after, log_mel), salience(before, log_mel)
-    # Inside: at the ends the constant unit's neighbours saw it at zero for one frame
+    # Not at the ends, where the constant unit is 0 for one frame
     np.testing.assert_allclose(found[:, 50:-50], expected[:, 50:-50], rtol=0, atol=1e-5)
     states = after.gru(after.features(log_mel)[0], None, 0, reverse=True)
     assert not states[:, [SHUT, CONSTANT]].any()
     assert np.abs(np.delete(states, [SHUT, CONSTANT], axis=1)).max() > 0.1
 
 
-def test_training_on_does_not_wake_them():
+def test_more_training_does_not_change_them():
     checkpoint = with_still_units()
-    silenced = silence(checkpoint, *still(BACKENDS["torch"](checkpoint, "cpu"), checkpoint))
-    model = load_model(silenced).train()
+    pruned = prune(checkpoint, *still(BACKENDS["torch"](checkpoint, "cpu"), checkpoint))
+    model = load_model(pruned).train()
     model(torch.from_numpy(spectrogram()[None])).square().mean().backward()
-    gru, output = model.fc[0].gru, model.fc[1]
+    fc: Any = model.fc
+    gru, output = fc[0].gru, fc[1]
     for unit in (SHUT, CONSTANT):
         for parameter in gru.parameters():
             rows = unit + CONFIG.gru_hidden * np.arange(3)
@@ -108,17 +111,17 @@ def test_training_on_does_not_wake_them():
     assert gru.weight_hh_l0.grad.any()
 
 
-def test_what_cannot_be_watched():
+def test_what_cannot_be_measured():
     deep = golden.checkpoint(dataclasses.replace(CONFIG, gru_layers=2), seed=5)
     with pytest.raises(UserError, match="2 GRU layers"):
-        observe(BACKENDS["torch"](deep, "cpu"), deep, [spectrogram()])
+        measure_units(BACKENDS["torch"](deep, "cpu"), deep, [spectrogram()])
     checkpoint = with_still_units()
-    with pytest.raises(UserError, match="no recording"):
-        observe(BACKENDS["torch"](checkpoint, "cpu"), checkpoint, [])
+    with pytest.raises(UserError, match="give at least one"):
+        measure_units(BACKENDS["torch"](checkpoint, "cpu"), checkpoint, [])
 
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, ROOT / "scripts" / "silence_stuck_units.py", *arguments]
+    command = [sys.executable, ROOT / "scripts" / "prune_gru.py", *arguments]
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
 
 
@@ -134,11 +137,11 @@ def test_the_script(tmp_path: Path):
     data = ("--data", tmp_path)
     done = run(tmp_path / "in.safetensors", *data, "--out", tmp_path / "out.safetensors", "--longest", "100")
     assert done.returncode == 0, done.stderr
-    assert "1 units silenced forward, 1 backward" in done.stdout
-    silenced = load(tmp_path / "out.safetensors").tensors
+    assert "1 units pruned forward, 1 backward" in done.stdout
+    pruned = load(tmp_path / "out.safetensors").tensors
     for name in DIRECTIONS:
-        assert not silenced[f"{GRU}.weight_ih{name}"][SHUT].any()
-        assert silenced[f"{GRU}.weight_ih{name}"][SHUT + 1].any()
+        assert not pruned[f"{GRU}.weight_ih{name}"][SHUT].any()
+        assert pruned[f"{GRU}.weight_ih{name}"][SHUT + 1].any()
     (tmp_path / "voices" / "valid").mkdir(parents=True)
     write_hybrid_pair(tmp_path / "voices" / "valid", "a", 0.1 * rng.standard_normal(32000), None, np.full(201, 220.0))
     for arguments in (

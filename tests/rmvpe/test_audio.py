@@ -1,13 +1,12 @@
 """Audio in: formats, rates, channels, integers, broken files, folders. Tones written by the test are the truth."""
 
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-from rmvpe.audio import SAMPLE_RATE_HZ, find_audio, from_array, read, to_mono_16k
+from rmvpe.audio import SAMPLE_RATE_HZ, check_readable, find_audio, from_array, read, to_mono_16k
 from rmvpe.errors import UserError
 
 RATES = (8000, 11025, 16000, 22050, 32000, 44100, 48000, 96000)
@@ -46,11 +45,10 @@ def test_the_number_of_frames_is_that_of_the_duration(rate: int, n: int):
     assert len(samples) // 160 + 1 == n * 100 // rate + 1  # floor(duration / 10 ms) + 1
 
 
-def test_blocks_join_without_a_seam(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_blocks_give_the_samples_of_the_whole_file(tmp_path: Path):
     path = write(tmp_path / "noise.wav", np.random.default_rng(0).uniform(-0.5, 0.5, (44100, 2)), 44100)
     whole = read(path)
-    monkeypatch.setattr("rmvpe.audio.BLOCK_VALUES", 1000)
-    pieces = read(path)
+    pieces = read(path, block_values=1000)
     np.testing.assert_array_equal(pieces.samples, whole.samples)
     assert pieces.duration_s == whole.duration_s == 1.0
 
@@ -157,12 +155,13 @@ def test_a_sample_that_is_no_number_is_named_with_its_time(bad: float, rate: int
         from_array(audio, rate)
 
 
-def test_the_time_of_a_bad_sample_counts_earlier_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("rmvpe.audio.BLOCK_VALUES", 1000)
+def test_the_time_of_a_bad_sample_counts_earlier_blocks(tmp_path: Path):
     audio = np.zeros(16000)
     audio[12000] = np.nan
-    with pytest.raises(UserError, match=r"nan at 0\.750 s"):
-        read(write(tmp_path / "broken.wav", audio, subtype="FLOAT"))
+    path = write(tmp_path / "broken.wav", audio, subtype="FLOAT")
+    for call in (lambda: read(path, block_values=1000), lambda: from_array(audio, 16000, block_values=1000)):
+        with pytest.raises(UserError, match=r"nan at 0\.750 s"):
+            call()
 
 
 def test_files_that_are_no_sound(tmp_path: Path):
@@ -170,22 +169,23 @@ def test_files_that_are_no_sound(tmp_path: Path):
     (tmp_path / "nothing.wav").write_bytes(b"")
     (tmp_path / "cut.flac").write_bytes(write(tmp_path / "ok.flac", chirp(16000)).read_bytes()[:30])
     for name in ("text.wav", "nothing.wav", "cut.flac"):
-        with pytest.raises(UserError, match=f"{name} cannot be read as sound .*ffmpeg"):
+        with pytest.raises(UserError, match=f"{name}.*ffmpeg"):
             read(tmp_path / name)
-    with pytest.raises(UserError, match=r"missing\.wav does not exist"):
+    with pytest.raises(UserError, match=r"missing\.wav"):
         read(tmp_path / "missing.wav")
     with pytest.raises(UserError, match="is a folder"):
         read(tmp_path)
     (tmp_path / "headerless.raw").write_bytes(b"\0" * 100)
-    with pytest.raises(UserError, match="no header"):
+    with pytest.raises(UserError, match=r"headerless\.raw.*convert it to wav"):
         read(tmp_path / "headerless.raw")
 
 
-def test_a_file_without_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_file_without_permission(tmp_path: Path):
     path = write(tmp_path / "secret.wav", chirp(16000))
-    monkeypatch.setattr(os, "access", lambda *_: False)  # chmod does not stop root, whom containers run as
-    with pytest.raises(UserError, match=r"secret\.wav may not be read"):
-        read(path)
+    # Permissions do not stop root, who runs the tests in a container, so the system's answer is given here
+    with pytest.raises(UserError, match=r"secret\.wav.*permissions"):
+        check_readable(path, access=lambda *_: False)
+    check_readable(path)
 
 
 def touch(folder: Path, *names: str) -> None:
@@ -219,9 +219,9 @@ def test_a_file_given_twice_is_read_once(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_paths_without_sound(tmp_path: Path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="empty holds no sound file"):
+    with pytest.raises(UserError, match=r"empty.*give a file or another folder"):
         find_audio([tmp_path / "empty"])
-    with pytest.raises(UserError, match=r"gone\.wav does not exist"):
+    with pytest.raises(UserError, match=r"gone\.wav"):
         find_audio([tmp_path / "gone.wav"])
 
 

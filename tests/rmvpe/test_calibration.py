@@ -15,7 +15,7 @@ from rmvpe.evaluation.calibration import fit_calibration
 
 
 def frames(slope: float, offset: float, count: int = 40_000) -> tuple[np.ndarray, np.ndarray]:
-    """Salience of frames, and whether each is right, as often as the calibration says."""
+    """Salience of frames, and whether each is right, with the probability that the calibration gives."""
     rng = np.random.default_rng(1)
     salience = rng.uniform(0.001, 0.999, count).astype(np.float32)
     return salience, rng.random(count) < calibrated(salience, (slope, offset))
@@ -42,7 +42,7 @@ def test_cleanly_parted_frames_still_give_numbers():
 
 
 @pytest.mark.parametrize("right", [np.ones(4, bool), np.zeros(4, bool), np.array([True, True, False, False])])
-def test_what_cannot_be_fitted_is_said(right):
+def test_what_cannot_be_fitted_is_an_error(right):
     with pytest.raises(ValueError, match="calibration"):
         fit_calibration(np.array([0.1, 0.2, 0.8, 0.9]), right)
 
@@ -68,13 +68,13 @@ def test_the_threshold_is_on_the_calibrated_scale():
     assert decode(salience, dataclasses.replace(config, calibration=NONE))[1].tolist() == [False, True]
 
 
-def test_weights_bring_their_calibration_and_nonsense_is_refused():
+def test_weights_bring_their_calibration_and_bad_values_are_refused():
     plain = Checkpoint(ModelConfig.small(), {})
     assert default_config(plain) == DecodeConfig()
     known = dataclasses.replace(plain, metadata={"threshold": "0.4", "calibration": "1.5,0.25"})
     assert default_config(known) == DecodeConfig(threshold=0.4, calibration=(1.5, 0.25))
     for text in ("1.5", "0,1", "a,b", "nan,0", "1,inf"):
-        with pytest.raises(UserError, match="is not a slope above 0 and an offset"):
+        with pytest.raises(UserError, match="SLOPE,OFFSET"):
             default_config(dataclasses.replace(plain, metadata={"calibration": text}))
     with pytest.raises(ConfigError, match="calibration"):
         DecodeConfig(calibration=(0.0, 1.0))

@@ -29,7 +29,7 @@ def test_a_preset_bears_its_name(name: str) -> None:
 
 
 def test_unknown_preset_lists_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="unknown preset 'e2e1': choose one of e2e0, e2e, small"):
+    with pytest.raises(ConfigError, match=r"'e2e1'.* e2e0, e2e, small"):
         config.preset("e2e1")
 
 
@@ -84,18 +84,18 @@ def test_a_wrong_model_config_is_refused_by_name(text: str, message: str) -> Non
 
 
 def test_a_range_needs_both_its_ends() -> None:
-    with pytest.raises(ConfigError, match=r"AugmentConfig.snr_db must hold 2 values"):
+    with pytest.raises(ConfigError, match=r"AugmentConfig\.snr_db.*2 values"):
         config.from_json(AugmentConfig, '{"snr_db": [1.0]}')
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"decoder": "crepe"}, "unknown decoder 'crepe': choose one of local-average, viterbi"),
-        ({"pad": "edge"}, "unknown padding 'edge': choose one of silence, reflect, zero"),
-        ({"threshold": 1.5}, "threshold 1.5 is not between 0 and 1"),
-        ({"threshold": float("nan")}, "threshold nan is not between 0 and 1"),
-        ({"f0_min_hz": 500.0, "f0_max_hz": 100.0}, "f0 range 500.0 to 100.0 Hz is empty"),
+        ({"decoder": "crepe"}, "crepe.*local-average, viterbi"),
+        ({"pad": "edge"}, "edge.*silence, reflect, zero"),
+        ({"threshold": 1.5}, r"threshold 1\.5"),
+        ({"threshold": float("nan")}, "threshold nan"),
+        ({"f0_min_hz": 500.0, "f0_max_hz": 100.0}, "f0_min must be below f0_max"),
     ],
 )
 def test_a_wrong_decode_config_is_refused(settings: dict[str, object], message: str) -> None:
@@ -106,10 +106,10 @@ def test_a_wrong_decode_config_is_refused(settings: dict[str, object], message: 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"batch_size": 0}, "batch_size must be at least 1, not 0"),
-        ({"excerpt_frames": 100}, "excerpt_frames 100 must be a multiple of 32"),
-        ({"schedule": "linear"}, "unknown schedule 'linear'"),
-        ({"conv_dtype": "int8"}, "unknown conv_dtype 'int8'"),
+        ({"batch_size": 0}, "batch_size.*at least 1"),
+        ({"excerpt_frames": 100}, "excerpt_frames 100.*multiple of 32"),
+        ({"schedule": "linear"}, "schedule 'linear'"),
+        ({"conv_dtype": "int8"}, "conv_dtype 'int8'"),
     ],
 )
 def test_a_wrong_train_config_is_refused(settings: dict[str, object], message: str) -> None:

@@ -51,7 +51,7 @@ def test_padding_reaches_the_stride_and_keeps_the_frames(n: int, mode: str, mel_
     np.testing.assert_array_equal(plan.frame_source[: plan.n_frames], np.arange(plan.n_frames))
 
 
-def test_the_three_paddings_show_what_they_say():
+def test_what_the_three_paddings_show():
     silence = plan_padding(4961, MEL, 32, "silence")
     assert (silence.padded_frames, silence.zeros_right) == (64, 10240 - 160 - 4961)  # 5120 n - 160 samples
     reflect = plan_padding(30 * 160, MEL, 32, "reflect")

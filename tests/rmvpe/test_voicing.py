@@ -1,4 +1,4 @@
-"""Who decides that somebody sings: hysteresis, the silence gate, and the bundled weights on silence and noise."""
+"""Voicing: hysteresis, the silence gate, and the bundled weights on silence and noise."""
 
 import importlib.util
 from functools import partial
@@ -11,15 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import rmvpe
-from rmvpe import audio, backends, framing
+from rmvpe import audio, backends
 from rmvpe.checkpoint.store import bundled_weights
 from rmvpe.cli import predict
-from rmvpe.config import ConfigError, DecodeConfig, MelConfig
+from rmvpe.config import ConfigError, DecodeConfig, MelConfig, ModelConfig
 from rmvpe.decode import PitchCurve, decode, hold_voiced, pitch, voicing
 from rmvpe.estimator import Estimator
 from rmvpe.framing import frame_levels_db
 from rmvpe.program import Command, run_program
 from rmvpe.track import F0Track
+from tests.helpers.networks import StandInNetwork
 from tests.helpers.paths import ROOT
 from tests.helpers.waves import swelling, waves
 
@@ -97,7 +98,7 @@ def test_levels_are_those_under_the_windows(n: int):
     np.testing.assert_allclose(frame_levels_db(sound, MEL), expected, atol=1e-9)  # rounding of float64 sums
 
 
-def test_levels_of_what_is_known(monkeypatch: pytest.MonkeyPatch):
+def test_levels_of_what_is_known():
     np.testing.assert_allclose(frame_levels_db(np.ones(1600), MEL), 0.0, atol=1e-12)
     np.testing.assert_allclose(frame_levels_db(np.full(1600, 0.001), MEL), -60.0, atol=1e-9)
     assert (frame_levels_db(np.zeros(1600), MEL) == -np.inf).all()
@@ -106,17 +107,15 @@ def test_levels_of_what_is_known(monkeypatch: pytest.MonkeyPatch):
     level_db = frame_levels_db(half, MEL)
     assert level_db[100] == pytest.approx(10 * np.log10(0.5))  # half of its window sounds
     assert (level_db[:97] == -np.inf).all()  # its window ends before the first sound, however loud what follows
-    monkeypatch.setattr(framing, "LEVEL_FRAMES", 7)
-    np.testing.assert_array_equal(frame_levels_db(half, MEL), level_db)
+    np.testing.assert_array_equal(frame_levels_db(half, MEL, block_frames=7), level_db)
 
 
 @pytest.mark.parametrize("decoder", ["local-average", "viterbi"])
-def test_blocks_are_voiced_as_the_whole(decoder: str, monkeypatch: pytest.MonkeyPatch):
+def test_blocks_are_voiced_as_the_whole(decoder: str):
     config = DecodeConfig(decoder=decoder, threshold=0.4, hysteresis=0.25, silence_gate_db=-40.0)
     sound, blocks = swelling(30.0), waves(64, 32, config)
     borders = np.cumsum([len(block) for block in blocks.iter_salience(sound)])[:-1]
     expected = decode(blocks.salience(sound), config, frame_levels_db(sound, MEL))
-    monkeypatch.setattr(framing, "LEVEL_FRAMES", 100)
     track = blocks.from_audio(sound, 16000)
     whole = waves(32 * 100, 0, config).from_audio(sound, 16000)
     for found, other, known in zip(("f0_hz", "voiced", "confidence"), (whole,) * 3, expected):
@@ -131,12 +130,18 @@ def test_blocks_are_voiced_as_the_whole(decoder: str, monkeypatch: pytest.Monkey
     assert not (track.voiced & (frame_levels_db(sound, MEL) < -40.0)).any()
 
 
+class Sure(StandInNetwork):
+    """A salience of 0.5 in all bins of all frames."""
+
+    def respond(self, log_mel: np.ndarray) -> np.ndarray:
+        return np.full((*log_mel.shape[:2], 360), 0.5, dtype=np.float32)
+
+
 def test_an_open_gate_is_no_gate():
     config = DecodeConfig(threshold=0.0)
     assert not waves(64, 32, config).from_audio(np.zeros(16000), 16000).voiced.any()
     config = DecodeConfig(threshold=0.0, silence_gate_db=-np.inf)
-    network = waves(64, 32, config)
-    network.backend.features = lambda x: np.full((*x.shape[:2], 360), 0.5, dtype=np.float32)  # type: ignore[method-assign]
+    network = Estimator(Sure(), ModelConfig.small(), config)
     assert network.from_audio(np.zeros(16000), 16000).voiced.all()
 
 
@@ -157,8 +162,8 @@ def test_flags_of_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert plain.voiced.sum() > gated.voiced.sum() > 0
     np.testing.assert_array_equal(run("--silence-gate-db=-inf").voiced, plain.voiced)
     for flags, text in (
-        (["--hysteresis", "0.5"], "hysteresis 0.5 is not between 0 and the threshold, 0.4"),
-        (["--silence-gate-db", "6"], "silence gate 6.0 is not 0 dBFS or less: -inf switches it off"),
+        (["--hysteresis", "0.5"], "hysteresis 0.5"),
+        (["--silence-gate-db", "6"], "silence gate 6.0"),
     ):
         assert code(*flags) == 2
         assert text in capsys.readouterr().err
@@ -209,14 +214,14 @@ def silences(n: int = 5 * 16000) -> dict[str, np.ndarray]:
     }
 
 
-def test_nobody_sings_in_silence(bundled: Estimator):
+def test_nothing_is_voiced_in_silence(bundled: Estimator):
     for name, sound in silences().items():
         assert not bundled.from_audio(sound, 16000).f0_hz.any(), name
         # Dither is below the gate, so that even a threshold of 0 finds no pitch in it
         assert not bundled.from_audio(sound, 16000, threshold=0.0).voiced.any(), name
 
 
-def test_nobody_sings_in_silence_even_without_the_gate(bundled: Estimator):
+def test_nothing_is_voiced_in_silence_even_without_the_gate(bundled: Estimator):
     for name, sound in silences().items():
         assert not bundled.from_audio(sound, 16000, silence_gate_db=-np.inf).voiced.any(), name
 
@@ -228,13 +233,13 @@ def white_noise(level_db: float, seconds: float) -> np.ndarray:
 
 
 @pytest.mark.parametrize("level_db", NOISE_DB)
-def test_nobody_sings_in_white_noise(bundled: Estimator, level_db: float):
+def test_nothing_is_voiced_in_white_noise(bundled: Estimator, level_db: float):
     track = bundled.from_audio(white_noise(level_db, 30.0), 16000)
     assert not track.voiced.any(), f"confidence {track.confidence.max():.3f}"
 
 
 def test_the_gate_takes_nothing_from_a_recording(bundled: Estimator):
-    """The demo recording has no digital silence where somebody sings."""
+    """The demo recording has no digital silence in its voiced frames."""
     sound = audio.read(ROOT / "examples" / "demo.flac").samples
     gated, free = bundled.from_audio(sound, 16000), bundled.from_audio(sound, 16000, silence_gate_db=-np.inf)
     np.testing.assert_array_equal(gated.f0_hz, free.f0_hz)

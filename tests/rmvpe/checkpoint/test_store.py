@@ -22,10 +22,10 @@ from rmvpe.errors import UserError
 TINY = ModelConfig(name="custom", levels=2, blocks=1, inter_layers=1, channels=2, gru_hidden=4, dropout=0.0)
 
 
-def random_checkpoint(config: ModelConfig = TINY, **metadata: str) -> Checkpoint:
+def random_checkpoint(config: ModelConfig = TINY, metadata: dict[str, str] | None = None) -> Checkpoint:
     rng = np.random.default_rng(0)
     tensors = {n: rng.standard_normal(shape).astype(np.float32) for n, shape in expected_tensors(config).items()}
-    return Checkpoint(config, tensors, metadata)
+    return Checkpoint(config, tensors, metadata or {})
 
 
 def assert_same(found: Checkpoint, wanted: Checkpoint) -> None:
@@ -94,7 +94,7 @@ def test_the_timbre_filter_counts_with_256_bands_only() -> None:
 
 def test_an_unknown_number_of_mel_bands_is_refused() -> None:
     odd = dataclasses.replace(TINY, mel=dataclasses.replace(TINY.mel, n_mels=64))
-    with pytest.raises(UserError, match=r"has 64 mel bands and no config says .* only 128 and 256"):
+    with pytest.raises(UserError, match=r"64 mel bands.* 128 and 256"):
         infer_config(shapes_only(odd))
 
 
@@ -102,7 +102,7 @@ def test_an_unknown_number_of_mel_bands_is_refused() -> None:
 
 
 def test_float32_round_trip_is_exact(tmp_path: Path) -> None:
-    original = random_checkpoint(step="300", threshold="0.4", licence="CC0")
+    original = random_checkpoint(metadata={"step": "300", "threshold": "0.4", "licence": "CC0"})
     save(tmp_path / "a.safetensors", original)
     found = load(tmp_path / "a.safetensors")
     assert_same(found, original)
@@ -126,7 +126,7 @@ def test_a_config_that_shapes_do_not_show_is_kept(tmp_path: Path) -> None:
 
 
 def test_the_safetensors_package_reads_what_we_write(tmp_path: Path) -> None:
-    original = random_checkpoint(step="1")
+    original = random_checkpoint(metadata={"step": "1"})
     save(tmp_path / "a.safetensors", original, "float16")
     with safetensors.safe_open(tmp_path / "a.safetensors", framework="numpy") as file:
         assert file.metadata() == {"step": "1", "format": "rmvpe-1", "config": to_json(TINY)}
@@ -137,7 +137,7 @@ def test_the_safetensors_package_reads_what_we_write(tmp_path: Path) -> None:
 
 def test_the_same_checkpoint_gives_the_same_bytes(tmp_path: Path) -> None:
     for name, metadata in (("a", {"x": "1", "y": "2"}), ("b", {"y": "2", "x": "1"})):
-        save(tmp_path / f"{name}.safetensors", random_checkpoint(**metadata))
+        save(tmp_path / f"{name}.safetensors", random_checkpoint(metadata=metadata))
     assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
 
 
@@ -163,11 +163,11 @@ def test_what_would_not_load_is_not_written(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_bad_threshold_is_told() -> None:
+def test_a_bad_threshold_is_reported() -> None:
     assert random_checkpoint().threshold is None
     for text in ("loud", "1.5", "nan"):
-        with pytest.raises(UserError, match=f"voicing threshold '{text}'"):
-            assert random_checkpoint(threshold=text).threshold
+        with pytest.raises(UserError, match=f"threshold.*'{text}'"):
+            assert random_checkpoint(metadata={"threshold": text}).threshold
 
 
 # --- strictness and damage
@@ -184,7 +184,7 @@ def test_a_file_without_config_is_recognised(tmp_path: Path) -> None:
     assert_same(load(path), original)
 
 
-def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
+def test_every_problem_is_reported_at_once(tmp_path: Path) -> None:
     tensors = random_checkpoint().tensors
     del tensors["cnn.bias"]
     tensors["fc.1.bias"] = np.zeros(3, np.float32)
@@ -212,14 +212,12 @@ def test_a_long_list_of_problems_is_cut_with_a_count(tmp_path: Path) -> None:
 
 def test_another_network_is_named_by_what_it_holds(tmp_path: Path) -> None:
     path = write_raw(tmp_path / "a.safetensors", {f"layer{i}.weight": np.zeros((2, 2), np.float32) for i in range(90)})
-    with pytest.raises(
-        UserError, match=r"a\.safetensors: not an RMVPE network.* holds 90 tensors, such as layer0\.weight"
-    ):
+    with pytest.raises(UserError, match=r"a\.safetensors: .*90 tensors.*layer0\.weight"):
         load(path)
 
 
-def test_no_tensors_at_all_is_told(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"not an RMVPE network.* it holds 0 tensors; give"):
+def test_no_tensors_at_all_is_reported(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"a\.safetensors: .*0 tensors.*give an RMVPE checkpoint"):
         load(write_raw(tmp_path / "a.safetensors", {}))
 
 
@@ -238,11 +236,11 @@ def test_nan_weights_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("n_bytes", [1, 7, 8, 100, -1])
-def test_a_truncated_safetensors_is_told(tmp_path: Path, n_bytes: int) -> None:
+def test_a_truncated_safetensors_is_reported(tmp_path: Path, n_bytes: int) -> None:
     path = tmp_path / "cut.safetensors"
     save(path, random_checkpoint())
     path.write_bytes(path.read_bytes()[:n_bytes])
-    with pytest.raises(UserError, match=r"cut\.safetensors is truncated or damaged \(.*\): copy or download it again"):
+    with pytest.raises(UserError, match=r"cut\.safetensors.*download it again"):
         load(path)
 
 
@@ -258,14 +256,14 @@ def test_a_truncated_safetensors_is_told(tmp_path: Path, n_bytes: int) -> None:
 )
 def test_a_file_of_another_kind_is_named(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "model.pt").write_bytes(content)
-    with pytest.raises(UserError, match=rf"model\.pt is not a checkpoint: .*{message}"):
+    with pytest.raises(UserError, match=rf"model\.pt.*{message}"):
         load(tmp_path / "model.pt")
 
 
 def test_a_config_that_this_version_does_not_know_is_refused(tmp_path: Path) -> None:
     tensors = random_checkpoint().tensors
     path = write_raw(tmp_path / "a.safetensors", tensors, {"config": "{}", "format": "rmvpe-2"})
-    with pytest.raises(UserError, match="format is 'rmvpe-2', and this version of rmvpe reads 'rmvpe-1'"):
+    with pytest.raises(UserError, match=r"a.safetensors.*'rmvpe-2'.*install a newer rmvpe"):
         load(path)
     path = write_raw(tmp_path / "b.safetensors", tensors, {"config": '{"attention": 1}', "format": "rmvpe-1"})
     with pytest.raises(UserError, match=r"b\.safetensors: ModelConfig: unknown setting attention"):
@@ -321,65 +319,52 @@ def test_what_is_ignored_has_a_reason(tmp_path: Path) -> None:
     assert selection.problems == []
     assert not selection.declared
     assert selection.ignored == {
-        "epoch": "stands beside the weights, not among them",
+        "epoch": "not part of the weights",
         "note": "not a tensor but a str",
         "unet.encoder.bn.num_batches_tracked": "a counter of training batches, which prediction does not use",
-        "unet.tf.layers.0.x": "the TimbreFilter, which this network never applies (dead weights)",
+        "unet.tf.layers.0.x": "the TimbreFilter, which this network does not use",
     }
 
 
-def test_a_torch_file_of_something_else_is_told(tmp_path: Path) -> None:
+def test_a_torch_file_of_something_else_is_reported(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     torch.save([torch.zeros(1)], tmp_path / "list.pt")
-    with pytest.raises(UserError, match=r"list\.pt holds a list, not a table of tensors"):
+    with pytest.raises(UserError, match=r"list\.pt.*state_dict"):
         load(tmp_path / "list.pt")
     torch.save({"model": torch.nn.Linear(2, 2)}, tmp_path / "module.pt")
-    with pytest.raises(UserError, match=r"module\.pt holds a pickled Python object"):
+    with pytest.raises(UserError, match=r"module\.pt.*model\.state_dict"):
         load(tmp_path / "module.pt")
 
 
 # --- names
 
 
-def weights_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    (tmp_path / "weights").mkdir()
-    monkeypatch.setattr(checkpoints.resources, "files", lambda package: tmp_path)
-    return tmp_path / "weights"
-
-
-def test_bundled_weights_are_found_by_name_and_their_hash_is_checked(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = weights_folder(tmp_path, monkeypatch)
+def test_bundled_weights_are_found_by_name_and_their_hash_is_checked(tmp_path: Path) -> None:
+    folder = tmp_path
     original = random_checkpoint()
     save(folder / "x.safetensors", original, "float32")
     digest = hashlib.sha256((folder / "x.safetensors").read_bytes()).hexdigest()
     (folder / "README.md").write_text("the model card")
     path = (folder / "x.safetensors").rename(folder / f"tiny-{digest[:8]}.safetensors")
-    assert checkpoints.bundled_weights() == {"tiny": path.name}
-    assert_same(load("tiny"), original)
+    assert checkpoints.bundled_weights(folder) == {"tiny": path.name}
+    assert_same(load("tiny", folder=folder), original)
     path.rename(folder / "tiny-00000000.safetensors")
-    with pytest.raises(UserError, match=rf"should begin with 00000000 but begins with {digest[:8]}"):
-        load("tiny")
+    with pytest.raises(UserError, match=rf"tiny-00000000.*00000000.*{digest[:8]}.*install rmvpe again"):
+        load("tiny", folder=folder)
 
 
-def test_an_unknown_name_lists_what_there_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = weights_folder(tmp_path, monkeypatch)
-    (folder / "tiny-01234567.safetensors").touch()
-    with pytest.raises(
-        UserError, match=r"no weights 'tinny'; the bundled weights are: tiny; the path of a .* is taken too"
-    ):
-        load("tinny")
-    with pytest.raises(
-        UserError, match=r"'e2e0' is a network .*e2e0, e2e, small.* without bundled weights; .* are: tiny"
-    ):
-        load("e2e0")
+def test_an_unknown_name_lists_what_there_is(tmp_path: Path) -> None:
+    (tmp_path / "tiny-01234567.safetensors").touch()
+    with pytest.raises(UserError, match=r"'tinny'.* tiny;.*\.safetensors or \.pt file"):
+        load("tinny", folder=tmp_path)
+    with pytest.raises(UserError, match=r"'e2e0' is a network .*e2e0, e2e, small.* tiny;"):
+        load("e2e0", folder=tmp_path)
 
 
-def test_a_missing_file_and_a_folder_are_told(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"gone\.pt does not exist: give a \.safetensors or \.pt file"):
+def test_a_missing_file_and_a_folder_are_reported(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"gone\.pt.*give a \.safetensors or \.pt file"):
         load(tmp_path / "gone.pt")
-    with pytest.raises(UserError, match="is a folder: if it is an Orbax checkpoint, `python -m convert jax2torch"):
+    with pytest.raises(UserError, match=r"is a folder.*convert jax2torch"):
         load(tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""The reader of torch's zip files: reads what torch.save writes, refuses objects without running them, tells damage."""
+"""The reader of torch's zip files: reads what torch.save writes, refuses other objects, reports damage."""
 
 import collections
 import contextlib
@@ -66,9 +66,7 @@ class Attack:
 def test_a_pickle_with_code_is_refused_and_not_run(tmp_path: Path) -> None:
     trap = tmp_path / "trap"
     data = pickle.dumps({"model": Attack(trap)}, protocol=2)
-    with pytest.raises(
-        UserError, match=r"pickled Python object \(io\.open\).* refused and nothing in it was run.*state_dict"
-    ):
+    with pytest.raises(UserError, match=r"pickled Python object \(io\.open\).* refused.*state_dict"):
         TorchFile(with_pickle(tmp_path / "evil.pt", data))
     assert not trap.exists()
     pickle.loads(data)["model"].close()
@@ -100,7 +98,7 @@ def test_every_other_name_is_refused(tmp_path: Path, name: str) -> None:
 def test_names_of_newer_protocols_are_refused_too(tmp_path: Path) -> None:
     # Protocol 4 names things by STACK_GLOBAL; a dotted name there would walk into a permitted class
     data = b"\x80\x04\x8c\x0bcollections\x8c\x18OrderedDict.__init__.__g\x93."
-    with pytest.raises(UserError, match="refused"):
+    with pytest.raises(UserError, match=r"evil\.pt.*state_dict"):
         TorchFile(with_pickle(tmp_path / "evil.pt", data))
 
 
@@ -117,9 +115,12 @@ def test_names_of_newer_protocols_are_refused_too(tmp_path: Path) -> None:
         b"ccollections\nOrderedDict\nK\x05\x85R.",
     ],
 )
-def test_a_damaged_pickle_is_told(tmp_path: Path, data: bytes) -> None:
-    with pytest.raises(UserError, match=r"bad\.pt is truncated or damaged"):
+def test_a_damaged_pickle_is_reported(tmp_path: Path, data: bytes) -> None:
+    with pytest.raises(UserError, match=r"bad\.pt.*download it again"):
         TorchFile(with_pickle(tmp_path / "bad.pt", data))
+
+
+PythonPickler: Any = pickle._Pickler  # the pickler in Python, which can be extended
 
 
 def tensor_pickle(key: str, n_items: int, offset: int, size: tuple[int, ...], stride: tuple[int, ...]) -> bytes:
@@ -128,11 +129,11 @@ def tensor_pickle(key: str, n_items: int, offset: int, size: tuple[int, ...], st
     class Reference:
         pass
 
-    class Pickler(pickle._Pickler):
+    class Pickler(PythonPickler):
         def persistent_id(self, item: object) -> object:
             return ("storage", Name("torch", "FloatStorage"), key, "cpu", n_items) if type(item) is Reference else None
 
-        def save(self, item: Any, save_persistent_id: bool = True) -> None:  # type: ignore[override]
+        def save(self, item: Any, save_persistent_id: bool = True) -> None:
             if type(item) is Name:
                 self.write(f"c{item.module}\n{item.name}\n".encode())
             elif type(item) is Call:
@@ -170,7 +171,7 @@ def test_a_hand_made_tensor_reads(tmp_path: Path) -> None:
         ("99", 6, 0, (6,), (1,), "no item named"),
     ],
 )
-def test_a_tensor_that_does_not_fit_its_storage_is_told(
+def test_a_tensor_that_does_not_fit_its_storage_is_reported(
     tmp_path: Path, key: str, n_items: int, offset: int, size: tuple[int, ...], stride: tuple[int, ...], message: str
 ) -> None:
     path = with_pickle(tmp_path / "hand.pt", tensor_pickle(key, n_items, offset, size, stride))
@@ -178,21 +179,21 @@ def test_a_tensor_that_does_not_fit_its_storage_is_told(
         read_all(path)
 
 
-def test_a_flipped_byte_in_a_tensor_is_told_by_its_checksum(tmp_path: Path) -> None:
+def test_a_flipped_byte_in_a_tensor_is_reported_by_its_checksum(tmp_path: Path) -> None:
     data = bytearray(TINY.read_bytes())
     position = data.find(np.arange(20, dtype=np.float32).tobytes())
     assert position > 0
     data[position] ^= 1
     (tmp_path / "bad.pt").write_bytes(data)
-    with pytest.raises(UserError, match=r"truncated or damaged.*CRC"):
+    with pytest.raises(UserError, match=r"bad\.pt.*CRC.*download it again"):
         read_all(tmp_path / "bad.pt")
 
 
 @pytest.mark.parametrize("fraction", [0.1, 0.5, 0.9, 0.99])
-def test_a_truncated_file_is_told(tmp_path: Path, fraction: float) -> None:
+def test_a_truncated_file_is_reported(tmp_path: Path, fraction: float) -> None:
     data = TINY.read_bytes()
     (tmp_path / "cut.pt").write_bytes(data[: int(len(data) * fraction)])
-    with pytest.raises(UserError, match=r"cut\.pt is truncated or damaged .*copy or download it again"):
+    with pytest.raises(UserError, match=r"cut\.pt.*download it again"):
         read_all(tmp_path / "cut.pt")
 
 
@@ -203,20 +204,20 @@ def test_random_damage_never_gives_another_error(tmp_path: Path) -> None:
         for _ in range(rng.randint(1, 4)):
             data[rng.randrange(len(data))] = rng.randrange(256)
         path.write_bytes(data)
-        with contextlib.suppress(UserError):  # most are told; a change in an unused byte may do no harm
+        with contextlib.suppress(UserError):  # most damage is reported; a changed byte that nothing uses does no harm
             read_all(path)
 
 
-def test_a_zip_of_something_else_is_told(tmp_path: Path) -> None:
+def test_a_zip_of_something_else_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "other.pt"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("readme.txt", "hello")
-    with pytest.raises(UserError, match=r"not one that torch.save wrote"):
+    with pytest.raises(UserError, match=r"other\.pt.*torch\.save"):
         TorchFile(path)
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("x/data.pkl", pickle.dumps({}))
         archive.writestr("x/constants.pkl", b"")
-    with pytest.raises(UserError, match="TorchScript archive"):
+    with pytest.raises(UserError, match=r"other\.pt.*TorchScript.*state_dict"):
         TorchFile(path)
 
 

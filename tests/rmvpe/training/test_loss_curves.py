@@ -1,9 +1,10 @@
-"""Loss curves from every layout, the comparison that SDAA's model collection asks for, and its command line."""
+"""Loss curves from every log format, the comparison of SDAA's model collection, and its command line."""
 
 import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,11 +47,6 @@ def tcap(step: tuple[int, ...], loss: float, rank: int = 0) -> str:
     return "TCAPPDLL " + json.dumps({**about, "type": "LOG", "step": step, "data": data}) + "\n"
 
 
-def nvidia(step: tuple[int, ...] | str, data: dict) -> str:
-    """A line as NVIDIA's dllogger writes it."""
-    return "DLLL " + json.dumps({"timestamp": "1570716921.8", "type": "LOG", "step": step, "data": data}) + "\n"
-
-
 def printed(epoch: int, iteration: int, loss: float, rank: int = 0, end: str = "\n") -> str:
     """A line as tcap_dllogger's StdOutBackend prints it."""
     return (
@@ -61,9 +57,9 @@ def printed(epoch: int, iteration: int, loss: float, rank: int = 0, end: str = "
 
 def test_a_run_has_the_same_curve_in_each_of_its_logs(tmp_path: Path):
     pytest.importorskip("tensorboardX")
-    with RunLog(tmp_path, TrainConfig(model=ModelConfig.small()), ONE_RANK, 0) as log:
+    with RunLog(tmp_path, TrainConfig(model=ModelConfig.small()), ONE_RANK, 0) as run_log:
         for step in range(1, 8):
-            log.step({"step": step, "loss": FLOOR + 1 / step, "loss_net": 1 / step})
+            run_log.step({"step": step, "loss": FLOOR + 1 / step, "loss_net": 1 / step})
     logs = [read_curve(tmp_path), read_curve(tmp_path / "log.jsonl"), read_curve(str(tmp_path / "sdaa.jsonl"))]
     for log in logs:
         assert log.step.tolist() == list(range(1, 8))
@@ -73,7 +69,7 @@ def test_a_run_has_the_same_curve_in_each_of_its_logs(tmp_path: Path):
     assert logs[2].net is None
 
 
-def test_other_peoples_logs(tmp_path: Path):
+def test_logs_of_tcap_dllogger(tmp_path: Path):
     metadata = 'TCAPPDLL {"type": "METADATA", "metric": "train.loss", "metadata": {"unit": ""}}\n'
     info = 'INFO {"local_rank": 0, "type": "INFO", "data": "start training"}\n'
     texts = {
@@ -82,10 +78,8 @@ def test_other_peoples_logs(tmp_path: Path):
         "one number for all": "".join(tcap((0, 0), 1 / (k + 1)) for k in range(5)),
         "epochs of three": "".join(tcap((k // 3, k % 3), 1 / (k + 1)) for k in range(5)),
         "epochs, one count": "".join(tcap((k // 3, k), 1 / (k + 1)) for k in range(5)),
-        "nvidia": nvidia("PARAMETER", {"lr": 0.1})
-        + "".join(nvidia((0, k), {"train.loss": 1 / (k + 1)}) + nvidia((0, k), {"lr": 0.1}) for k in range(5))
-        + nvidia((0, 5, 1), {"train.loss": 9.0})  # of a validation
-        + nvidia((0,), {"train.loss": 9.0}),  # mean of an epoch
+        "with validations": "".join(tcap((0, k), 1 / (k + 1)) + tcap((0, k, 1), 9.0) for k in range(5))
+        + tcap((0,), 9.0),  # mean of an epoch
         "printed": "Host IP | 127.0.0.1\n{'loss': 2}\n" + "".join(printed(0, k, 1 / (k + 1)) for k in range(5)),
     }
     for name, text in texts.items():
@@ -152,13 +146,13 @@ def test_only_common_steps_count():
     assert found.step.tolist() == [9, 10]
     assert found.relative == 0.0
     assert compare(a, b).step.tolist() == [8, 9, 10]  # fewer than asked for
-    with pytest.raises(UserError, match="no step in common: one has steps 1 to 3, the other 7 to 9"):
+    with pytest.raises(UserError, match=r"steps 1 to 3.*7 to 9"):
         compare(curve([1.0] * 3), curve([1.0] * 3, first=7))
-    with pytest.raises(UserError, match="--last must be at least 1, not 0"):
+    with pytest.raises(UserError, match="--last"):
         compare(a, b, last=0)
 
 
-def test_the_net_loss_tells_what_the_floor_hides(tmp_path: Path):
+def test_the_net_loss_shows_what_the_floor_hides(tmp_path: Path):
     """Twice the net loss passes the collection's test under the dropout floor."""
     a, b = (read_curve(write_run(tmp_path / str(k), np.full(50, 0.005 * k))) for k in (1, 2))
     found = compare(a, b)
@@ -175,24 +169,29 @@ def test_relative_error_of_zero():
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "there is no loss log .*log.jsonl"),
-        ("", "holds no training loss"),
-        ("\x89PNG\n\x00\x00\n", "holds no training loss"),
-        ('{"step": 1, "validation": {}}\n', "holds no training loss"),
-        ('{"step": 1, "loss": 1}\n{"step": 2,\n{"step": 3, "loss": 1}\n', "damaged in line 2"),
-        ('{"step": 1, "loss": "high"}\n', "a step or loss is no number"),
-        ('{"step": 2, "loss": 1}\n{"step": 1, "loss": 1}\n', "more than one run"),
-        ('TCAPPDLL {"type": "LOG", "step": [0, 1], "data": "nonsense("}\n', "cannot be read in line 1"),
-        ('TCAPPDLL {"type": "LOG", "step": [0, 1]\n', "cannot be read in line 1"),
-        (tcap((0, 1), 1.0).replace("1.0", "one"), "cannot be read in line 1 .*one"),
-        ('DLLL {"type": "LOG", "step": [0, 1], "data": {"val.loss": 1}}\n', "holds no training loss"),
+        (None, "log.jsonl.*give a run folder"),
+        ("", "log.jsonl.*give a run folder"),
+        ("\x89PNG\n\x00\x00\n", "log.jsonl.*give a run folder"),
+        ('{"step": 1, "validation": {}}\n', "log.jsonl.*give a run folder"),
+        ('{"step": 1, "loss": 1}\n{"step": 2,\n{"step": 3, "loss": 1}\n', "line 2.*delete that line"),
+        ('{"step": 1, "loss": "high"}\n', "log.jsonl.*high"),
+        ('{"step": 2, "loss": 1}\n{"step": 1, "loss": 1}\n', "log.jsonl.*more than one run"),
+        ('TCAPPDLL {"type": "LOG", "step": [0, 1], "data": "nonsense("}\n', "log.jsonl.*line 1"),
+        ('TCAPPDLL {"type": "LOG", "step": [0, 1]\n', "log.jsonl.*line 1"),
+        (tcap((0, 1), 1.0).replace("1.0", "one"), "log.jsonl.*line 1.*one"),
+        (tcap((0, 1), 1.0).replace("train.loss", "val.loss"), "log.jsonl.*give a run folder"),
     ],
 )
-def test_what_is_no_log_is_told_in_a_sentence(content: str | None, message: str, tmp_path: Path):
+def test_a_file_that_is_no_log_is_named(content: str | None, message: str, tmp_path: Path):
     if content is not None:
         (tmp_path / "log.jsonl").write_bytes(content.encode("latin-1"))
     with pytest.raises(UserError, match=message):
         read_curve(tmp_path)
+
+
+def legend_of(axes: Any) -> list[str]:
+    """The texts of the legend of a panel."""
+    return [text.get_text() for text in axes.get_legend().get_texts()]
 
 
 def test_the_picture_of_a_comparison():
@@ -200,11 +199,11 @@ def test_the_picture_of_a_comparison():
     found = compare(a, b)
     figure = draw_comparison(a, b, found, ("torch", "JAX"), "twins")
     upper, lower = figure.axes
-    assert [text.get_text() for text in upper.get_legend().get_texts()] == ["torch", "JAX"]
+    assert legend_of(upper) == ["torch", "JAX"]
     assert {text.get_text() for text in upper.texts} == {"loss", "loss net of the dropout floor"}
     assert lower.get_xlabel() == "step (updates)"
     assert lower.get_ylabel() == "JAX − torch\n(% of torch)"
-    per_cent = lower.lines[-1].get_ydata()
+    per_cent = np.asarray(lower.lines[-1].get_ydata(), dtype=float)
     np.testing.assert_allclose(per_cent, 100 * (0.2 * falling()) / (falling() + FLOOR))
     assert lower.get_title(loc="right") == in_words(found)
     low, high = lower.get_ylim()
@@ -228,15 +227,15 @@ def test_the_command_line_passes_and_fails(tmp_path: Path):
     c = write_run(tmp_path / "c", 3 * falling())
     passed = run(a, b / "log.jsonl", "-o", tmp_path / "both.png", "--labels", "CUDA", "SDAA")
     assert passed.returncode == 0, passed.stderr
-    assert passed.stdout.startswith("pass over the last 50 common steps: mean relative error 0.0")
+    assert passed.stdout.startswith("pass over the last 50 ")
     assert (tmp_path / "both.png").read_bytes().startswith(b"\x89PNG")
     failed = run(a, c, "--last", "20")
     assert failed.returncode == 1
-    assert failed.stdout.startswith("fail over the last 20 common steps")
+    assert failed.stdout.startswith("fail over the last 20 ")
     assert failed.stderr == ""
 
 
-def test_the_command_line_says_what_it_cannot_read(tmp_path: Path):
+def test_the_command_line_names_what_it_cannot_read(tmp_path: Path):
     a = write_run(tmp_path / "a", falling())
     for arguments in ([a, tmp_path / "none"], [a, a, "-o", tmp_path / "x.doc"], [a, a, "--last", 0]):
         done = run(*arguments)

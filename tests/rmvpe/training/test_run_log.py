@@ -1,4 +1,4 @@
-"""A run's own files: what is in them, what a crash, a resume and a full disk leave of them."""
+"""The log files of a run: their content, also after a crash, a resume or a full disk."""
 
 import json
 import math
@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ FILES = {"log.jsonl", "validation.jsonl", "sdaa.jsonl", "tensorboard", "results.
 
 
 def record(step: int) -> dict[str, float]:
-    """A line as the training loop gives it; every value tells the step."""
+    """A line of the training loop; every value depends on the step."""
     return {
         "step": step,
         "loss": 0.1733 + 1 / step,
@@ -43,7 +44,7 @@ def record(step: int) -> dict[str, float]:
     }
 
 
-def evaluation(clean: float, mixed: float) -> SimpleNamespace:
+def evaluation(clean: float, mixed: float) -> Any:
     """The attributes of `rmvpe.evaluation.evaluate.Evaluation` that a log needs."""
     row = {"RCA": 0.9, "OA": 0.8, "VR": 0.7, "VFA": 0.1, "octave": 0.01, "lag": 0.0}
     pooled = {"clean": {"RPA": clean, **row}, "0 dB": {"RPA": mixed, **row}}
@@ -168,7 +169,7 @@ def test_wherever_a_crash_cuts_a_log_whole_lines_remain(tmp_path: Path):
     assert len(lines(tmp_path / "run" / "sdaa.jsonl")) == 5 + 2
 
 
-def test_only_the_leading_process_writes(tmp_path: Path):
+def test_only_the_main_process_writes(tmp_path: Path):
     write_run(tmp_path / "run", ranks=Ranks(processes=2, process=1))
     assert not (tmp_path / "run").exists()
 
@@ -203,25 +204,25 @@ def test_each_log_names_itself_when_the_disk_is_full(name: str, tmp_path: Path):
     with RunLog(tmp_path, CONFIG, ONE_RANK, 0) as log:
         (tmp_path / name).unlink(missing_ok=True)
         (tmp_path / name).symlink_to("/dev/full")
-        with pytest.raises(UserError, match=rf"cannot write .*{name}: No space left on device; make room"):
+        with pytest.raises(UserError, match=rf"{name}.*make room"):
             log.step(record(1)) if name != "validation.jsonl" else log.validation(1, evaluation(0.5, 0.5))
         (tmp_path / name).unlink()
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path):
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match=r"cannot write .*file/run: Not a directory"):
+    with pytest.raises(UserError, match=r"file/run.*choose another --logdir"):
         RunLog(tmp_path / "file" / "run", CONFIG, ONE_RANK, 0)
 
 
 def test_a_damaged_line_is_named(tmp_path: Path):
     (tmp_path / "log.jsonl").write_text('{"step": 1, "loss": 0.5}\n{"step": 2, \n{"step": 3}\n')
     for damaged in (lambda: read_log(tmp_path), lambda: RunLog(tmp_path, CONFIG, ONE_RANK, 3)):
-        with pytest.raises(UserError, match=r"log.jsonl is damaged in line 2"):
+        with pytest.raises(UserError, match=r"log\.jsonl.*line 2.*delete"):
             damaged()
     (tmp_path / "log.jsonl").unlink()
     (tmp_path / "sdaa.jsonl").write_text('TCAPPDLL {"type": "LOG", \n')
-    with pytest.raises(UserError, match=r"sdaa.jsonl is damaged in line 1"):
+    with pytest.raises(UserError, match=r"sdaa\.jsonl.*line 1.*delete"):
         RunLog(tmp_path, CONFIG, ONE_RANK, 3)
 
 
@@ -245,9 +246,9 @@ def test_a_closed_log_stays_closed(tmp_path: Path):
     assert read_log(tmp_path) == []
 
 
-def test_a_missing_library_is_told_before_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_missing_library_is_reported_before_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
-    with pytest.raises(UserError, match=r"tensorboardX is not installed .*rmvpe\[train\]"):
+    with pytest.raises(UserError, match="pip install tensorboardX"):
         RunLog(tmp_path / "run", CONFIG, ONE_RANK, 0)
     assert not (tmp_path / "run").exists()
 
@@ -269,14 +270,14 @@ def test_the_picture_shows_the_run(tmp_path: Path):
     net = 1.0 / step
     figure = draw_run(LossCurve(step, net + 0.1733, net), {"clean": ([50, 100], [0.5, 0.75])}, "a run")
     upper, lower = figure.axes
-    shown = {line.get_label(): line for line in upper.lines if not line.get_label().startswith("_")}
-    assert set(shown) == {"loss", "loss net of the dropout floor"}
+    shown = {str(line.get_label()): np.asarray(line.get_ydata(), dtype=float) for line in upper.lines}
+    assert {name for name in shown if not name.startswith("_")} == {"loss", "loss net of the dropout floor"}
     # 1 / step falls, so the median of five is the middle one
     middle = slice(10, 90)
-    np.testing.assert_allclose(shown["loss net of the dropout floor"].get_ydata()[middle], net[middle])
-    np.testing.assert_allclose(shown["loss"].get_ydata()[middle], net[middle] + 0.1733)
+    np.testing.assert_allclose(shown["loss net of the dropout floor"][middle], net[middle])
+    np.testing.assert_allclose(shown["loss"][middle], net[middle] + 0.1733)
     assert upper.get_yscale() == "log"
-    np.testing.assert_allclose(lower.lines[0].get_xydata(), [[50, 50], [100, 75]])
+    np.testing.assert_allclose(np.asarray(lower.lines[0].get_xydata(), dtype=float), [[50, 50], [100, 75]])
     assert (lower.get_xlabel(), lower.get_ylabel()) == ("step (updates)", "validation RPA (%)")
 
 
@@ -289,7 +290,8 @@ def test_any_curve_can_be_drawn(loss: list[float]):
 
 def test_without_dropout_there_is_one_curve_and_without_validation_one_panel():
     (axes,) = draw_run(LossCurve(np.arange(3), np.ones(3), np.ones(3)), {}).axes
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["loss"]
+    legend: Any = axes.get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == ["loss"]
 
 
 def test_running_median_and_thinning_against_plain_loops():
