@@ -89,18 +89,13 @@ def launch(processes: int, function: Callable[[], object]) -> int:
     written to stderr and the exit code is 1; if signal n killed the process, it is 128 + n. Raises KeyboardInterrupt on
     Ctrl-C and SystemExit(143) on SIGTERM. To be called from the main thread.
     """
-    workers: list[Worker] = []
     handler = signal.signal(signal.SIGTERM, _exit)
     try:
-        with environment_variables(shared_environment(processes)), signals_blocked():
-            for rank in range(processes):
-                workers.append(start(rank, function))
-        failure = first_failure(workers)
+        failure = start_and_stop(processes, function)
     except SystemExit:
         sys.stderr.write("stopped by SIGTERM\n")
         raise
     finally:
-        stop([worker.process for worker in workers])
         signal.signal(signal.SIGTERM, handler)
     if failure is None:
         return 0
@@ -108,6 +103,18 @@ def launch(processes: int, function: Callable[[], object]) -> int:
         raise UserError(failure.message)
     sys.stderr.write(f"{failure.message}\n")
     return failure.exit_code
+
+
+def start_and_stop(processes: int, function: Callable[[], object]) -> Failure | None:
+    """Start the processes, wait for their end or a failure, and end those that are left; returns the failure."""
+    workers: list[Worker] = []
+    try:
+        with environment_variables(shared_environment(processes)), signals_blocked():
+            for rank in range(processes):
+                workers.append(start(rank, function))
+        return first_failure(workers)
+    finally:
+        stop([worker.process for worker in workers])
 
 
 def start(rank: int, function: Callable[[], object]) -> Worker:
@@ -155,8 +162,17 @@ def shared_environment(processes: int) -> dict[str, str]:
         "TORCH_CPP_LOG_LEVEL": "ERROR",  # the launcher reports a failure, not each of the other processes
     }
     given = {name: os.environ[name] for name in defaults if name in os.environ}
-    count = {"WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes)}
-    return {**defaults, **given, **count, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    # When data workers are killed, Python's resource tracker frees their shared memory, and warns about it
+    warnings = [os.environ.get("PYTHONWARNINGS", ""), "ignore:resource_tracker:UserWarning"]
+    return {
+        **defaults,
+        **given,
+        "WORLD_SIZE": str(processes),
+        "LOCAL_WORLD_SIZE": str(processes),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(free_port()),
+        "PYTHONWARNINGS": ",".join(filter(None, warnings)),
+    }
 
 
 def free_port() -> int:
