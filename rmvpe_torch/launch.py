@@ -196,7 +196,7 @@ def environment_variables(variables: Mapping[str, str]) -> Iterator[None]:
 
 @contextmanager
 def signals_blocked() -> Iterator[None]:
-    """Inside, SIGINT and SIGTERM wait. New processes start with both blocked, so Ctrl-C reaches the launcher alone."""
+    """Inside, SIGINT and SIGTERM wait. New processes start with both blocked: only the launcher gets Ctrl-C."""
     resource_tracker.ensure_running()  # the first process would start it, which unblocks both signals
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
@@ -225,7 +225,7 @@ def _end_with_launcher() -> None:
 
 
 def _work(rank: int, function: Callable[[], object], failures: Connection) -> None:
-    """One of the processes: only the first writes to the terminal, and a failure is reported to the launcher alone."""
+    """One of the processes: only the first writes to the terminal, and the launcher alone shows a failure."""
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank))
     install_worker_hooks()
     if rank > 0:
