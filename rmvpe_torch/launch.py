@@ -55,8 +55,10 @@ class Worker(NamedTuple):
         except (EOFError, OSError):  # it ended without a report, or in the middle of one
             self.process.join()
         code = self.process.exitcode or 0
-        if code >= 0:
-            return [Failure(2, time.monotonic(), rank, f"process {rank} ended with exit code {code}", code)][:code]
+        if code == 0:
+            return []
+        if code > 0:
+            return [Failure(2, time.monotonic(), rank, f"process {rank} ended with exit code {code}", code)]
         hint = ": the machine's memory may have run out" if -code == signal.SIGKILL else ""
         message = f"process {rank} was killed by {signal.Signals(-code).name}{hint}"
         return [Failure(1, time.monotonic(), rank, message, 128 - code)]
