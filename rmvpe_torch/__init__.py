@@ -1,4 +1,5 @@
-"""RMVPE on PyTorch: the network, its checkpoints, prediction and training. `rmvpe` decides what the answer is.
+"""RMVPE on PyTorch: the network, its checkpoints, prediction and training.
 
-Importing this package alone imports nothing; take what is needed from its modules (`model`, `infer`, `train`, ...).
+Everything that does not depend on the framework is in `rmvpe`. `import rmvpe_torch` imports nothing: import its
+modules (`model`, `infer`, `train`, ...).
 """

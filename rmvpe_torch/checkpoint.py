@@ -74,7 +74,7 @@ def identity_timbre_filter(checkpoint: Checkpoint) -> dict[str, np.ndarray]:
 
 
 def _counters(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """`num_batches_tracked` for each batch norm: a strict load wants it, nothing uses it (our momentum is fixed)."""
+    """`num_batches_tracked` for each batch norm: strict loading needs it, nothing uses it (our momentum is fixed)."""
     suffix = "running_var"
     names = [name.removesuffix(suffix) for name in state if name.endswith(suffix)]
     return {f"{name}num_batches_tracked": torch.tensor(0) for name in names}

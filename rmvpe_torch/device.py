@@ -106,7 +106,7 @@ KINDS: dict[str, DeviceKind] = {
         amp_dtype=lambda device: torch.float16,
         complex_fft=False,
         batch_windows=4,
-        automatic=False,  # nobody has measured this project on it
+        automatic=False,  # we have not measured this project on it
         channels_last=False,
     ),
     "cpu": DeviceKind(why_not=lambda: "", module=lambda: torch, amp_dtype=lambda device: torch.bfloat16),

@@ -55,8 +55,10 @@ class Worker(NamedTuple):
         except (EOFError, OSError):  # it ended without a report, or in the middle of one
             self.process.join()
         code = self.process.exitcode or 0
-        if code >= 0:
-            return [Failure(2, time.monotonic(), rank, f"process {rank} ended with exit code {code}", code)][:code]
+        if code == 0:
+            return []
+        if code > 0:
+            return [Failure(2, time.monotonic(), rank, f"process {rank} ended with exit code {code}", code)]
         hint = ": the machine's memory may have run out" if -code == signal.SIGKILL else ""
         message = f"process {rank} was killed by {signal.Signals(-code).name}{hint}"
         return [Failure(1, time.monotonic(), rank, message, 128 - code)]
@@ -89,18 +91,13 @@ def launch(processes: int, function: Callable[[], object]) -> int:
     written to stderr and the exit code is 1; if signal n killed the process, it is 128 + n. Raises KeyboardInterrupt on
     Ctrl-C and SystemExit(143) on SIGTERM. To be called from the main thread.
     """
-    workers: list[Worker] = []
     handler = signal.signal(signal.SIGTERM, _exit)
     try:
-        with environment_variables(shared_environment(processes)), signals_blocked():
-            for rank in range(processes):
-                workers.append(start(rank, function))
-        failure = first_failure(workers)
+        failure = start_and_stop(processes, function)
     except SystemExit:
         sys.stderr.write("stopped by SIGTERM\n")
         raise
     finally:
-        stop([worker.process for worker in workers])
         signal.signal(signal.SIGTERM, handler)
     if failure is None:
         return 0
@@ -108,6 +105,18 @@ def launch(processes: int, function: Callable[[], object]) -> int:
         raise UserError(failure.message)
     sys.stderr.write(f"{failure.message}\n")
     return failure.exit_code
+
+
+def start_and_stop(processes: int, function: Callable[[], object]) -> Failure | None:
+    """Start the processes, wait for their end or a failure, and end those that are left; returns the failure."""
+    workers: list[Worker] = []
+    try:
+        with environment_variables(shared_environment(processes)), signals_blocked():
+            for rank in range(processes):
+                workers.append(start(rank, function))
+        return first_failure(workers)
+    finally:
+        stop([worker.process for worker in workers])
 
 
 def start(rank: int, function: Callable[[], object]) -> Worker:
@@ -155,8 +164,17 @@ def shared_environment(processes: int) -> dict[str, str]:
         "TORCH_CPP_LOG_LEVEL": "ERROR",  # the launcher reports a failure, not each of the other processes
     }
     given = {name: os.environ[name] for name in defaults if name in os.environ}
-    count = {"WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes)}
-    return {**defaults, **given, **count, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    # When data workers are killed, Python's resource tracker frees their shared memory, and warns about it
+    warnings = [os.environ.get("PYTHONWARNINGS", ""), "ignore:resource_tracker:UserWarning"]
+    return {
+        **defaults,
+        **given,
+        "WORLD_SIZE": str(processes),
+        "LOCAL_WORLD_SIZE": str(processes),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(free_port()),
+        "PYTHONWARNINGS": ",".join(filter(None, warnings)),
+    }
 
 
 def free_port() -> int:
@@ -180,7 +198,7 @@ def environment_variables(variables: Mapping[str, str]) -> Iterator[None]:
 
 @contextmanager
 def signals_blocked() -> Iterator[None]:
-    """Inside, SIGINT and SIGTERM wait. New processes start with both blocked, so Ctrl-C reaches the launcher alone."""
+    """Inside, SIGINT and SIGTERM wait. New processes start with both blocked: only the launcher gets Ctrl-C."""
     resource_tracker.ensure_running()  # the first process would start it, which unblocks both signals
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
@@ -209,7 +227,7 @@ def _end_with_launcher() -> None:
 
 
 def _work(rank: int, function: Callable[[], object], failures: Connection) -> None:
-    """One of the processes: only the first writes to the terminal, and a failure is reported to the launcher alone."""
+    """One of the processes: only the first writes to the terminal, and the launcher alone shows a failure."""
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank))
     install_worker_hooks()
     if rank > 0:

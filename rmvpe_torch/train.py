@@ -109,7 +109,7 @@ class TorchTrainer:
         return record | ({"loss_scale": scale} if self.scaler.is_enabled() else {})
 
     def _gradients(self, batches: Sequence[Batch]) -> Tensor:
-        """Leave the batches' mean gradient, scaled, in the parameters; returns this process's mean loss."""
+        """Store the batches' mean gradient, scaled, in the parameters; returns this process's mean loss."""
         self.optimizer.zero_grad(set_to_none=True)
         losses = []
         for number, batch in enumerate(batches, 1):

@@ -186,7 +186,7 @@ def test_twenty_steps_are_ten_and_a_restart_and_ten(dtype, tmp_path):
     expected = steps(whole, 0, 20)
     steps(first, 0, 10)
     captured = dataclasses.replace(first.capture(), about={"framework": "torch"})
-    torch.rand(7)  # somebody else's use of torch's random numbers changes nothing
+    torch.rand(7)  # other code's use of torch's random numbers changes nothing
     second = TorchTrainer(config)
     steps(second, 100, 101)  # nor does what it was before
     second.restore(state.load(state.save(tmp_path, captured)))

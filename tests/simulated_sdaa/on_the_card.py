@@ -192,7 +192,7 @@ def test_seeding_repeats_dropout():
 
 
 @pytest.fixture
-def alone(tmp_path: Path) -> Iterator[None]:
+def process_group_of_one(tmp_path: Path) -> Iterator[None]:
     """A process group of one, by the backend that device.py names."""
     store = dist.FileStore(str(tmp_path / "store"), 1)
     dist.init_process_group(devices.process_group(CARD), store=store, rank=0, world_size=1)
@@ -200,7 +200,7 @@ def alone(tmp_path: Path) -> Iterator[None]:
     dist.destroy_process_group()
 
 
-def test_tccl_is_there(alone: None):
+def test_tccl_works(process_group_of_one: None):
     assert dist.get_backend() == "tccl"
     ones = torch.ones(3, device=CARD)
     dist.all_reduce(ones)

@@ -1,7 +1,7 @@
 """A stand-in for Tecorigin's torch_sdaa, for tests on machines without a card.
 
-Importing it, as with the real one, registers the device `sdaa` and `torch.sdaa`. Behind it is memory of the CPU; see
-device.cpp for what is simulated. The first import compiles that file, into the folder for temporary files.
+As with the real one, importing it registers the device `sdaa` and `torch.sdaa`. The device uses the CPU's memory and
+kernels; device.cpp says what is simulated. The first import compiles that file, into the folder for temporary files.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ def library() -> Path:
 
 
 def _build(path: Path) -> None:
-    """Compile and load the device. Others may do so at the same time: the finished file is moved to its place."""
+    """Compile and load the device. Other processes may do so too, so the finished file is renamed to `path`."""
     path.parent.mkdir(mode=0o700, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         cpp_extension.load(NAME, [str(SOURCE)], extra_cflags=["-O1"], build_directory=folder, is_python_module=False)

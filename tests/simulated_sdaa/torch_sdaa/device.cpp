@@ -1,8 +1,8 @@
-// A pretended SDAA card: PyTorch's spare device key (PrivateUse1) over memory of the CPU.
+// A simulated SDAA card: PyTorch's spare device key (PrivateUse1) on memory of the CPU.
 //
-// Every operator runs as the CPU's own kernel on the same memory, without copies, so the numbers are the CPU's. What a
-// real device would punish is kept: fresh memory is full of NaN, tensors of two devices do not mix, results that a
-// kernel has in device memory reach Python only through a copy, and those copies are counted.
+// Every operator runs as the CPU's kernel on the same memory, without copies, so the numbers are the CPU's. Mistakes that
+// would fail on a card fail here: new memory is full of NaN, tensors of two devices cannot be mixed, and results reach
+// Python only through a copy from the device. Those copies are counted.
 
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
@@ -28,7 +28,7 @@ constexpr int kPoison = 0xFF; // every float type reads it as NaN, integers as -
 std::atomic<int64_t> copies_to_host{0}, copies_to_device{0}, operators_run{0};
 thread_local c10::DeviceIndex current_device = 0;
 
-// ---- Devices: which one is current; streams and events exist in name only, as everything is done at once ----
+// ---- Devices: which one is current. Streams and events do nothing, because every operator runs at once ----
 
 struct CardGuard final : c10::impl::DeviceGuardImplInterface {
   c10::DeviceType type() const override { return kCard; }
@@ -58,7 +58,7 @@ struct CardGuard final : c10::impl::DeviceGuardImplInterface {
 };
 C10_REGISTER_GUARD_IMPL(PrivateUse1, CardGuard)
 
-// Random numbers come from the CPU's generator, so that dropout is the same there
+// Random numbers come from the CPU's generator, so that dropout is the same as on the CPU
 struct CardHooks final : at::PrivateUse1HooksInterface {
   bool isBuilt() const override { return true; }
   bool isAvailable() const override { return true; }
@@ -240,7 +240,7 @@ c10::Device device_of(const c10::OperatorHandle& op, at::ArrayRef<c10::IValue> a
   return device;
 }
 
-// These answer with a value or a shape that Python must have, for which a real device is waited for
+// These return a value or a shape that Python needs, so the host waits for a real device
 bool waits_for_device(const std::string& name) {
   for (const auto* one : {"aten::nonzero", "aten::equal", "aten::masked_select", "aten::_unique2", "aten::bincount"})
     if (name == one) return true;
@@ -354,7 +354,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor> gru_cell_
       sum(to_hidden_gates)};
 }
 
-// The same memory as a host tensor, for the simulated process group alone
+// The same memory as a host tensor, only for the simulated process group
 at::Tensor host_view(const at::Tensor& tensor) { return HostCall(tensor.device()).in(tensor); }
 
 } // namespace

@@ -1,4 +1,4 @@
-"""`torch.sdaa`: the functions that the real package has, as far as this project calls them or torch does."""
+"""`torch.sdaa`: those functions of the real package that this project or torch calls."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""`tccl` for simulated cards: what processes send each other goes through gloo, out of the cards' own memory."""
+"""`tccl` for simulated cards: gloo carries the messages, which are in the cards' memory."""
 
 from collections import deque
 from collections.abc import Callable
@@ -11,12 +11,12 @@ from torch import Tensor
 
 
 class ProcessGroup(dist.ProcessGroup):
-    """The collectives that this project and `DistributedDataParallel` ask for; each is done when it returns."""
+    """The collectives that this project and `DistributedDataParallel` use; each is finished when it returns."""
 
     def __init__(self, store: dist.Store, rank: int, size: int, timeout: timedelta):
         super().__init__(rank, size)
         self._gloo = dist.ProcessGroupGloo(store, rank, size, timeout)
-        # If gloo's threads dropped a tensor last, they would need Python for it, which may be ending by then
+        # The last reference to a tensor must not be in gloo's threads: freeing it needs Python, which may have ended
         self._kept: deque[Any] = deque(maxlen=64)
 
     def getBackendName(self) -> str:
@@ -61,14 +61,14 @@ def _device(result: list[Any]) -> torch.device:
 
 
 def _views(tensors: list[Tensor]) -> list[Tensor]:
-    """The same memory as tensors of the host, which gloo reads and writes. Raises ValueError for tensors not there."""
+    """Host tensors on the same memory, for gloo. Raises ValueError for tensors that are not on a card."""
     for tensor in tensors:
         if tensor.device.type != "sdaa":
-            raise ValueError(f"tccl was given a tensor on {tensor.device}: it joins cards alone")
+            raise ValueError(f"tccl was given a tensor on {tensor.device}: it takes only tensors of a card")
     return [torch.ops.simulated_sdaa.host_view(tensor.detach()) for tensor in tensors]
 
 
 def register() -> None:
-    """Make `init_process_group("tccl")` known, as importing the real package does."""
+    """Register the backend "tccl", as importing the real package does."""
     if dist.is_available():
         dist.Backend.register_backend("tccl", ProcessGroup, devices=["sdaa"])
