@@ -165,7 +165,7 @@ def test_a_single_bad_file_is_an_error(folder: Path, loads: list, capsys: pytest
     ("arguments", "words"),
     [
         (["in", "-o", "out.csv"], "give a folder and --format csv"),
-        (["in/a.wav", "-o", "out.txt"], "no ending that names a format"),
+        (["in/a.wav", "-o", "out.txt"], "choose one of csv"),
         (["in/a.wav", "-o", "out.csv", "--format", "npz"], "ends in .csv but --format says npz"),
         (["in/a.wav", "-o", "in/a.wav", "--format", "csv"], "is an input and would be replaced"),
         (["in/a.wav", "-o", "out.pv", "--hop-ms", "5"], "10 ms, not per 5 ms"),
