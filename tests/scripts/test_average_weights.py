@@ -41,7 +41,7 @@ def test_the_mean_of_three(tmp_path: Path):
     ("files", "out", "sentence"),
     [
         (["a"], "mean.safetensors", "has no average"),
-        (["a", "wide"], "mean.safetensors", "is another network"),
+        (["a", "wide"], "mean.safetensors", "give files of one network"),
         (["a", "b"], "mean.pt", "must end in .safetensors"),
         (["a", "none"], "mean.safetensors", "does not exist"),
     ],
