@@ -53,7 +53,7 @@ def measure_units(network: Network, checkpoint: Checkpoint, log_mels: Iterable[n
             log_gate[side] += _log_update_gate(checkpoint.tensors, name, x, before).sum(axis=0)
             total[side] += h.sum(axis=0)
     if not frames:
-        raise UserError("no recording is long enough: give at least one of 32 frames")
+        raise UserError("there is no spectrogram to measure: give at least one recording")
     return UnitStatistics(-frames / np.minimum(log_gate, -1e-12), total / frames)
 
 
