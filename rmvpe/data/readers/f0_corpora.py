@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from rmvpe.data.readers.base import Recording
+from rmvpe.data.readers.base import RecordingFiles
 from rmvpe.data.readers.labels import last_time_s, read_label, read_time_f0
 from rmvpe.data.readers.published import Published, by_singer, split_by_hash
 
@@ -31,7 +31,7 @@ class MDBStemSynth(Published):
 
     step_s = 128 / 44_100
 
-    def find(self) -> list[Recording]:
+    def find(self) -> list[RecordingFiles]:
         """Every stem."""
         return self._pairs("audio_stems", lambda stem: f"annotation_stems/{stem}.csv", ".RESYN")
 
@@ -64,7 +64,7 @@ class Vocadito(Published):
 
     step_s = 256 / 44_100
 
-    def find(self) -> list[Recording]:
+    def find(self) -> list[RecordingFiles]:
         """Every excerpt."""
         return self._pairs("Audio", lambda stem: f"Annotations/F0/{stem}_f0.csv")
 
@@ -101,7 +101,7 @@ class IKala(Published):
     channels = (2,)
     step_s = 0.032
 
-    def find(self) -> list[Recording]:
+    def find(self) -> list[RecordingFiles]:
         """Every excerpt."""
         return self._pairs("Wavfile", lambda stem: f"PitchLabel/{stem}.pv")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from rmvpe.audio import find_audio
-from rmvpe.data.readers.base import Recording, Recordings
+from rmvpe.data.readers.base import RecordingFiles, Recordings
 from rmvpe.data.readers.published import OVERHANG_S
 from rmvpe.errors import UserError
 
@@ -40,7 +40,7 @@ class Annotated(Recordings):
         elif split not in UNDIVIDED:
             raise UserError(f"{root} has no folder {split}: make it, or use the split {' or '.join(UNDIVIDED)}")
         pairs = [(file, annotation_of(file.path)) for file in find_audio([folder])]
-        self.recordings = [Recording(file.name.as_posix(), file.path, label) for file, label in pairs if label]
+        self.recordings = [RecordingFiles(file.name.as_posix(), file.path, label) for file, label in pairs if label]
         self.not_annotated = [file.name.as_posix() for file, label in pairs if not label]
         if not self.recordings:
             raise UserError(

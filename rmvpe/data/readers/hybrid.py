@@ -19,7 +19,7 @@ import numpy as np
 import soundfile
 
 from rmvpe.audio import SAMPLE_RATE_HZ
-from rmvpe.data.readers.base import Recording, Recordings, sound_files
+from rmvpe.data.readers.base import RecordingFiles, Recordings, sound_files
 from rmvpe.data.readers.labels import read_label
 from rmvpe.errors import UserError
 from rmvpe.pitch import hz_to_midi
@@ -48,7 +48,7 @@ class Hybrid(Recordings):
         if not paths:
             raise UserError(f"{folder} holds no .wav or .flac file: put recordings and their .pv labels there")
         _check_names(paths)
-        self.recordings = [Recording(path.stem, path, path.with_suffix(".pv")) for path in paths]
+        self.recordings = [RecordingFiles(path.stem, path, path.with_suffix(".pv")) for path in paths]
 
     def annotation(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """`time_s` (10 ms, 20 ms, ...) and `f0_hz` of item `index`. Raises UserError if they do not fit the audio."""

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rmvpe.data.readers.base import Recording
+from rmvpe.data.readers.base import RecordingFiles
 from rmvpe.data.readers.labels import notes_to_f0, read_notes_json, read_notes_text
 from rmvpe.data.readers.published import Published
 from rmvpe.errors import UserError
@@ -42,7 +42,7 @@ class NoteLabelled(Published):
     notes_files: tuple[str, ...]
     song_folders: tuple[str, ...]
 
-    def find(self) -> list[Recording]:
+    def find(self) -> list[RecordingFiles]:
         """The songs that are there, by number; reads all notes."""
         path = next((self.root / name for name in self.notes_files if (self.root / name).is_file()), None)
         by_id = {} if path is None else read_notes_json(path)
@@ -60,7 +60,7 @@ class NoteLabelled(Published):
             if path is not None and folder.name not in by_id:
                 raise UserError(f"{path} has no notes of the song {folder}: add them or remove the folder")
             self.notes[folder.name] = read_notes_text(label) if path is None else by_id[folder.name]
-            songs.append(Recording(folder.name, sound[0], label, sound[1]))
+            songs.append(RecordingFiles(folder.name, sound[0], label, sound[1]))
         return songs
 
     def splits(self) -> Callable[[str], str]:

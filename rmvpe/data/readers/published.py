@@ -11,7 +11,7 @@ from abc import abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 
-from rmvpe.data.readers.base import Recording, Recordings, sound_files
+from rmvpe.data.readers.base import RecordingFiles, Recordings, sound_files
 from rmvpe.errors import UserError
 
 SPLITS = ("train", "valid", "test", "all")
@@ -39,7 +39,7 @@ class Published(Recordings):
         self.recordings = found
 
     @abstractmethod
-    def find(self) -> list[Recording]:
+    def find(self) -> list[RecordingFiles]:
         """All recordings of the set, in a fixed order."""
 
     @abstractmethod
@@ -63,7 +63,7 @@ class Published(Recordings):
             )
         return recorded_s
 
-    def _pairs(self, folder: str, label_of: Callable[[str], str], end: str = "") -> list[Recording]:
+    def _pairs(self, folder: str, label_of: Callable[[str], str], end: str = "") -> list[RecordingFiles]:
         """Recordings in `root`/`folder`, whose stems end in `end`, with the labels at `root`/`label_of(stem)`."""
         if not (self.root / folder).is_dir():
             raise FileNotFoundError(f"{self.root} has no folder {folder}: give the folder of the unpacked data set")
@@ -72,7 +72,7 @@ class Published(Recordings):
             label = self.root / label_of(path.stem)
             if not label.is_file():
                 raise FileNotFoundError(f"{path} has no label: put {label} there or remove the recording")
-            pairs.append(Recording(path.stem.removesuffix(end), path, label))
+            pairs.append(RecordingFiles(path.stem.removesuffix(end), path, label))
         return pairs
 
     def _table(self, name: str, delimiter: str) -> list[list[str]]:
