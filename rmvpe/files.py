@@ -120,7 +120,7 @@ class OutputFolder:
             old.unlink(missing_ok=True)
 
     def _clean(self) -> None:
-        """Remove what a killed run has left; if it was killed while it renamed, the earlier folder gets its name back."""
+        """Remove what a killed run has left; an earlier folder that it had set aside gets its name back."""
         for path in self.work.iterdir():
             if path not in (self.old, self.work / LOCK):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -53,7 +53,7 @@ def _prepare(options: argparse.Namespace) -> None:
         strict=options.strict,
         force=options.force,
         progress=True,
-        tell=lambda line: tqdm.write(line, file=sys.stderr),
+        log=lambda line: tqdm.write(line, file=sys.stderr),
     )
     print("\n".join([*mir1k.summary_lines(summary), f"made {options.out}; licence: {mir1k.LICENCE}"]))
 

@@ -9,7 +9,7 @@ next. Without augmentation the log-mel of an excerpt is a slice of the log-mel t
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -36,6 +36,18 @@ class Batch:
     f0_hz: np.ndarray  # float32 [B, T], 0 = unvoiced
     index: np.ndarray  # int64 [B], of the item in its source
     start_s: np.ndarray  # float64 [B], where the excerpt begins in the item
+
+
+class BatchStream(Protocol):
+    """An endless iterator of batches."""
+
+    def __iter__(self) -> Iterator[Batch]: ...
+
+    def __next__(self) -> Batch: ...
+
+    def close(self) -> None:
+        """End the threads or processes that prepare the batches."""
+        ...
 
 
 def cut(audio: np.ndarray, start: int, stop: int) -> np.ndarray:
@@ -84,15 +96,22 @@ class MakeExample:
     config: TrainConfig
 
     def __call__(self, index: int, rng: np.random.Generator) -> Example:
-        mel, settings = self.config.model.mel, self.config.augment
-        frames = self.config.excerpt_frames
+        mel = self.config.model.mel
+        excerpt, first, key_shift = self.draw(index, rng)
+        mix, f0_hz = augment(excerpt, mel, self.config.augment, rng)
+        origin = {"index": np.array(index, np.int64), "start_s": np.array(first * mel.hop_s)}
+        return example(mix, f0_hz, key_shift, mel) | origin
+
+    def draw(self, index: int, rng: np.random.Generator) -> tuple[Excerpt, int, float]:
+        """A random excerpt of item `index` before augmentation, its first frame, and its key shift in semitones."""
+        mel, frames = self.config.model.mel, self.config.excerpt_frames
         item = followed_by_silence(self.source[index], frames * mel.hop_samples)
         n_frames = len(item.voice) // mel.hop_samples + 1
         first = int(rng.integers(max(1, n_frames - frames + 1)))
         f0_hz = self._f0(item, n_frames)
         voice_rms = active_rms(item.voice, f0_hz, mel.hop_samples)
         f0_excerpt = f0_hz[first : first + frames]
-        key_shift = draw_key_shift(f0_excerpt, mel, settings, rng)
+        key_shift = draw_key_shift(f0_excerpt, mel, self.config.augment, rng)
         start, stop = excerpt_samples(first, frames, key_shift, mel)
         context = round(CONTEXT_S * mel.sample_rate)
         accompaniment = item.accompaniment
@@ -107,9 +126,7 @@ class MakeExample:
             context=context,
             backing=self._backing(context + stop - start, rng),
         )
-        mix, f0_excerpt = augment(excerpt, mel, settings, rng)
-        origin = {"index": np.array(index, np.int64), "start_s": np.array(first * mel.hop_s)}
-        return example(mix, f0_excerpt, key_shift, mel) | origin
+        return excerpt, first, key_shift
 
     def _f0(self, item: Item, n_frames: int) -> np.ndarray:
         return f0_at_times(item.time_s, item.f0_hz, frame_times(n_frames, self.config.model.mel))
@@ -173,18 +190,19 @@ def training_dataset(source: Source, config: TrainConfig, ranks: Ranks = ONE_RAN
 
 def training_batches(
     source: Source, config: TrainConfig, ranks: Ranks = ONE_RANK, first_example: int = 0, threads: int = 2
-) -> Iterator[Batch]:
+) -> BatchStream:
     """This process's batches after `first_example` examples, prefetched.
 
     `config.num_workers` processes prepare them, or, if that is 0, `threads` threads of this process: the numbers and
-    their order are the same. The iterator has a `close()` that ends them.
+    their order are the same.
     """
     import grain
 
     stacked = _stacked(source, config, ranks, first_example)
     if not config.num_workers:
         options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=8 * max(threads, 1))
-        return iter(stacked.to_iter_dataset(options).map(to_batch))
+        threaded: BatchStream = iter(stacked.to_iter_dataset(options).map(to_batch))
+        return threaded
     from absl import flags
 
     if not flags.FLAGS.is_parsed():  # grain's workers read absl's flags, which only an absl program parses
@@ -192,7 +210,8 @@ def training_batches(
     options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=2)
     workers = grain.MultiprocessingOptions(num_workers=config.num_workers, per_worker_buffer_size=4)
     # Dicts of arrays leave the workers through shared memory; a `Batch` would be pickled
-    return iter(stacked.to_iter_dataset(options).mp_prefetch(workers).map(to_batch))
+    processed: BatchStream = iter(stacked.to_iter_dataset(options).mp_prefetch(workers).map(to_batch))
+    return processed
 
 
 def to_batch(stacked: Example) -> Batch:

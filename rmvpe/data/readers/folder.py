@@ -2,9 +2,9 @@
 
     FOLDER/.../NAME.wav (or .flac, .ogg, .mp3 ...) + NAME.csv, NAME_f0.csv or NAME.f0.csv in the same folder
 
-Lines are `time_s,f0_hz` on any ascending times, 0 Hz = unvoiced; a comma, semicolon, tab or blanks part the columns,
-further columns are passed over, and the first line may be a header. Files of several channels are averaged: they hold
-the voice alone. Recordings without annotation are passed over; `not_annotated` names them.
+Lines are `time_s,f0_hz` at any ascending times, 0 Hz = unvoiced. Columns are separated by a comma, semicolon, tab or
+blanks, further columns are ignored, and the first line may be a header. The channels of a file are averaged: they hold
+the voice alone. Recordings without annotation are skipped and listed in `not_annotated`.
 """
 
 import re
@@ -25,9 +25,9 @@ _SEPARATOR = re.compile(r"\s*[,;]\s*|\s+")
 class Annotated(Recordings):
     """The annotated recordings in `root`, searched recursively, in the order of their paths.
 
-    `split`: the folder of that name in `root`; where there is none, "test" and "all" mean the whole of `root`. Items
-    are named by their path inside it. Sound is cut where its annotation ends, because what is not annotated is not
-    silence; an annotation that goes on for more than half a second after its recording is refused when it is read.
+    `split`: the folder of that name in `root`; if there is none, "test" and "all" mean the whole of `root`. Items are
+    named by their path inside it. A recording is cut where its annotation ends, because what is not annotated is not
+    silence. An annotation that goes on for more than half a second after its recording is refused when it is read.
     Raises FileNotFoundError (no such folder) or UserError (no annotated recording, a split that is not there).
     """
 
@@ -88,7 +88,7 @@ def read_annotation(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     points = [_point(line) for _, line in rows]
     if None in points:
         number, line = rows[points.index(None)]
-        raise UserError(f"{path}, line {number}: {line[:40]!r} is not time_s,f0_hz; write 0 Hz where nobody sings")
+        raise UserError(f"{path}, line {number}: {line[:40]!r} is not time_s,f0_hz; write 0 Hz where it is unvoiced")
     time_s, f0_hz = np.array(points, dtype=np.float64).T
     late = np.flatnonzero(np.diff(time_s) <= 0)
     if len(late):

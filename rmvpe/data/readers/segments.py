@@ -61,7 +61,9 @@ class Segments:
     def read_excerpt(self, index: int, start_s: float, seconds: float) -> Item:
         """A part of the segment, see `Recordings.read_excerpt`; it ends with the segment."""
         segment = self.segments[index]
-        part = self.source.read_excerpt(segment.item, segment.start_s + start_s, min(seconds, segment.length_s - start_s))
+        part = self.source.read_excerpt(
+            segment.item, segment.start_s + start_s, min(seconds, segment.length_s - start_s)
+        )
         return replace(part, name=self.name(index))
 
     def check(self) -> None:

@@ -119,11 +119,11 @@ def test_every_clip_is_read_back_through_hybrid(made: tuple[Path, mir1k.Summary]
         source = Hybrid(out, split)
         for index in range(len(source)):
             item = source[index]
-            names.append(item["name"])
+            names.append(item.name)
             original, _ = soundfile.read(io.BytesIO(FILES[f"MIR-1K/Wavfile/{item['name']}.wav"]))
             # 2 steps of 16 bits: one for writing, one for the 32767 and 32768 that stand for 1.0
-            np.testing.assert_allclose(item["accompaniment"], original[:, 0], atol=2 / 32768)
-            np.testing.assert_allclose(item["voice"], original[:, 1], atol=2 / 32768)
+            np.testing.assert_allclose(item.accompaniment, original[:, 0], atol=2 / 32768)
+            np.testing.assert_allclose(item.voice, original[:, 1], atol=2 / 32768)
     assert sorted(names) == sorted(Path(name).stem for name in FILES if "/Wavfile/" in name)
     assert _beside(out) == ["Hybrid"]
     audio = soundfile.info(next(out.glob("test/*.wav")))
@@ -134,8 +134,8 @@ def test_labels_have_no_lag_on_a_glide(made: tuple[Path, mir1k.Summary]):
     source = Hybrid(made[0], "valid")
     for index in range(len(source)):
         item = source[index]
-        low_hz = 110.0 + 8 * SINGERS.index(item["name"].split("_")[0])
-        f0_hz, time_s = item["f0_hz"].astype(np.float64), item["time_s"]
+        low_hz = 110.0 + 8 * SINGERS.index(item.name.split("_")[0])
+        f0_hz, time_s = item.f0_hz.astype(np.float64), item.time_s
         # Away from the ends of voiced stretches, where the label's own steps of 20 ms decide what is voiced
         inner = (f0_hz > 0) & (np.abs(time_s - np.mean(UNVOICED_S)) > 0.1) & (time_s > 0.03) & (time_s < 1.1)
         assert inner.sum() > 70
@@ -275,7 +275,7 @@ def test_a_label_off_by_little_is_used(tmp_path: Path, drop: int, add: int):
     source = Hybrid(tmp_path / "Hybrid", "test")  # Hybrid has its own opinion of lengths
     source.check()
     item = source[[path.stem for path in sorted((tmp_path / "Hybrid" / "test").glob("*.wav"))].index("yifen_1_01")]
-    assert 0 <= len(item["voice"]) / RATE - len(item["f0_hz"]) * 0.01 <= 0.03 + 1e-9
+    assert 0 <= len(item.voice) / RATE - len(item.f0_hz) * 0.01 <= 0.03 + 1e-9
 
 
 def test_names_that_are_not_of_the_data_are_left_out(tmp_path: Path):
