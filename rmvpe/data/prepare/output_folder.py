@@ -25,12 +25,11 @@ class DataFolder(OutputFolder):
         out = self.path
         if out.exists() and not out.is_dir():
             raise UserError(f"{out} is a file: give a folder as --out")
-        if not out.is_dir() or not any(out.iterdir()):
-            return
-        if self._made_files(out) is None:
-            raise UserError(f"{out} holds files this script did not make: give an empty or new folder as --out")
-        if not force:
-            raise UserError(f"{out} was made before: add --force to make it again, or give another --out")
+        if out.is_dir() and any(out.iterdir()):
+            if self._made_files(out) is None:
+                raise UserError(f"{out} holds files this script did not make: give an empty or new folder as --out")
+            if not force:
+                raise UserError(f"{out} was made before: add --force to make it again, or give another --out")
         for folder in (out, self.old):
             made = self._made_files(folder) or set()
             for path in sorted(folder.rglob("*")):

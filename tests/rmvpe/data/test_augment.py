@@ -152,7 +152,7 @@ def test_voiceless_excerpts_are_music_or_silence_or_noise():
     for seed in range(200):
         mix, f0_hz = augment.augment(excerpt(), MEL, config, np.random.default_rng(seed))
         assert not f0_hz.any()
-        # Music lies at most 25 dB below the voice's 0.28, in 0.016 to 0.7; the noise is a tenth of it: recognised by correlation
+        # Music lies at most 25 dB below the voice's 0.28, in 0.016 to 0.7; the noise is a tenth of it
         correlation = abs(np.corrcoef(mix, noise(n=RATE + CONTEXT)[CONTEXT:])[0, 1]) if mix.any() else 0.0
         kinds["music" if correlation > 0.3 else "noise" if mix.any() else "silence"] += 1
     # 0.3 x 0.5 of 200 = 30 each, within four standard deviations of 5

@@ -370,7 +370,7 @@ def test_a_song_that_is_there_twice_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["vocadito", "ikala"])
 def test_splits_by_singer_need_the_table(kind: str, tmp_path: Path) -> None:
     MAKERS[kind](tmp_path)
-    with pytest.raises(FileNotFoundError, match="is missing: .* use the split 'all'"):
+    with pytest.raises(FileNotFoundError, match=r"is missing: .* use the split 'all'"):
         opened(kind, tmp_path, "train")
 
 
