@@ -85,7 +85,8 @@ def draw(shown: Iterator[Panel], f0_hz: np.ndarray, path: Path) -> None:
     colours = np.vstack([colormaps["magma"](np.linspace(0.0, 1.0, 64))[:, :3], greys, to_rgb(F0_COLOUR)])
     palette = Image.new("P", (1, 1))
     palette.putpalette(np.round(255 * colours).astype(np.uint8).tobytes())
-    image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB").quantize(palette=palette, dither=Image.Dither.NONE)
+    image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    image = image.quantize(palette=palette, dither=Image.Dither.NONE)
     with atomic_path(path) as temporary:
         image.save(temporary)
 

@@ -13,7 +13,7 @@ from rmvpe.backends import BACKENDS
 from rmvpe.cli.evaluate import ABSENT, DEFAULT_SNR, OUTPUTS, SHOWN, check_flags, without_nan, write
 from rmvpe.data.mixing import find_music
 from rmvpe.errors import UserError
-from rmvpe.evaluation.evaluate import MUSIC, parse_ratio, snr_name, spread
+from rmvpe.evaluation.evaluate import MUSIC, evenly_spaced, parse_ratio, snr_name
 from rmvpe.evaluation.trackers.adapters import OWN, PEERS, find_trackers
 from rmvpe.evaluation.trackers.compare import Comparison, Result, compare, open_data
 from rmvpe.files import atomic_path
@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     kinds = find_trackers(names, arguments.backend, high_register=arguments.high_register)
     music = None if arguments.music is None else find_music(arguments.music)
     source = open_data(arguments.data, arguments.split)
-    indices = spread(len(source), arguments.limit or len(source))
+    indices = evenly_spaced(len(source), arguments.limit or len(source))
     comparison = compare(kinds, source, snr_db=ratios, indices=indices, music=music, threads=arguments.threads, say=say)
     report(comparison, arguments)
     return complain(comparison, [snr_name(ratio) for ratio in ratios])

@@ -6,7 +6,7 @@ import json
 import math
 import sys
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,17 +61,16 @@ def run(arguments: argparse.Namespace) -> int:
     """Evaluate, print the table, write what is asked for; 1 if some files could not be judged."""
     from rmvpe.data.mixing import find_music
     from rmvpe.data.readers.registry import open_source
-    from rmvpe.evaluation.evaluate import judge, parse_ratio, snr_name, spread
+    from rmvpe.evaluation.evaluate import evaluate, evenly_spaced, parse_ratio, snr_name
 
     ratios = list(dict.fromkeys(map(parse_ratio, arguments.snr.split(","))))
     check_flags(arguments)
     music = None if arguments.music is None else find_music(arguments.music)
     source = open_source(arguments.data, arguments.split)
-    indices = spread(len(source), arguments.limit or len(source))
-    estimator = load(arguments.weights, arguments.backend, arguments.device)
-    estimator.config = replace(estimator.config, **decode_settings(arguments))
+    indices = evenly_spaced(len(source), arguments.limit or len(source))
+    estimator = load(arguments.weights, arguments.backend, arguments.device).with_config(**decode_settings(arguments))
     began = time.perf_counter()
-    evaluation = judge(
+    evaluation = evaluate(
         estimator,
         source,
         snr_db=ratios,

@@ -70,8 +70,7 @@ def open_rmvpe(weights: str, backend: str, threads: int, *, high_register: bool 
 
     `high_register` as in `DecodeConfig`. Raises UserError for weights or a backend that are not there.
     """
-    estimator = load(weights, backend, "cpu")
-    estimator.config = replace(estimator.config, high_register=high_register)
+    estimator = load(weights, backend, "cpu").with_config(high_register=high_register)
 
     def hear(audio: np.ndarray) -> F0Track:
         curve = estimator.pitch_curve(audio)

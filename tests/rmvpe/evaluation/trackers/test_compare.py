@@ -10,12 +10,13 @@ import pytest
 import soundfile
 
 from rmvpe.backends import choose_backend
+from rmvpe.cli import compare as compare_command
 from rmvpe.data.mixing import find_music
 from rmvpe.data.readers.folder import Annotated
 from rmvpe.data.readers.hybrid import Hybrid
 from rmvpe.errors import UserError, cli_errors
 from rmvpe.estimator import load
-from rmvpe.evaluation.evaluate import CLEAN, MUSIC, judge
+from rmvpe.evaluation.evaluate import CLEAN, MUSIC, evaluate
 from rmvpe.evaluation.trackers import adapters
 from rmvpe.evaluation.trackers.adapters import Kind, find_trackers
 from rmvpe.evaluation.trackers.compare import compare, open_data
@@ -60,9 +61,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def script(*arguments: object) -> int:
     """What the script does with a command line."""
     parser = argparse.ArgumentParser()
-    compare.add_arguments(parser)
+    compare_command.add_arguments(parser)
     with cli_errors("compare_trackers"):
-        return compare.run(parser.parse_args(list(map(str, arguments))))
+        return compare_command.run(parser.parse_args(list(map(str, arguments))))
     raise AssertionError("unreachable")
 
 
@@ -81,7 +82,7 @@ def test_our_figures_are_those_of_evaluate(data: Path):
     source, music, ratios = Annotated(data / "voices"), find_music(data / "music"), (CLEAN, 0.0, MUSIC)
     found = compare(find_trackers(["rmvpe"], backend), source, snr_db=ratios, indices=[0, 1], music=music)
     estimator = load(backend=backend, device="cpu")
-    own = judge(estimator, source, snr_db=ratios, music=music)
+    own = evaluate(estimator, source, snr_db=ratios, music=music)
     result = found.results["rmvpe"]
     assert repr(result.pooled) == repr(own.pooled)  # repr: nan is nan
     assert repr(result.files) == repr(own.files)
