@@ -126,7 +126,7 @@ def room_response(
 
 
 def reverberate(audio: np.ndarray, response: np.ndarray, context: int) -> np.ndarray:
-    """`audio` [context + samples] in a room, [samples]: of the first `context` samples only their tails are heard.
+    """`audio` [context + samples] in a room, [samples]: the first `context` samples add only their reverberation.
 
     Raises ValueError if `response` has more than context + 1 samples.
     """

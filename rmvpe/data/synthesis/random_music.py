@@ -54,7 +54,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Frame:
-    """What all players of a piece share."""
+    """The length, tempo, key and chords that all players of a piece share."""
 
     seconds: float
     beat_s: float

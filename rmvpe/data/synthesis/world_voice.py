@@ -25,7 +25,7 @@ from rmvpe.pitch import hz_to_midi
 FFT_SIZE = 1024  # WORLD's choice for f0 >= 47 Hz; as an impulse response (64 ms) it also covers synthesis at 32 Hz
 ANALYSIS_F0_HZ = (60.0, 800.0)  # searched by harvest: from a low male to a raised cartoon voice
 VOICING_FLOOR_DB = -45.0  # against the clip's loud level (95 % quantile): quieter frames count as unvoiced
-SHORTEST_VOICED_S = 0.03  # shorter voiced islands are errors of the analysis or too short to carry pitch
+SHORTEST_VOICED_S = 0.03  # shorter voiced parts are errors of the analysis or too short to have a pitch
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def _loud(audio: np.ndarray, frames: int) -> np.ndarray:
 def stretched(clips: list[Analysis], samples: int, stretch: tuple[float, float], rng: Any) -> tuple[Analysis, Any]:
     """The clips joined, and for each of the samples / 80 + 1 output frames its position (fractional) in them.
 
-    Voiced islands are stretched by a factor drawn log-uniformly from `stretch`, but for 20 ms at either border, so
+    Voiced parts are stretched by a factor drawn log-uniformly from `stretch`, except 20 ms at either border, so
     that vowels sustain while consonants and their transitions keep their pace.
     """
     frames = samples // FRAME_SAMPLES + 1

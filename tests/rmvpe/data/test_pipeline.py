@@ -124,13 +124,13 @@ def test_key_shift_moves_mel_and_label_together():
     assert np.median(bands) >= 3
 
 
-def test_context_is_what_was_sung_before_or_silence():
+def test_context_is_what_came_before_or_silence():
     audio = np.arange(1.0, 5001.0, dtype=np.float32)
     np.testing.assert_array_equal(cut_with_context(audio, 2000, 3000, 1500), audio[500:3000])
     np.testing.assert_array_equal(
         cut_with_context(audio, 1000, 3000, 1500), np.concatenate([np.zeros(500), audio[:3000]])
     )
-    mirrored = cut_with_context(audio, -500, 3000, 1500)  # what an STFT mirrors was never sung: it has no tail
+    mirrored = cut_with_context(audio, -500, 3000, 1500)  # what an STFT mirrors was never recorded: it has no tail
     assert not mirrored[:1500].any()
     np.testing.assert_array_equal(mirrored[1500:], cut(audio, -500, 3000))
 

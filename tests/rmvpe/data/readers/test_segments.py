@@ -45,7 +45,7 @@ def test_short_recordings_stay_what_they_are(tmp_path: Path) -> None:
             np.testing.assert_array_equal(getattr(segments[index], field.name), getattr(source[index], field.name))
 
 
-def test_pieces_of_a_long_recording_are_the_recording(tmp_path: Path) -> None:
+def test_segments_of_a_long_recording_are_the_recording(tmp_path: Path) -> None:
     write_pair(tmp_path, "song", 65.0)
     source = Hybrid(tmp_path, "train")
     whole, segments = source[0], Segments(source)
@@ -66,7 +66,7 @@ def test_pieces_of_a_long_recording_are_the_recording(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("step_s", [256 / 44_100, 0.032, 0.01])
-def test_labels_reach_both_ends_of_a_piece(tmp_path: Path, step_s: float) -> None:
+def test_labels_reach_both_ends_of_a_segment(tmp_path: Path, step_s: float) -> None:
     # 44.1 kHz, and annotations whose points do not fall on the cuts
     (tmp_path / "Audio").mkdir()
     (tmp_path / "Annotations" / "F0").mkdir(parents=True)

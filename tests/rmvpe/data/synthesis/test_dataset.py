@@ -247,7 +247,7 @@ def test_vowels_are_broken_off_for_a_moment() -> None:
 
 @needs_pyworld
 def test_a_broken_vowel_has_no_harmonics_and_says_so(clips: list[world_voice.Analysis]) -> None:
-    """The words of the clips are parted by pauses of 0.2 s: any shorter gap in the label is a break."""
+    """The words of the clips are separated by pauses of 0.2 s: any shorter gap in the label is a break."""
     broken, whole = [], []
     for index in range(16):
         voice, _, f0_hz = dataset.render_item(_plan("sing", index), clips, None)
