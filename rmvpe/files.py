@@ -41,13 +41,13 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 @contextmanager
-def output_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+def output_folder(path: str | os.PathLike[str], remedy: str = "choose another folder") -> Iterator[Path]:
     """Give an empty temporary folder beside `path`; on success it replaces `path`, on any error it is removed.
 
     An earlier folder or file at `path` is deleted, but only once the new folder has its name. Whoever calls has to
     check that it may be replaced. Raises UserError as `OutputFolder`.
     """
-    folder = OutputFolder(path)
+    folder = OutputFolder(path, remedy)
     with folder.writing() as temporary:
         yield temporary
         folder.commit(temporary)
@@ -61,10 +61,11 @@ class OutputFolder:
         .NAME-unfinished/lock    locked while a process works there
 
     The work folder `.NAME-unfinished` is removed at the end. If a run was killed, the next one cleans up after it.
+    `remedy` ends the message of errors of the system.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path).resolve()
+    def __init__(self, path: str | os.PathLike[str], remedy: str = "choose another folder") -> None:
+        self.path, self.remedy = Path(path).resolve(), remedy
         self.work = self.path.with_name(f".{self.path.name}-unfinished")
         self.old = self.work / "old"
 
@@ -80,7 +81,7 @@ class OutputFolder:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             lock = self._lock(wait)
         except OSError as error:
-            raise UserError(f"cannot write {self.path}: {error.strerror}; choose another folder") from error
+            raise self._unwritable(error) from error
         try:
             self._clean()
             temporary.mkdir()
@@ -109,7 +110,7 @@ class OutputFolder:
         except OSError as error:
             if self.old.exists() and not self.path.exists():
                 self.old.rename(self.path)
-            raise UserError(f"cannot write {self.path}: {error.strerror}; choose another folder") from error
+            raise self._unwritable(error) from error
         self.discard(self.old)
 
     def discard(self, old: Path) -> None:
@@ -118,6 +119,9 @@ class OutputFolder:
             shutil.rmtree(old)
         else:
             old.unlink(missing_ok=True)
+
+    def _unwritable(self, error: OSError) -> UserError:
+        return UserError(f"cannot write {self.path}: {error.strerror}; {self.remedy}")
 
     def _clean(self) -> None:
         """Remove what a killed run has left; an earlier folder that it had set aside gets its name back."""
@@ -134,7 +138,8 @@ class OutputFolder:
         while True:
             self.work.mkdir(exist_ok=True)
             with suppress(FileNotFoundError):  # the run before has just removed the folder: make it again
-                if not path.exists() and any(self.work.iterdir()):
+                names = [inside.name for inside in self.work.iterdir()]
+                if names and LOCK not in names:
                     raise UserError(f"{self.work} is needed for the work but holds something else: move it away")
                 handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
                 try:
