@@ -19,6 +19,7 @@ from PIL import Image
 from rmvpe.config import AugmentConfig, MelConfig
 from rmvpe.data import augment, effects
 from rmvpe.data.mixing import mix_at_snr, rms
+from rmvpe.data.readers.base import Item
 from rmvpe.data.readers.hybrid import Hybrid
 from rmvpe.data.synthesis.demo import make_demo
 from rmvpe.files import atomic_path
@@ -32,15 +33,16 @@ ITEM, START_S, SECONDS, CONTEXT, SEED = 10, 3.0, 2.5, RATE, 3  # the excerpt, sa
 Panel = tuple[str, np.ndarray, float, bool]  # title, sound, key shift in semitones, whether somebody sings
 
 
-def panels(item: dict, other: dict, rng: np.random.Generator) -> Iterator[Panel]:
+def panels(item: Item, other: Item, rng: np.random.Generator) -> Iterator[Panel]:
     """Every effect, with numbers drawn from its range in training or from its strong end."""
     part = slice(round(START_S * RATE) - CONTEXT, round((START_S + SECONDS) * RATE))
-    sung, music, foreign = item["voice"][part], item["accompaniment"][part], other["accompaniment"][part]
+    assert item.accompaniment is not None and other.accompaniment is not None  # noqa: PT018
+    sung, music, foreign = item.voice[part], item.accompaniment[part], other.accompaniment[part]
     voice, level = sung[CONTEXT:], rms(sung[CONTEXT:])
     yield "untouched\nvoice and label", voice, 0.0, True
     for shift in (augment.fast_key_shift(asked, MEL.window_samples) for asked in CONFIG.key_shift_semitones):
         yield f"key shift\n{shift:+.1f} semitones", voice, shift, True
-    yield "backing voice\n-10 dB", voice + 10 ** (-10 / 20) * other["voice"][part][CONTEXT:], 0.0, True
+    yield "backing voice\n-10 dB", voice + 10 ** (-10 / 20) * other.voice[part][CONTEXT:], 0.0, True
     mix = mix_at_snr(sung, music, level, snr_db := rng.uniform(0.0, 6.0))
     yield f"its own music\nvoice {snr_db:+.0f} dB", mix[CONTEXT:], 0.0, True
     loud = mix_at_snr(voice, foreign[CONTEXT:], level, snr_db := rng.uniform(-8.0, -2.0))
@@ -58,7 +60,7 @@ def panels(item: dict, other: dict, rng: np.random.Generator) -> Iterator[Panel]
     yield "compression\n8 : 1 from -20 dB", effects.compress(mix[CONTEXT:], RATE, -20.0, 8.0), 0.0, True
     yield "overload\npeaks 15 dB over the knee", effects.soft_clip(voice, 15.0), 0.0, True
     yield "codec\n6 dB in each band", effects.codec(mix[CONTEXT:], RATE, 6.0), 0.0, True
-    chance = augment.augment(augment.Excerpt(sung, foreign, item["f0_hz"], level, CONTEXT), MEL, CONFIG, rng)[0]
+    chance = augment.augment(augment.Excerpt(sung, foreign, item.f0_hz, level, CONTEXT), MEL, CONFIG, rng)[0]
     yield "as in training\nall by chance", chance, 0.0, True
 
 
@@ -84,11 +86,8 @@ def draw(shown: Iterator[Panel], f0_hz: np.ndarray, path: Path) -> None:
     colours = np.vstack([colormaps["magma"](np.linspace(0.0, 1.0, 64))[:, :3], greys, to_rgb(F0_COLOUR)])
     palette = Image.new("P", (1, 1))
     palette.putpalette(np.round(255 * colours).astype(np.uint8).tobytes())
-    image = (
-        Image.fromarray(np.asarray(canvas.buffer_rgba()))
-        .convert("RGB")
-        .quantize(palette=palette, dither=Image.Dither.NONE)
-    )
+    image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    image = image.quantize(palette=palette, dither=Image.Dither.NONE)
     with atomic_path(path) as temporary:
         image.save(temporary)
 
@@ -103,7 +102,7 @@ def run(arguments: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as folder:
         source = Hybrid(make_demo(Path(folder) / "demo"), "train")
         item, other = source[ITEM], source[ITEM + 1]
-        f0_hz = f0_at_times(item["time_s"], item["f0_hz"], START_S + np.arange(0.0, SECONDS + 0.001, MEL.hop_s))
+        f0_hz = f0_at_times(item.time_s, item.f0_hz, START_S + np.arange(0.0, SECONDS + 0.001, MEL.hop_s))
         draw(panels(item, other, np.random.default_rng(SEED)), f0_hz, arguments.output)
     return 0
 

@@ -32,10 +32,13 @@ def batch_of(config: TrainConfig) -> Batch:
     """One batch of random numbers: the arithmetic does not depend on them."""
     rng = np.random.default_rng(0)
     shape = (config.batch_size, config.excerpt_frames)
-    return {
-        "log_mel": rng.normal(-5.0, 2.0, (*shape, config.model.mel.n_mels)).astype(np.float32),
-        "target": rng.random((*shape, config.model.n_bins)).astype(np.float32),
-    }
+    return Batch(
+        log_mel=rng.normal(-5.0, 2.0, (*shape, config.model.mel.n_mels)).astype(np.float32),
+        target=rng.random((*shape, config.model.n_bins)).astype(np.float32),
+        f0_hz=np.zeros(shape, np.float32),
+        index=np.zeros(config.batch_size, np.int64),
+        start_s=np.zeros(config.batch_size),
+    )
 
 
 def ours(framework: str, config: TrainConfig, batch: Batch) -> Callable[[], object]:
@@ -63,7 +66,7 @@ def plain(config: TrainConfig, batch: Batch) -> Callable[[], object]:
     optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate)
 
     def step() -> float:
-        log_mel, target = torch.from_numpy(batch["log_mel"]), torch.from_numpy(batch["target"])
+        log_mel, target = torch.from_numpy(batch.log_mel), torch.from_numpy(batch.target)
         optimizer.zero_grad()
         loss = torch.nn.functional.binary_cross_entropy(model(log_mel), target)
         loss.backward()

@@ -18,13 +18,13 @@ CONFIG = TrainConfig(
     model=ModelConfig.small(),
     augment=dataclasses.replace(
         AugmentConfig(),
-        voiceless_probability=0.15,  # twice the default: voicing inside music is what small networks lack most
+        voiceless_probability=0.15,  # twice the default: small networks find voices in music too often
         backing_probability=0.07,
         accompaniment_probability=0.8,
         foreign_probability=0.6,
         snr_db=(-10.0, 28.0),
     ),
-    excerpt_frames=256,  # twice the reference: at 128 frames the bottom of the U-Net is four frames, all of them border
+    excerpt_frames=256,  # twice the reference: at 128 frames the bottom of the U-Net has four, all near a border
     batch_size=12,
     iterations=14000,
     learning_rate=1.5e-3,

@@ -17,7 +17,7 @@ FIRST = runpy.run_path(str(Path(__file__).with_name("small.py")))["CONFIG"]
 CONFIG = dataclasses.replace(
     FIRST,
     excerpt_frames=960,
-    batch_size=3,  # as many frames in a step
+    batch_size=3,  # about as many frames per step as in small.py
     iterations=5200,
     learning_rate=8e-4,
     schedule="cosine",

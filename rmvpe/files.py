@@ -1,12 +1,15 @@
-"""Files that are either whole or absent: write beside, then rename."""
+"""Files and folders that are either whole or absent: written beside their place, then renamed."""
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rmvpe.errors import UserError
+
+LOCK = "lock"  # the file in a work folder that marks it as ours and keeps a second run out
 
 
 @contextmanager
@@ -35,6 +38,132 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def output_folder(path: str | os.PathLike[str], remedy: str = "choose another folder") -> Iterator[Path]:
+    """Give an empty temporary folder beside `path`; on success it replaces `path`, on any error it is removed.
+
+    An earlier folder or file at `path` is deleted, but only once the new folder has its name. Whoever calls has to
+    check that it may be replaced. Raises UserError as `OutputFolder`.
+    """
+    folder = OutputFolder(path, remedy)
+    with folder.writing() as temporary:
+        yield temporary
+        folder.commit(temporary)
+
+
+class OutputFolder:
+    """The folder `path` (a link is followed), which appears whole or not at all.
+
+        .NAME-unfinished/new     the temporary folder
+        .NAME-unfinished/old     what was at `path` before, until it is deleted
+        .NAME-unfinished/lock    locked while a process works there
+
+    The work folder `.NAME-unfinished` is removed at the end. If a run was killed, the next one cleans up after it.
+    `remedy` ends the message of errors of the system.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], remedy: str = "choose another folder") -> None:
+        self.path, self.remedy = Path(path).resolve(), remedy
+        self.work = self.path.with_name(f".{self.path.name}-unfinished")
+        self.old = self.work / "old"
+
+    @contextmanager
+    def writing(self, wait: bool = False) -> Iterator[Path]:
+        """Give an empty temporary folder; at the end it is removed unless `commit` has renamed it.
+
+        If another run is writing the same folder: UserError, or with `wait` this run starts after it. Raises UserError
+        as well if the folder cannot be made or `.NAME-unfinished` is a folder of something else.
+        """
+        temporary = self.work / "new"
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            lock = self._lock(wait)
+        except OSError as error:
+            raise self._unwritable(error) from error
+        try:
+            self._clean()
+            temporary.mkdir()
+            yield temporary
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+            # The lock file goes while it is locked: a run that waits for it sees that it is no longer the one here.
+            # It stays as a mark where `discard` has kept something.
+            with suppress(OSError):
+                if [path.name for path in self.work.iterdir()] == [LOCK]:
+                    (self.work / LOCK).unlink()
+            if lock is not None:
+                os.close(lock)
+            with suppress(OSError):
+                self.work.rmdir()
+
+    def commit(self, temporary: Path) -> None:
+        """Rename `temporary` to `path`. What was there steps aside first, and is discarded afterwards.
+
+        Raises UserError if the system does not allow it; what was there then stays.
+        """
+        try:
+            if self.path.exists():
+                self.path.rename(self.old)
+            temporary.rename(self.path)
+        except OSError as error:
+            if self.old.exists() and not self.path.exists():
+                self.old.rename(self.path)
+            raise self._unwritable(error) from error
+        self.discard(self.old)
+
+    def discard(self, old: Path) -> None:
+        """Delete what was replaced, if there is anything."""
+        if old.is_dir():
+            shutil.rmtree(old)
+        else:
+            old.unlink(missing_ok=True)
+
+    def _unwritable(self, error: OSError) -> UserError:
+        return UserError(f"cannot write {self.path}: {error.strerror}; {self.remedy}")
+
+    def _clean(self) -> None:
+        """Remove what a killed run has left; an earlier folder that it had set aside gets its name back."""
+        for path in self.work.iterdir():
+            if path not in (self.old, self.work / LOCK):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        if self.old.exists() and not self.path.exists():
+            self.old.rename(self.path)
+        self.discard(self.old)
+
+    def _lock(self, wait: bool) -> int | None:
+        """Make the work folder and lock it; returns the open file, or None where the system has no such lock."""
+        path = self.work / LOCK
+        while True:
+            self.work.mkdir(exist_ok=True)
+            with suppress(FileNotFoundError):  # the run before has just removed the folder: make it again
+                names = [inside.name for inside in self.work.iterdir()]
+                if names and LOCK not in names:
+                    raise UserError(f"{self.work} is needed for the work but holds something else: move it away")
+                handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+                try:
+                    _lock_file(handle, wait)
+                    if os.path.samestat(os.fstat(handle), path.stat()):
+                        return handle
+                    os.close(handle)  # the run before has removed this file, and a new one is there
+                except BlockingIOError as error:
+                    os.close(handle)
+                    raise UserError(f"{self.path} is in use by another run: wait, or choose another folder") from error
+                except FileNotFoundError:
+                    os.close(handle)
+                except OSError:  # Windows, or a network disk without locks
+                    os.close(handle)
+                    return None
+
+
+def _lock_file(handle: int, wait: bool) -> None:
+    """Lock an open file until it is closed or the process ends. Raises BlockingIOError if it is locked, or OSError."""
+    try:
+        import fcntl
+    except ImportError as error:
+        raise OSError("this system has no such lock") from error
+    fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def check_folder(folder: Path) -> None:

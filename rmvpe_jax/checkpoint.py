@@ -8,7 +8,6 @@ two only. Orbax writes a folder under a temporary name and renames it, so it is 
 
 import os
 import re
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from jax.typing import DTypeLike
 from rmvpe.checkpoint.store import FORMAT, Checkpoint
 from rmvpe.config import ConfigError, ModelConfig, from_dict, to_dict
 from rmvpe.errors import UserError
+from rmvpe.files import output_folder
 from rmvpe_jax.model import RMVPE
 from rmvpe_jax.params import nnx_to_torch, torch_to_nnx
 
@@ -93,15 +93,11 @@ def replace(target: Path, content: Mapping[str, Any], complaint: str, mend: str)
 
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        beside = tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent, ignore_cleanup_errors=True)
-        with beside as folder:
-            reserve(Path(folder) / "space", content)
-            new = Path(folder) / target.name
-            with checkpointer() as writer:
-                writer.save(new, args=ocp.args.Composite(**content))
-            if target.exists():
-                target.rename(Path(folder) / "old")
-            new.rename(target)
+        with output_folder(target) as folder, checkpointer() as writer:
+            reserve(folder / "space", content)
+            writer.save(folder, args=ocp.args.Composite(**content), force=True)  # Orbax makes the folder itself
+    except UserError:
+        raise
     except (OSError, ValueError) as error:  # tensorstore has no error class of its own
         reason = getattr(error, "strerror", None) or first_line(error)
         raise UserError(f"{complaint}: {reason}; {mend}") from error

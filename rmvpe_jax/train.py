@@ -32,7 +32,6 @@ from rmvpe_jax.model import RMVPE
 from rmvpe_jax.params import nnx_to_torch, torch_to_nnx
 
 AXIS = "devices"
-INPUTS = ("log_mel", "target")
 RECORD = ("loss", "grad_norm", "param_norm", "update_norm")
 
 
@@ -98,7 +97,7 @@ class JaxTrainer:
 
     def train_step(self, batches: Sequence[Batch], learning_rate: float) -> dict[str, float]:
         """One update from this process's micro-batches; see `rmvpe.training.loop.Trainer`."""
-        shares = [{name: self._share(batch[name]) for name in INPUTS} for batch in batches]
+        shares = [{"log_mel": self._share(batch.log_mel), "target": self._share(batch.target)} for batch in batches]
         rate = np.float32(learning_rate)
         with distributed.together(self.ranks):
             if len(shares) == 1:

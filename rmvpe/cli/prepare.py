@@ -53,7 +53,7 @@ def run_mir1k(arguments: argparse.Namespace) -> int:
         strict=arguments.strict,
         force=arguments.force,
         progress=True,
-        tell=lambda line: tqdm.write(line, file=sys.stderr),
+        log=lambda line: tqdm.write(line, file=sys.stderr),
     )
     print("\n".join([*mir1k.summary_lines(summary), f"made {arguments.out}; licence: {mir1k.LICENCE}"]))
     return 0

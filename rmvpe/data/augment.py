@@ -1,9 +1,9 @@
-"""What a training excerpt goes through on its way to the network. Every function takes its random generator.
+"""The augmentation of a training excerpt. Every function takes its random generator.
 
-The order is that of a real recording: who sings and plays, the room, the microphone's spectrum and band, noise,
-compression, overload, a codec, gain. The numbers are drawn here, from `AugmentConfig`; `rmvpe.data.effects` has the
-effects themselves. The annotation stays that of the lead voice and of the dry sound: a voice's reverberation after the
-end of a note is unvoiced, as is a muted voice, and nothing moves in time.
+The order is that of a real recording: voice and music, the room, the microphone's spectrum and band, noise,
+compression, overload, a codec, gain. The numbers are drawn here, from the ranges of `AugmentConfig`; the effects are in
+`rmvpe.data.effects`. The annotation stays that of the lead voice without effects: reverberation after the end of a note
+is unvoiced, a muted voice is unvoiced too, and nothing moves in time.
 
 Frequencies in Hz are those of the sound before the key shift, which the log-mel makes afterwards.
 """
@@ -17,24 +17,24 @@ from rmvpe.data import effects
 from rmvpe.data.mixing import mix_at_snr
 
 MIN_F0_HZ, MAX_F0_HZ = 32.0, 1990.0  # the salience's range, a little inside its ends
-CONTEXT_S = 1.0  # of sound before an excerpt, whose reverberation reaches into it
+CONTEXT_S = 1.0  # of sound before an excerpt: its reverberation reaches into the excerpt
 FILTER_ORDERS = (2, 4, 8)  # 12 dB per octave: a small loudspeaker; 48: a resampler
-LEAST_VOICED = 0.25  # share of an excerpt; where the lead sings less, a backing voice would be the only voice
+LEAST_VOICED = 0.25  # share of an excerpt; if the lead sings less, a backing voice would often be the only voice
 
 
 @dataclass(frozen=True)
 class Excerpt:
     """One excerpt of one item, with `context` samples of sound before it.
 
-    An item without accompaniment never gets one: it holds something that must not be told from music by its sound (a
-    bare tone).
+    An item without accompaniment never gets one: it may be a pure tone, which sounds like an instrument, and over music
+    nothing would say which one to track.
     """
 
     voice: np.ndarray  # [context + samples]
     accompaniment: np.ndarray | None  # [context + samples], its own or foreign
     f0_hz: np.ndarray  # [frames], 0 = unvoiced
     voice_rms: float  # of the item's voiced samples
-    context: int  # at least 1; no reverberation lasts longer
+    context: int  # samples, at least 1; no reverberation is longer
     backing: np.ndarray | None = None  # [context + samples], another voice, of active RMS 1
 
 
@@ -49,9 +49,9 @@ def log_uniform(low_high: tuple[float, float], rng: np.random.Generator) -> floa
 
 
 def draw_key_shift(f0_hz: np.ndarray, mel: MelConfig, config: AugmentConfig, rng: np.random.Generator) -> float:
-    """A key shift in semitones that keeps every voiced frame inside the salience's range, or 0.
+    """A key shift in semitones that keeps every voiced frame of `f0_hz` [frames] inside the salience's range, or 0.
 
-    It is one that a whole window of a fast length makes exactly: at most 23 cents from the one drawn.
+    It is rounded, by at most 23 cents, to one whose window length is a whole number and fast to transform.
     """
     if not happens(config.key_shift_probability, rng):
         return 0.0
@@ -62,7 +62,7 @@ def draw_key_shift(f0_hz: np.ndarray, mel: MelConfig, config: AugmentConfig, rng
 
 
 def fast_key_shift(semitones: float, window_samples: int) -> float:
-    """The key shift nearest to `semitones` whose stretched window is a whole number of samples, and a fast length."""
+    """The key shift nearest to `semitones` whose stretched window has a whole number of samples, fast to transform."""
     asked = round(window_samples * 2.0 ** (semitones / 12.0))
     window = next(n for away in range(asked) for n in (asked - away, asked + away) if effects.is_fast(n))
     return float(12.0 * np.log2(window / window_samples))
@@ -71,9 +71,9 @@ def fast_key_shift(semitones: float, window_samples: int) -> float:
 def draw_parts(
     excerpt: Excerpt, config: AugmentConfig, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
-    """Who is heard: the voice or zeros, the accompaniment or None [context + samples], and the f0 [frames].
+    """What sounds: the voice or zeros, the accompaniment or None [context + samples], and the f0 [frames].
 
-    Nobody sings over its own or foreign music, or in silence (which noise may fill later).
+    An excerpt without voice is music, its own or another item's, or silence (noise may be added to it later).
     """
     voice, music, f0_hz = excerpt.voice, excerpt.accompaniment, excerpt.f0_hz
     if music is not None and happens(config.voiceless_probability, rng):
@@ -100,7 +100,7 @@ def mix_in_room(
     config: AugmentConfig,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """Voice and music [context + samples] mixed, [samples]; perhaps in a room: the voice alone or both."""
+    """Voice and music [context + samples] mixed to [samples], perhaps with a room around the voice or around both."""
     context, response = excerpt.context, None
     if happens(config.reverberation_probability, rng):
         response = draw_room(sample_rate, context / sample_rate, config, rng)
@@ -118,10 +118,10 @@ def mix_in_room(
 def draw_spectrum(
     audio: np.ndarray, excerpt: Excerpt, sample_rate: int, config: AugmentConfig, rng: np.random.Generator
 ) -> np.ndarray:
-    """`audio` through a random microphone and master: a spectral slope, and a band limit at one end or both.
+    """`audio` [samples] with a random spectral slope, and a band limit at one end or both, [samples].
 
-    The upper limit stays above the lead's fundamental; so does the lower one below it where there is no accompaniment,
-    since a bare tone has nothing else to be heard by.
+    The upper limit stays above the lead's fundamental. Without accompaniment the lower limit stays below it, because a
+    pure tone has no other partials.
     """
     tilted, limited = happens(config.tilt_probability, rng), happens(config.band_limit_probability, rng)
     if not tilted and not limited:
@@ -142,7 +142,7 @@ def draw_spectrum(
 def augment(
     excerpt: Excerpt, mel: MelConfig, config: AugmentConfig, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """One excerpt's sound [samples], float32, and its f0 [frames] in Hz (before any key shift)."""
+    """The augmented sound of an excerpt, float32 [samples], and its f0 [frames] in Hz, before any key shift."""
     rate = mel.sample_rate
     voice, music, f0_hz = draw_parts(excerpt, config, rng)
     mix = mix_in_room(voice, music, excerpt, rate, config, rng)

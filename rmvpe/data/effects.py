@@ -1,8 +1,8 @@
-"""What rooms, microphones, loudspeakers and codecs do to sound: single effects on float32 arrays at one sample rate.
+"""Effects of rooms, microphones, loudspeakers and codecs, each on float32 [samples] at one sample rate.
 
-No effect moves anything in time, so an annotation stays true: filters have zero phase, a room response has its direct
-path at sample 0, and gains follow the level without look-ahead. Whatever is random comes from the generator given.
-Transforms run at lengths whose prime factors are small: at a prime length one takes ten times as long.
+No effect moves anything in time, so annotations stay valid: filters have zero phase, a room response has its direct
+path at sample 0, and gains follow the level without look-ahead. Random numbers come from the generator given. Fourier
+transforms have lengths with small prime factors: at a prime length one takes ten times as long.
 """
 
 from functools import lru_cache
@@ -12,12 +12,12 @@ import numpy as np
 from rmvpe.data.mixing import RMS_FLOOR, rms
 
 FAST_FACTORS = (2, 3, 5, 7, 11)  # pocketfft, which numpy uses, has a routine for each
-LOWEST_HZ = 30.0  # of slopes: below it spectra are level, and nothing is heard
-ROOM_BANDS_HZ = (250.0, 1000.0, 4000.0)  # each decays at its own pace
+LOWEST_HZ = 30.0  # of slopes: below it spectra are flat
+ROOM_BANDS_HZ = (250.0, 1000.0, 4000.0)  # each has its own reverberation time
 LEVEL_HOP_S = 0.005
 ATTACK_S, RELEASE_S = 0.005, 0.1  # of the compressor: usual for a voice
 CODEC_WINDOW = 512  # 32 ms at 16 kHz; MP3's long block is 26 ms, AAC's 46 ms at 44.1 kHz
-# Edges of the critical bands up to 8 kHz in Hz (Zwicker 1961)
+# Edges of the critical bands up to 8 kHz in Hz (Zwicker 1961, https://doi.org/10.1121/1.1908630)
 CRITICAL_BANDS_HZ = (
     *(0, 100, 200, 300, 400, 510, 630, 770, 920, 1080, 1270),
     *(1480, 1720, 2000, 2320, 2700, 3150, 3700, 4400, 5300, 6400, 7700),
@@ -25,7 +25,7 @@ CRITICAL_BANDS_HZ = (
 
 
 def is_fast(n: int) -> bool:
-    """Whether a Fourier transform of length `n` is quick: it has no prime factor beyond 11."""
+    """Whether a Fourier transform of length `n` is fast: no prime factor is above 11."""
     for factor in FAST_FACTORS:
         while n % factor == 0:
             n //= factor
@@ -86,7 +86,7 @@ def equalise(
     for edge_hz, side in ((high_pass_hz, -1), (low_pass_hz, 1)):
         if 0.0 < edge_hz < sample_rate:
             steepness = np.float32(2 * order * side)
-            # Capped far below what any ear or network hears, so that float32 does not overflow
+            # Capped at -180 dB, so that float32 does not overflow
             gain /= np.sqrt(1.0 + np.exp2(np.minimum(steepness * (octaves - np.float32(np.log2(edge_hz))), 60.0)))
     return np.fft.irfft(np.fft.rfft(audio, n) * gain, n)[: len(audio)].astype(np.float32)
 
@@ -103,9 +103,9 @@ def room_response(
     """A synthetic room's impulse response [samples] of energy 1: the direct path at sample 0, then a tail of noise.
 
     The tail starts after `pre_delay_s` and decays exponentially, by 60 dB in `rt60_s` below 250 Hz and in
-    `high_share` times that above 4 kHz, as walls and air swallow high frequencies first (Moorer 1979 made rooms of
-    such noise). It is cut off after 60 dB or `longest_s`. `direct_to_reverberant_db`: energy of the direct path over
-    that of the tail.
+    `high_share` times that above 4 kHz, because walls and air absorb high frequencies more. Noise as the tail follows
+    J. A. Moorer, "About this reverberation business", http://articles.ircam.fr/textes/Moorer78b/. It is cut off after
+    60 dB or `longest_s`. `direct_to_reverberant_db`: energy of the direct path over that of the tail.
     """
     n = max(2, round(min(rt60_s, longest_s) * sample_rate))
     n_fft = 1 << (n - 1).bit_length()
@@ -126,22 +126,22 @@ def room_response(
 
 
 def reverberate(audio: np.ndarray, response: np.ndarray, context: int) -> np.ndarray:
-    """`audio` [context + samples] in a room, [samples]: the first `context` samples only leave their tail in the rest.
+    """`audio` [context + samples] in a room, [samples]: the first `context` samples add only their reverberation.
 
-    Raises ValueError if `response` [at most context + 1] remembers more than the context.
+    Raises ValueError if `response` has more than context + 1 samples.
     """
     if len(response) > context + 1:
         raise ValueError(f"a response of {len(response)} samples needs {len(response) - 1} of context, not {context}")
     remembered = len(response) - 1
     audio = audio[context - remembered :]
-    # The transform may wrap around: what it wraps lands in what is remembered, which is dropped
+    # Circular convolution wraps around into the first `remembered` samples, which are dropped
     n = fast_length(len(audio))
     wet = np.fft.irfft(np.fft.rfft(audio, n) * np.fft.rfft(response, n), n)
     return wet[remembered : len(audio)].astype(np.float32)
 
 
 def compress(audio: np.ndarray, sample_rate: int, threshold_db: float, ratio: float) -> np.ndarray:
-    """A compressor: where the level lies x dB above `threshold_db`, it is turned down to x / `ratio` dB above it.
+    """A compressor: a level x dB above `threshold_db` is reduced to x / `ratio` dB above it.
 
     `threshold_db` is relative to the RMS of `audio`. The level is followed in steps of 5 ms, rises within 5 ms and
     falls within 100 ms.
@@ -163,7 +163,7 @@ def compress(audio: np.ndarray, sample_rate: int, threshold_db: float, ratio: fl
 
 
 def soft_clip(audio: np.ndarray, drive_db: float) -> np.ndarray:
-    """An overloaded input: tanh bends the peaks, which lie `drive_db` above its knee; quiet sound passes unchanged."""
+    """An overloaded input: tanh limits the peaks, which lie `drive_db` above its knee; quiet sound does not change."""
     peak = float(np.abs(audio).max(initial=0.0))
     if peak < RMS_FLOOR:
         return audio
@@ -172,10 +172,10 @@ def soft_clip(audio: np.ndarray, drive_db: float) -> np.ndarray:
 
 
 def codec(audio: np.ndarray, sample_rate: int, snr_db: float) -> np.ndarray:
-    """What a cheap codec leaves: each critical band of each 32 ms is rounded to steps that lie `snr_db` below it.
+    """A model of a cheap codec: each critical band of each 32 ms is quantised with noise `snr_db` below its level.
 
-    What is weaker than half a step is zeroed, so quiet partials come and go, and every onset spreads over its window,
-    as in any transform codec. The transform is a Fourier one with a sine window, half overlapped.
+    What is weaker than half a step becomes zero, so quiet partials come and go, and every onset spreads over its
+    window, as in any transform codec. The transform is a Fourier transform with a sine window, half overlapped.
     """
     n, hop = len(audio), CODEC_WINDOW // 2
     n_frames = -(-n // hop) + 1

@@ -1,7 +1,8 @@
-"""Levels: how loud a voice is, and mixing at a given ratio.
+"""Levels of voices, mixing at a given ratio, and music to mix with.
 
-The signal-to-noise ratio of this project is the RMS of the voice over its voiced samples against the RMS of the
-accompaniment, in dB. Evaluation mixes with the same function as training, so "at 0 dB" means the same in both.
+The ratio is the RMS of the voice over its voiced samples divided by the RMS of the accompaniment, in dB. Training and
+evaluation mix with the same function, so "at 0 dB" means the same in both. Music from a folder is chosen by a hash of
+the voice's name and the music file's name: a voice gets the same music in every run, whatever the order of the files.
 """
 
 import hashlib
@@ -9,27 +10,26 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import soundfile
 
 from rmvpe.audio import SAMPLE_RATE_HZ, find_audio, from_array
 from rmvpe.errors import UserError
 
-RMS_FLOOR = 1e-5  # -100 dBFS: quieter than this is silence, which no gain should raise
+RMS_FLOOR = 1e-5  # -100 dBFS: quieter than this is silence, which is never amplified
 
 
 def rms(audio: np.ndarray) -> float:
-    """Root mean square of `audio`; 0 for none."""
+    """Root mean square of `audio` [samples]; 0 if there are no samples."""
     return float(np.sqrt(np.mean(np.square(audio, dtype=np.float64)))) if len(audio) else 0.0
 
 
 def active_rms(voice: np.ndarray, f0_hz: np.ndarray, hop_samples: int) -> float:
-    """RMS of `voice` [samples] over the hops whose frame is voiced (`f0_hz` [frames]); 0 if none is."""
+    """RMS of `voice` [samples] over the hops whose frame is voiced (`f0_hz` [frames], 0 = unvoiced); 0 if none is."""
     voiced = np.repeat(f0_hz > 0, hop_samples)[: len(voice)]
     return rms(voice[: len(voiced)][voiced])
 
 
 def mix_at_snr(voice: np.ndarray, accompaniment: np.ndarray, voice_rms: float, snr_db: float) -> np.ndarray:
-    """`voice` + `accompaniment` scaled to lie `snr_db` below `voice_rms`. A silent accompaniment stays silent."""
+    """`voice` [samples] plus `accompaniment` [samples], scaled to `snr_db` below `voice_rms`, or left out if silent."""
     level = rms(accompaniment)
     if level < RMS_FLOOR:
         return voice
@@ -37,15 +37,15 @@ def mix_at_snr(voice: np.ndarray, accompaniment: np.ndarray, voice_rms: float, s
 
 
 def find_music(folder: str | Path) -> list[Path]:
-    """The sound files of a folder, searched recursively, or the one named. Raises UserError if none is there."""
+    """The sound files of a folder, searched recursively, or the one file. Raises UserError if there is none."""
     return [file.path for file in find_audio([folder])]
 
 
 def piece_of_music(paths: Sequence[Path], name: str, n_samples: int) -> np.ndarray:
     """Music float32 [n_samples] at 16 kHz, mono, for the voice `name`.
 
-    Only the piece is decoded. Where a file is too short the next one follows; silent pieces are passed over. Raises
-    UserError for a file that is no sound, or if there is nothing but silence.
+    Only this piece of a file is decoded. If a file is too short, the next one follows; silent pieces are left out.
+    Raises UserError for a file that is no sound, or if all files are silent.
     """
     ranked = sorted(paths, key=lambda path: _digest(name, path))
     parts: list[np.ndarray] = []
@@ -69,7 +69,9 @@ def _digest(name: str, path: Path) -> int:
 
 
 def _read_piece(path: Path, n_samples: int, number: int) -> np.ndarray:
-    """At most `n_samples` of the file, from a place that `number` decides."""
+    """At most `n_samples` of the file, from a position that `number` decides."""
+    import soundfile
+
     try:
         with soundfile.SoundFile(path) as file:
             # One sample more than needed: resampling rounds the length down

@@ -1,15 +1,13 @@
-"""f0 annotation to training target: a Gaussian over the 360 bins for each voiced frame, zeros elsewhere.
+"""f0 to training target: a Gaussian over the 360 bins for each voiced frame, zeros elsewhere.
 
-Annotations live on grids of their own (see `rmvpe.data.readers.hybrid`); `f0_at_times` brings them to frame times
-without ever mixing voiced and unvoiced: between two voiced points it interpolates in log-frequency, otherwise the
-nearer point decides.
+`rmvpe.interpolation.f0_at_times` brings an annotation to frame times first.
 """
 
 import numpy as np
 
 from rmvpe.pitch import N_BINS, hz_to_bins
 
-SIGMA_BINS = 1.25  # 25 cents, as CREPE and RMVPE train
+SIGMA_BINS = 1.25  # 25 cents, as CREPE (arXiv 1802.06182) and RMVPE (arXiv 2306.15412)
 
 
 def salience_target(f0_hz: np.ndarray) -> np.ndarray:

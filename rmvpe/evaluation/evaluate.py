@@ -18,7 +18,8 @@ import numpy as np
 
 from rmvpe.config import DecodeConfig, ModelConfig
 from rmvpe.data.mixing import RMS_FLOOR, active_rms, mix_at_snr, piece_of_music, rms
-from rmvpe.data.pipeline import DEFAULT_VOICE_RMS, Source
+from rmvpe.data.pipeline import DEFAULT_VOICE_RMS
+from rmvpe.data.readers.base import Item, Source
 from rmvpe.decode import PitchCurve
 from rmvpe.errors import UserError
 from rmvpe.evaluation.metrics import TOLERANCE_CENTS, Aligned, Tally, align, melody_scores, pool, tally
@@ -77,20 +78,20 @@ class Evaluation:
     failures: tuple[str, ...] = ()
 
 
-def with_music(item: dict, music: Sequence[Path] | None) -> dict:
+def with_music(item: Item, music: Sequence[Path] | None) -> Item:
     """The item with the piece of these sound files that belongs to its name as accompaniment; as it is for None."""
     if music is None:
         return item
-    return item | {"accompaniment": piece_of_music(music, item["name"], len(item["voice"]))}
+    return replace(item, accompaniment=piece_of_music(music, item.name, len(item.voice)))
 
 
-def mixed(item: dict, snr_db: float, model: ModelConfig) -> np.ndarray | None:
+def mixed(item: Item, snr_db: float, model: ModelConfig) -> np.ndarray | None:
     """The item's audio [samples] at one ratio, or None if that takes music and the item has none.
 
     The RMS of the accompaniment over the whole item is set against the voice's over its voiced samples; alone, the
     accompaniment keeps its level.
     """
-    voice, accompaniment = item["voice"], item["accompaniment"]
+    voice, accompaniment = item.voice, item.accompaniment
     if snr_db == CLEAN:
         return voice
     if accompaniment is None or rms(accompaniment) < RMS_FLOOR:
@@ -99,20 +100,20 @@ def mixed(item: dict, snr_db: float, model: ModelConfig) -> np.ndarray | None:
     return mix / max(1.0, float(np.abs(mix).max()))  # a sound file could not hold more
 
 
-def _voice_level(item: dict, model: ModelConfig) -> float:
-    times = frame_times(samples_to_frames(len(item["voice"]), model.mel.hop_samples), model.mel)
-    f0_hz = f0_at_times(item["time_s"], item["f0_hz"], times)
-    return active_rms(item["voice"], f0_hz, model.mel.hop_samples) or DEFAULT_VOICE_RMS
+def _voice_level(item: Item, model: ModelConfig) -> float:
+    times = frame_times(samples_to_frames(len(item.voice), model.mel.hop_samples), model.mel)
+    f0_hz = f0_at_times(item.time_s, item.f0_hz, times)
+    return active_rms(item.voice, f0_hz, model.mel.hop_samples) or DEFAULT_VOICE_RMS
 
 
-def predict_item(estimator: PitchEstimator, item: dict, snr_db: float) -> Prediction | None:
+def predict_item(estimator: PitchEstimator, item: Item, snr_db: float) -> Prediction | None:
     """One item at one ratio; None if that takes music and the item has none."""
     audio = mixed(item, snr_db, estimator.model)
     if audio is None:
         return None
     curve = estimator.pitch_curve(audio)
-    ref_hz = np.zeros_like(item["f0_hz"]) if snr_db == MUSIC else item["f0_hz"]
-    return Prediction(item["time_s"], ref_hz, frame_times(len(curve.f0_hz), estimator.model.mel), curve)
+    ref_hz = np.zeros_like(item.f0_hz) if snr_db == MUSIC else item.f0_hz
+    return Prediction(item.time_s, ref_hz, frame_times(len(curve.f0_hz), estimator.model.mel), curve)
 
 
 def predictions(
@@ -178,7 +179,7 @@ def evaluate(
                 continue
             tally = prediction.tally(estimator.config)
             tallies[ratio] = tallies[ratio] + tally if ratio in tallies else tally
-            files.append({"file": item["name"], "ratio": ratio, **tally.scores()})
+            files.append({"file": item.name, "ratio": ratio, **tally.scores()})
     if failures and not files:
         raise UserError(f"none of {len(failures)} files can be evaluated; the first: {failures[0]}")
     pooled = {name: tallies[name].scores() for name in map(snr_name, snr_db) if name in tallies}

@@ -16,9 +16,9 @@ from rmvpe.backends import is_installed
 from rmvpe.checkpoint.architecture import expected_tensors
 from rmvpe.checkpoint.store import Checkpoint, load
 from rmvpe.config import TrainConfig
-from rmvpe.data.pipeline import Source
+from rmvpe.data.readers.base import Source
 from rmvpe.data.readers.registry import open_source
-from rmvpe.data.readers.segments import Stretches, excerpts
+from rmvpe.data.readers.segments import Segments, excerpts
 from rmvpe.errors import UserError
 from rmvpe.evaluation.evaluate import Evaluation
 from rmvpe.processes import Ranks
@@ -142,7 +142,7 @@ def training_source(config: TrainConfig, ranks: Ranks) -> Source:
 
     Raises UserError for the first fault, or if one batch is more than the whole of it.
     """
-    source = Stretches(open_source(config.data, "train"))
+    source = Segments(open_source(config.data, "train"))
     source.check()
     held = excerpts(source, config.excerpt_frames * config.model.mel.hop_s)
     wanted = config.batch_size * ranks.total

@@ -21,7 +21,8 @@ import numpy as np
 from rmvpe.backends import Backend
 from rmvpe.checkpoint.store import Checkpoint, save
 from rmvpe.config import DecodeConfig, TrainConfig, to_json
-from rmvpe.data.pipeline import Batch, Source, training_batches
+from rmvpe.data.pipeline import Batch, training_batches
+from rmvpe.data.readers.base import Source
 from rmvpe.errors import UserError
 from rmvpe.estimator import Estimator
 from rmvpe.evaluation.evaluate import CLEAN, Evaluation, evaluate, evenly_spaced
@@ -195,7 +196,7 @@ def timed_step(run: Run, stream: Iterator[Batch]) -> dict[str, float]:
     seconds = time.perf_counter() - start
     examples = config.batch_size * config.grad_accumulation * trainer.ranks.total
     run.examples += examples
-    floor = float(np.mean([dropout_floor(config, batch["target"]) for batch in batches]))
+    floor = float(np.mean([dropout_floor(config, batch.target) for batch in batches]))
     return {
         "step": trainer.step,
         **record,
@@ -212,7 +213,7 @@ def non_finite_message(run: Run, name: str, value: float, batches: list[Batch]) 
     rows = [
         {"file": run.source.name(int(index)), "start_s": float(start), "finite_input": bool(np.isfinite(mel).all())}
         for batch in batches
-        for index, start, mel in zip(batch["index"], batch["start_s"], batch["log_mel"])
+        for index, start, mel in zip(batch.index, batch.start_s, batch.log_mel)
     ]
     with atomic_path(run.logdir / FAILED_BATCH) as path:
         path.write_text(json.dumps({"step": run.trainer.step, name: str(value), "batch": rows}, indent=1))

@@ -8,6 +8,7 @@ import numpy as np
 from rmvpe.config import MelConfig, ModelConfig, TrainConfig
 from rmvpe.data.pipeline import Batch
 from rmvpe_jax.train import JaxTrainer
+from tests.helpers.batches import made_up
 
 MODEL = ModelConfig(
     name="tiny",
@@ -27,10 +28,8 @@ RATE = 1e-3
 def batch(number: int, examples: int = 4) -> Batch:
     """Batch `number` of an endless stream."""
     rng = np.random.default_rng(number)
-    return {
-        "log_mel": rng.normal(-5.0, 3.0, (examples, 8, 8)).astype(np.float32),
-        "target": rng.random((examples, 8, 5)).astype(np.float32) ** 8,
-    }
+    log_mel = rng.normal(-5.0, 3.0, (examples, 8, 8)).astype(np.float32)
+    return made_up(log_mel, rng.random((examples, 8, 5)).astype(np.float32) ** 8)
 
 
 def devices(count: int) -> list[jax.Device]:

@@ -13,8 +13,8 @@ class Site:
 
     `cuts`: for each request in turn, the bytes of the body after which the connection is cut (None: whole).
     `answers`: status codes to give before anything is served. `ranges` and `if_range`: whether the server knows them.
-    `pause_s`: sleep after each 64 KiB. `asked`, `conditions`: Range and If-Range of every request; `sent`: bytes of
-    bodies.
+    `hold_after`: bytes of a body after which the server sends nothing more, sets `holding`, and waits for the end.
+    `requests`, `conditions`: Range and If-Range of every request; `sent`: bytes of bodies.
     """
 
     content: bytes
@@ -24,8 +24,9 @@ class Site:
     if_range: bool = True
     cuts: list[int | None] = field(default_factory=list)
     answers: list[int] = field(default_factory=list)
-    pause_s: float = 0.0
-    asked: list[str | None] = field(default_factory=list)
+    hold_after: int | None = None
+    holding: threading.Event = field(default_factory=threading.Event)
+    requests: list[str | None] = field(default_factory=list)
     conditions: list[str | None] = field(default_factory=list)
     sent: int = 0
     url: str = ""
@@ -43,7 +44,7 @@ def serve(site: Site, name: str = "MIR-1K.zip") -> Iterator[Site]:
         def do_GET(self) -> None:
             wanted = self.headers.get("Range")
             condition = self.headers.get("If-Range")
-            site.asked.append(wanted)
+            site.requests.append(wanted)
             site.conditions.append(condition)
             if site.answers:
                 self.send_error(site.answers.pop(0))
@@ -67,16 +68,18 @@ def serve(site: Site, name: str = "MIR-1K.zip") -> Iterator[Site]:
             self._send(content[start:], site.cuts.pop(0) if site.cuts else None)
 
         def _send(self, body: bytes, cut: int | None) -> None:
-            body = body if cut is None else body[:cut]
+            # A cut comes first: a body that is cut is not held
+            held = cut is None and site.hold_after is not None
+            body = body[: site.hold_after if cut is None else cut]
             try:
-                for first in range(0, len(body), 1 << 16):
-                    self.wfile.write(body[first : first + (1 << 16)])
-                    self.wfile.flush()
-                    site.sent += len(body[first : first + (1 << 16)])
-                    if site.pause_s and site.stop.wait(site.pause_s):
-                        break
+                self.wfile.write(body)
+                self.wfile.flush()
+                site.sent += len(body)
+                if held:
+                    site.holding.set()
+                    site.stop.wait()
             except ConnectionError:
-                pass  # the client was killed: the very thing some tests do
+                pass  # the client was killed, as some tests do
             self.close_connection = True
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:

@@ -16,6 +16,7 @@ from rmvpe.checkpoint.store import load  # noqa: E402
 from rmvpe.chunked_gru import salience  # noqa: E402
 from rmvpe.config import DecodeConfig, ModelConfig, TrainConfig  # noqa: E402
 from rmvpe.data.pipeline import training_batches, training_dataset  # noqa: E402
+from rmvpe.data.readers.base import Item  # noqa: E402
 from rmvpe.data.readers.hybrid import Hybrid  # noqa: E402
 from rmvpe.errors import UserError  # noqa: E402
 from rmvpe.evaluation.agreement import compare_salience  # noqa: E402
@@ -25,6 +26,7 @@ from rmvpe.training.schedule import learning_rate  # noqa: E402
 from rmvpe_jax import checkpoint as jax_checkpoint  # noqa: E402
 from rmvpe_jax.train import JaxTrainer  # noqa: E402
 from rmvpe_torch.train import TorchTrainer  # noqa: E402
+from tests.helpers.batches import mapped  # noqa: E402
 from tests.helpers.hybrid import make_hybrid  # noqa: E402
 
 TINY = ModelConfig(name="tiny", levels=2, blocks=1, inter_layers=1, channels=2, gru_hidden=16, dropout=0.0)
@@ -64,7 +66,7 @@ def test_twenty_steps_give_the_same_losses_and_the_same_f0(hybrid):
         # How far depends on the processor: 2 % of the gradient was seen. The test below is the exact one.
         for name in ("grad_norm", "param_norm", "update_norm"):
             assert a[name] == pytest.approx(b[name], rel=0.1), (step, name)
-    log_mel = data[0]["log_mel"]
+    log_mel = data[0].log_mel
     outputs = [salience(side.network(side.checkpoint({})), log_mel).reshape(-1, 360) for side in (torch_side, jax_side)]
     assert compare_salience(*outputs, DecodeConfig(threshold=0.0)).max_cents < 1.0
 
@@ -82,7 +84,7 @@ def test_the_arithmetic_of_twenty_steps_is_the_same(hybrid):
             lambda leaf: leaf.astype(np.float64) if leaf.dtype == np.float32 else leaf, jax_side.state
         )
         for step in range(20):
-            batch = {name: a.astype(np.float64) if a.dtype == np.float32 else a for name, a in data[step].items()}
+            batch = mapped(data[step], lambda a: a.astype(np.float64) if a.dtype == np.float32 else a)
             a, b = (side.train_step([batch], 5e-4) for side in (torch_side, jax_side))
             for name in a:
                 assert a[name] == pytest.approx(b[name], rel=1e-6), (step, name)
@@ -213,9 +215,10 @@ def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_state(framework
     kept = (tmp_path / "last.safetensors").read_bytes()
 
     class Broken(Hybrid):
-        def __getitem__(self, index: int) -> dict:
+        def __getitem__(self, index: int) -> Item:
             item = super().__getitem__(index)
-            return item | {"voice": np.full_like(item["voice"], np.nan)} if item["name"] == "glide-2" else item
+            spoiled = dataclasses.replace(item, voice=np.full_like(item.voice, np.nan))
+            return spoiled if item.name == "glide-2" else item
 
     resumed = trainer(framework)
     state = resume(resumed, tmp_path, "latest")

@@ -27,6 +27,7 @@ def train(fault: str, folder: Path) -> list[float]:
     from rmvpe.data.pipeline import Batch
     from rmvpe_jax import state as states
     from rmvpe_jax.train import JaxTrainer
+    from tests.helpers.batches import mapped
     from tests.helpers.tiny_jax import CONFIG, RATE, batch
 
     share = EXAMPLES // jax.process_count()
@@ -34,7 +35,7 @@ def train(fault: str, folder: Path) -> list[float]:
     trainer = JaxTrainer(config, jax.local_devices())
 
     def own(number: int) -> Batch:
-        return {name: array[jax.process_index() * share :][:share] for name, array in batch(number, EXAMPLES).items()}
+        return mapped(batch(number, EXAMPLES), lambda array: array[jax.process_index() * share :][:share])
 
     losses = []
     try:

@@ -64,7 +64,7 @@ def test_accumulated_micro_batches_follow_each_other_through_batch_norm(quick_co
     name = "unet.encoder.bn.running_mean"  # of the input itself, so that it can be told by hand
     expected, momentum = before[name], MODEL.bn_momentum
     for part in parts:
-        expected = (1 - momentum) * expected + momentum * part["log_mel"].mean()
+        expected = (1 - momentum) * expected + momentum * part.log_mel.mean()
     np.testing.assert_allclose(after[name], expected, rtol=1e-5)  # float32
 
 
@@ -169,7 +169,7 @@ def test_averaged_weights_are_published_and_start_from_the_weights_of_a_run_with
     averaging.restore(state)
     for name, array in averaging.checkpoint({}).tensors.items():
         np.testing.assert_array_equal(array, state.weights[name], err_msg=name)
-    log_mel = batch(9)["log_mel"]
+    log_mel = batch(9).log_mel
     np.testing.assert_array_equal(
         *(salience(side.network(side.checkpoint({})), log_mel) for side in (averaging, plain))
     )

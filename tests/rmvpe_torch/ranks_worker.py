@@ -25,6 +25,7 @@ from rmvpe.processes import ONE_RANK, Ranks
 from rmvpe_torch import distributed, state
 from rmvpe_torch.launch import run_processes
 from rmvpe_torch.train import TorchTrainer
+from tests.helpers.batches import made_up, mapped
 
 TINY = ModelConfig(name="tiny", levels=2, blocks=1, inter_layers=1, channels=4, gru_hidden=16, dropout=0.0)
 GLOBAL_BATCH = 4  # of all processes together
@@ -56,12 +57,12 @@ def batch(number: int, count: int = GLOBAL_BATCH) -> Batch:
     log_mel = rng.normal(-6, 1, (count, 32, 128)) + 5 * np.exp(-((bands - centre[..., None]) ** 2) / 8)
     target = np.exp(-((np.arange(360) - 2.8 * centre[..., None]) ** 2) / 3)
     dtype = str(torch.get_default_dtype()).removeprefix("torch.")
-    return {"log_mel": log_mel.astype(dtype), "target": target.astype(dtype)}
+    return made_up(log_mel.astype(dtype), target.astype(dtype))
 
 
 def share(whole: Batch, ranks: Ranks) -> Batch:
-    size = len(whole["log_mel"]) // ranks.total
-    return {name: array[ranks.process * size :][:size] for name, array in whole.items()}
+    size = len(whole.log_mel) // ranks.total
+    return mapped(whole, lambda array: array[ranks.process * size :][:size])
 
 
 def make_trainer(case: Case, device: torch.device | str = "cpu", ranks: Ranks = ONE_RANK) -> TorchTrainer:
@@ -83,7 +84,7 @@ def results(trainer: TorchTrainer) -> dict[str, np.ndarray]:
     end = trainer.capture()
     parts = {"weights": end.weights, "average": end.average, "moment": end.second_moment}
     flat = {f"{part} {name}": array for part, arrays in parts.items() for name, array in arrays.items()}
-    return flat | {"salience": salience(trainer.network(trainer.checkpoint({})), batch(99)["log_mel"])}
+    return flat | {"salience": salience(trainer.network(trainer.checkpoint({})), batch(99).log_mel)}
 
 
 def run_case(name: str, folder: Path, device: torch.device, ranks: Ranks) -> None:

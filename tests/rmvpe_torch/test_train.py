@@ -18,6 +18,7 @@ from rmvpe_torch import state  # noqa: E402
 from rmvpe_torch.checkpoint import load_model  # noqa: E402
 from rmvpe_torch.losses import LOSSES  # noqa: E402
 from rmvpe_torch.train import TorchTrainer  # noqa: E402
+from tests.helpers.batches import made_up  # noqa: E402
 
 TINY = ModelConfig(name="tiny", levels=2, blocks=1, inter_layers=1, channels=2, gru_hidden=16, dropout=0.0)
 CONFIG = TrainConfig(model=TINY, excerpt_frames=32, batch_size=4, clip_grad_norm=1e9)
@@ -44,10 +45,8 @@ def one_thread():
 
 def batch(number: int, count: int = 4) -> Batch:
     rng = np.random.default_rng(number)
-    return {
-        "log_mel": rng.normal(-5, 2, (count, 32, 128)).astype(np.float32),
-        "target": rng.random((count, 32, 360)).astype(np.float32) ** 8,
-    }
+    log_mel = rng.normal(-5, 2, (count, 32, 128)).astype(np.float32)
+    return made_up(log_mel, rng.random((count, 32, 360)).astype(np.float32) ** 8)
 
 
 def steps(trainer: TorchTrainer, first: int, last: int, rate: float = 1e-3) -> list[dict[str, float]]:
@@ -62,7 +61,7 @@ def gradients(start: Checkpoint, batches: list[Batch], kind: str = "bce") -> tup
     """Mean loss and mean gradient of the batches, each with its own batch norm, without the trainer."""
     model = load_model(start).train()
     loss = torch.stack(
-        [LOSSES[kind](model.logits(torch.tensor(b["log_mel"])), torch.tensor(b["target"])) for b in batches]
+        [LOSSES[kind](model.logits(torch.tensor(b.log_mel)), torch.tensor(b.target)) for b in batches]
     ).mean()
     loss.backward()
     return float(loss.detach()), {
@@ -152,7 +151,7 @@ def test_averaged_weights_by_hand():
     for name, array in expected.items():
         np.testing.assert_allclose(end.average[name], array, rtol=1e-5, atol=1e-6, err_msg=name)
         np.testing.assert_array_equal(trainer.checkpoint({}).tensors[name], end.average[name])
-    log_mel = batch(9)["log_mel"]
+    log_mel = batch(9).log_mel
     predicted = load_model(trainer.checkpoint({}))(torch.from_numpy(log_mel)).detach().numpy()
     np.testing.assert_allclose(salience(trainer.network(trainer.checkpoint({})), log_mel), predicted, atol=1e-6)
 

@@ -25,6 +25,7 @@ from rmvpe.training.state import RunState
 from rmvpe_torch import device as devices
 from rmvpe_torch.distributed import check_processes
 from rmvpe_torch.train import TorchTrainer
+from tests.helpers.batches import made_up
 
 CARD = devices.resolve("sdaa")
 CPU = torch.device("cpu")
@@ -240,10 +241,10 @@ def batches(step: int) -> list[Batch]:
     rng = np.random.default_rng(step)
     shape = (CONFIG.batch_size, CONFIG.excerpt_frames)
     return [
-        {
-            "log_mel": rng.standard_normal((*shape, TINY.mel.n_mels), dtype=np.float32),
-            "target": rng.random((*shape, TINY.n_bins), dtype=np.float32),
-        }
+        made_up(
+            rng.standard_normal((*shape, TINY.mel.n_mels), dtype=np.float32),
+            rng.random((*shape, TINY.n_bins), dtype=np.float32),
+        )
         for _ in range(2)
     ]
 
@@ -272,7 +273,7 @@ def test_nothing_of_a_state_is_fresh_memory():
     for name, group in tensors(card.capture()).items():
         assert all(np.isfinite(value).all() for value in group.values()), name
     # Adam's rounding, see SAME_LOSS, in a network of a few updates
-    log_mel = batches(0)[0]["log_mel"]
+    log_mel = batches(0)[0].log_mel
     found, expected = (salience(side.network(side.checkpoint({})), log_mel) for side in (card, cpu))
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
 
@@ -303,7 +304,7 @@ def test_a_step_that_overflows_float16_is_left_out():
     trainer = TorchTrainer(dataclasses.replace(CONFIG, conv_dtype="float16"), CARD)
     train(trainer, range(1))
     before = trainer.capture()
-    spoiled = [{**batch, "log_mel": batch["log_mel"] * np.float32(1e30)} for batch in batches(1)]
+    spoiled = [dataclasses.replace(batch, log_mel=batch.log_mel * np.float32(1e30)) for batch in batches(1)]
     trainer.train_step(spoiled, 1e-3)
     after = trainer.capture()
     assert (after.step, after.updates) == (before.step + 1, before.updates)

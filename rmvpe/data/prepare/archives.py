@@ -1,7 +1,7 @@
-"""The files of an archive by their path inside it: a folder, a .zip, or a .rar where a program that reads it is found.
+"""The files of an archive by their path inside it: of a folder, a .zip, or a .rar if a program that reads it is found.
 
-A zip is read in place, so that none of its members can land outside a folder. No library of ours reads rar; bsdtar,
-unar or 7z unpack it into a folder for the while.
+A zip is read in place: nothing is unpacked, so no member can be written outside a folder. A .rar is unpacked into a
+temporary folder by bsdtar, unar or 7z.
 """
 
 import shutil
@@ -16,10 +16,8 @@ from typing import Protocol
 
 from rmvpe.errors import UserError
 
-LARGEST_MEMBER_BYTES = (
-    256_000_000  # far above any recording in such sets; a zip that claims more is not read into memory
-)
-MAGIC = {b"PK": "zip", b"Rar!\x1a\x07": "rar"}
+# Far above any recording in such sets: a member of a zip that claims more is not read into memory
+LARGEST_MEMBER_BYTES = 256_000_000
 UNPACKERS = (  # program, arguments before the archive, option for the folder (7z wants it joined)
     ("bsdtar", ["-x", "-f"], "-C"),
     ("unar", ["-quiet", "-force-overwrite", "-no-directory"], "-output-directory"),
@@ -36,7 +34,6 @@ class Members(Protocol):
     """The files of an archive or folder by their path inside it, with forward slashes."""
 
     def names(self) -> list[str]: ...
-    def size(self, name: str) -> int: ...
     def read(self, name: str) -> bytes: ...  # raises MemberFault
 
 
@@ -55,9 +52,6 @@ class FolderMembers:
         )
         return sorted(found)
 
-    def size(self, name: str) -> int:
-        return (self.root / name).stat().st_size
-
     def read(self, name: str) -> bytes:
         try:
             return (self.root / name).read_bytes()
@@ -66,7 +60,7 @@ class FolderMembers:
 
 
 class ZipMembers:
-    """A zip file, read in place: nothing is unpacked, so no member can land outside a folder. Safe across threads."""
+    """A zip file, read in place; several threads may read at once."""
 
     def __init__(self, file: zipfile.ZipFile) -> None:
         self.file = file
@@ -75,12 +69,10 @@ class ZipMembers:
     def names(self) -> list[str]:
         return sorted(self.infos)
 
-    def size(self, name: str) -> int:
-        return self.infos[name].file_size
-
     def read(self, name: str) -> bytes:
-        if self.size(name) > LARGEST_MEMBER_BYTES:
-            raise MemberFault(f"{name}: {self.size(name) / 1e6:.0f} MB is too large for a recording")
+        size = self.infos[name].file_size
+        if size > LARGEST_MEMBER_BYTES:
+            raise MemberFault(f"{name}: {size / 1e6:.0f} MB is too large for a recording")
         try:
             return self.file.read(self.infos[name])
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
@@ -89,7 +81,10 @@ class ZipMembers:
 
 @contextmanager
 def open_archive(path: Path, scratch: Path) -> Iterator[Members]:
-    """The members of a folder, .zip or .rar, told apart by content; a .rar is unpacked below `scratch` meanwhile."""
+    """The members of a folder, .zip or .rar, recognised by content; a .rar is unpacked into a folder in `scratch`.
+
+    Raises UserError for anything else, a damaged archive, or a .rar that no installed program can unpack.
+    """
     if path.is_dir():
         yield FolderMembers(path)
         return
@@ -111,7 +106,7 @@ def open_archive(path: Path, scratch: Path) -> Iterator[Members]:
 
 
 def _unpack(path: Path, folder: Path) -> None:
-    """Let the first program of UNPACKERS that is found unpack a rar. Raises UserError if there is none, or it fails."""
+    """Unpack a rar with the first program of UNPACKERS that is installed. Raises UserError if none is, or it fails."""
     for unpacker in UNPACKERS:
         if shutil.which(unpacker[0]) is not None:
             run_unpacker(unpacker, path, folder)

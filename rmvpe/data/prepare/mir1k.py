@@ -16,7 +16,6 @@ TASLP 18 (2), 2010, https://doi.org/10.1109/TASL.2009.2026503.
 import io
 import json
 import re
-import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -25,12 +24,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
-import soundfile
 
 from rmvpe.audio import SAMPLE_RATE_HZ
 from rmvpe.data.prepare.archives import MemberFault, Members, open_archive
 from rmvpe.data.prepare.download import Expected, check, digests, download
-from rmvpe.data.prepare.output_folder import MANIFEST, MadeFolder
+from rmvpe.data.prepare.output_folder import MANIFEST, DataFolder
 from rmvpe.data.readers.hybrid import write_hybrid_pair
 from rmvpe.errors import UserError
 from rmvpe.files import atomic_path
@@ -44,13 +42,14 @@ CITATION = (
     "C.-L. Hsu and J.-S. R. Jang, On the Improvement of Singing Voice Separation for Monaural Recordings Using the "
     "MIR-1K Dataset, IEEE TASLP 18 (2), pp. 310-319, 2010, doi:10.1109/TASL.2009.2026503"
 )
-# Archives that others have recorded; we have had neither in hand. The zip: mirdata (mir_1k.py). The rar: figshare
-# article 5802891, an upload by a third party.
+# Checksums that others have recorded; we could download neither archive. The zip: mirdata
+# (https://github.com/mir-dataset-loaders/mirdata). The rar: an upload by a third party,
+# https://figshare.com/articles/dataset/5802891
 KNOWN = {
     "MIR-1K.zip": Expected(md5="3a4e5acd740110ae481a836460dabb6a"),
     "MIR-1K.rar": Expected(md5="1810d01457ccbb84a0b41c4da53eee74", size=797_386_646),
 }
-# 11 men and 8 women. No singer is in two splits, and both sexes are in each.
+# 11 men and 8 women; each singer is in one split only, and every split has both
 SPLITS: dict[str, dict[str, tuple[str, ...]]] = {
     "train": {
         "men": ("abjones", "bobon", "bug", "davidson", "fdps", "geniusturtle", "jmzen", "Kenshin", "leon"),
@@ -61,9 +60,9 @@ SPLITS: dict[str, dict[str, tuple[str, ...]]] = {
 }
 SPLIT_OF = {singer: split for split, sexes in SPLITS.items() for names in sexes.values() for singer in names}
 ACCOMPANIMENT_CHANNEL, VOICE_CHANNEL = 0, 1
-LABEL_STEP_LINES = 2  # a line of MIR-1K spans two of Hybrid's 10 ms
-AFTER_LABEL_S = 0.03  # the audio ends this long after the last line, give or take 10 ms
-LENGTH_TOLERANCE_S = 0.05  # beyond this it is another recording's label, or a part is missing
+LABEL_STEP_LINES = 2  # one step of MIR-1K's labels is two of Hybrid's 10 ms steps
+AFTER_LABEL_S = 0.03  # the audio ends 20 to 40 ms after the last line
+LENGTH_TOLERANCE_S = 0.05  # a larger difference means another recording's label, or a missing part
 HIGHEST_MIDI = 127.0
 
 
@@ -94,7 +93,7 @@ class Made:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run did: the clips, one sentence per fault, and the archive {"origin", "size", "md5", "sha256"}."""
+    """What a run made: the clips, one sentence per fault, and the archive {"origin", "size", "md5", "sha256"}."""
 
     made: list[Made]
     faults: list[str]
@@ -115,26 +114,32 @@ def prepare(
     strict: bool = False,
     force: bool = False,
     progress: bool = False,
-    tell: Callable[[str], None] = lambda _: None,
+    log: Callable[[str], None] = lambda _: None,
 ) -> Summary:
     """Make `out`/{train,valid,test} from `archive`: a .zip, a .rar, an unpacked folder, or an address of an archive.
 
-    `expected` None takes what is known of the archive at OFFICIAL_URL, else nothing. A downloaded archive stays in
+    `expected`: size and checksums of the archive; None means `expected_of(archive)`. A downloaded archive stays in
     `downloads` (default: beside `out`). `workers` are threads; the result is the same for any number. `out` appears
-    whole or not at all, and replaces an earlier one of this function only with `force`. Raises UserError for what
-    cannot be used, for a split without a clip, and with `strict` for any faulty clip.
+    whole or not at all; it replaces one that this function made before only with `force`. `log` gets a sentence for
+    each event of the download. Raises UserError for what cannot be used, for a split without a clip, and with `strict`
+    for any faulty clip.
     """
-    made_folder = MadeFolder(out, MADE_BY)
-    made_folder.check(force)
-    path, facts = _obtain(archive, expected, downloads or made_folder.path.parent, progress, tell)
-    with made_folder.staging() as folder, open_archive(path, folder.parent) as members:
+    output = DataFolder(out, MADE_BY)
+    output.check(force)
+    path, facts = _obtain(archive, expected, downloads or output.path.parent, progress, log)
+    with output.writing() as temporary, open_archive(path, output.work) as members:
         clips, faults = find_clips(members, path)
-        made, broken = _convert(members, clips, folder, max(workers, 1), progress)
+        made, broken = _convert(members, clips, temporary, max(workers, 1), progress)
         summary = Summary(made, faults + broken, facts)
         _check_result(summary, path, strict)
-        _write_manifest(folder, summary)
-        made_folder.publish(folder)
+        _write_manifest(temporary, summary)
+        output.commit(temporary)
     return summary
+
+
+def expected_of(archive: str) -> Expected:
+    """What is known of the archive at an address: the recorded checksum of the official one, nothing of others."""
+    return KNOWN[PurePosixPath(archive).name] if archive == OFFICIAL_URL else Expected()
 
 
 def find_clips(members: Members, path: Path) -> tuple[list[Clip], list[str]]:
@@ -183,18 +188,18 @@ def label_to_hybrid(midi: np.ndarray) -> np.ndarray:
     It ends half a step after the last line, where the annotation ends.
     """
     f0_hz, count = midi_to_hz(midi), len(midi)
-    # In units of 10 ms all times are whole numbers, and "half-way" is exact
+    # In units of 10 ms all times are whole numbers, so that "half-way" is exact
     at = np.arange(LABEL_STEP_LINES * count + 2, dtype=np.float64)
     result = f0_at_times(LABEL_STEP_LINES * np.arange(1.0, count + 1), f0_hz, at)
-    # Half-way between voiced and unvoiced no line is the nearer one; a rule that takes a side would be 5 ms early
-    # or late
+    # Half-way between a voiced and an unvoiced line neither is nearer; to choose one of them would shift onsets and
+    # ends by 5 ms
     both = (f0_hz[:-1] > 0) & (f0_hz[1:] > 0)
     result[3 : 2 * count : 2] *= both
     return result
 
 
 def convert_clip(members: Members, clip: Clip, folder: Path) -> Made:
-    """Write one clip below `folder`/SPLIT. Raises ClipFault for a fault of the data, UserError for one of the disk."""
+    """Write one clip below `folder`/SPLIT. Raises ClipFault for a fault in the data, UserError for one of the disk."""
     f0_hz = label_to_hybrid(parse_label(_read(members, clip.label).decode("utf-8", errors="replace"), clip.label))
     audio = _decode(_read(members, clip.wav), clip.wav)
     seconds, last_s = len(audio) / SAMPLE_RATE_HZ, (len(f0_hz) - 2) / 100
@@ -202,7 +207,7 @@ def convert_clip(members: Members, clip: Clip, folder: Path) -> Made:
         kind = "longer" if last_s > seconds - AFTER_LABEL_S else "shorter"
         raise ClipFault(f"{clip.label}: the label is {kind} than the recording, {last_s:.2f} s and {seconds:.2f} s")
     f0_hz = f0_hz[: int(seconds * 100 + 1e-6) + 1]
-    # Hybrid allows 30 ms without a label at the end, as much as an unharmed clip has
+    # Hybrid allows 30 ms after the last line, as intact clips have
     audio = audio[: round(((len(f0_hz) - 1) / 100 + AFTER_LABEL_S) * SAMPLE_RATE_HZ)]
     voice, accompaniment = audio[:, VOICE_CHANNEL], audio[:, ACCOMPANIMENT_CHANNEL]
     write_hybrid_pair(folder / clip.split, clip.name, voice, accompaniment, f0_hz)
@@ -212,7 +217,7 @@ def convert_clip(members: Members, clip: Clip, folder: Path) -> Made:
 
 
 def summary_lines(summary: Summary) -> list[str]:
-    """The run in words: the archive, a table of splits, then the faults."""
+    """Lines for the terminal: the archive, a table of splits, then the faults."""
     lines = [
         _archive_line(summary.archive),
         f"{'split':6}{'clips':>6}{'minutes':>9}{'voiced':>8}{'pitch':>16}  singers",
@@ -232,7 +237,7 @@ def _archive_line(archive: dict[str, Any]) -> str:
     if "sha256" not in archive:
         return f"{archive['origin']}: a folder, no checksum"
     known = [name for name, expected in KNOWN.items() if expected.md5 == archive["md5"]]
-    verdict = f"the MD5 is that recorded for {known[0]}" if known else "an archive we do not know, compare with others'"
+    verdict = f"the MD5 is that recorded for {known[0]}" if known else "an unknown archive: compare its checksum"
     sums = f"sha256 {archive['sha256']}, md5 {archive['md5']}"
     return f"{archive['origin']}: {archive['size']} bytes, {sums} ({verdict})"
 
@@ -261,6 +266,8 @@ def _read(members: Members, name: str) -> bytes:
 
 def _decode(data: bytes, name: str) -> np.ndarray:
     """float32 [samples, 2] at 16 kHz."""
+    import soundfile
+
     try:
         audio, rate = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)
     except soundfile.SoundFileError as error:
@@ -271,15 +278,14 @@ def _decode(data: bytes, name: str) -> np.ndarray:
 
 
 def _obtain(
-    archive: str, expected: Expected | None, downloads: Path, progress: bool, tell: Callable[[str], None]
+    archive: str, expected: Expected | None, downloads: Path, progress: bool, log: Callable[[str], None]
 ) -> tuple[Path, dict[str, Any]]:
     """The archive's path on this machine, checked, and what the manifest says of it."""
     if "://" in archive:
         parts = urlsplit(archive)
         name = PurePosixPath(parts.path).name.strip(".") or "MIR-1K.zip"
-        expected = expected or (KNOWN[name] if archive == OFFICIAL_URL else Expected())
-        path = download(archive, downloads / name, expected, progress=progress, tell=tell)
-        origin = f"{parts.scheme}://{parts.hostname}{parts.path}"  # what else an address holds may be a secret
+        path = download(archive, downloads / name, expected or expected_of(archive), progress=progress, log=log)
+        origin = f"{parts.scheme}://{parts.hostname}{parts.path}"  # the rest of an address may be a secret
     else:
         path, origin = Path(archive), Path(archive).name
         if path.is_dir():
@@ -301,14 +307,8 @@ def _convert(
         except ClipFault as fault:
             return str(fault)
 
-    needed, free = sum(members.size(clip.wav) for clip in clips), shutil.disk_usage(folder).free
-    if needed > free:
-        raise UserError(
-            f"{folder.parent} has {free / 1e6:.0f} MB free, the clips need {needed / 1e6:.0f} MB: "
-            "free some space, or choose another --out"
-        )
-    # Threads, not processes: reading, decoding and writing release the interpreter's lock, and a killed run leaves
-    # no orphan that goes on writing
+    # Threads, not processes: reading, decoding and writing release the interpreter's lock, and after a kill no other
+    # process goes on writing
     with ThreadPoolExecutor(workers) as pool:
         jobs = [pool.submit(one, clip) for clip in clips]
         try:

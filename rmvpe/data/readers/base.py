@@ -1,20 +1,15 @@
-"""Recordings with a pitch annotation: what every data set here has in common, and how its sound files are read.
+"""Recordings with a pitch annotation: items, the `Source` protocol that gives them, and how sound files are read.
 
-An item is {"name": str, "voice": float32 [samples] at 16 kHz, "accompaniment": float32 [samples] or None, "f0_hz":
-float32 [points], 0 = unvoiced, "time_s": float64 [points]}; `time_s` is the annotation's own grid, which
-`rmvpe.interpolation.f0_at_times` brings to frame times. Every complaint is one sentence that names the file and the
-remedy, as FileNotFoundError or UserError.
+Whatever is wrong with a file raises FileNotFoundError or UserError: one sentence that names the file and the fix.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
-import soundfile
-import soxr
 
 from rmvpe.audio import SAMPLE_RATE_HZ
 from rmvpe.errors import UserError
@@ -22,16 +17,53 @@ from rmvpe.errors import UserError
 AUDIO_SUFFIXES = (".wav", ".flac")
 ACCOMPANIMENT_CHANNEL, VOICE_CHANNEL = 0, 1
 TIME_MARGIN_S = 1e-6  # annotations write times with six decimals; two times that differ by less are the same
-# Read on both sides of a part of a file that is resampled, so that the part is what it would be in the whole. A
-# multiple of 1 / rate for every usual rate, so that both start at the same phase of the resampler.
+# Where a part of a file is resampled, this much is read on both sides of it as well: then the part has the same
+# samples as in the whole file. It is a multiple of 1 / rate for every usual rate, so the resampler's phase is the same.
 RESAMPLER_MARGIN_S = 0.2
 
-Item = dict[str, Any]
+
+@dataclass(frozen=True, eq=False)
+class Item:
+    """A recording, or a part of one, with its annotation.
+
+    `time_s` is the annotation's own grid, counted from the start of `voice`; `rmvpe.interpolation.f0_at_times` reads it
+    at other times.
+    """
+
+    name: str
+    voice: np.ndarray  # float32 [samples], 16 kHz
+    accompaniment: np.ndarray | None  # float32 [samples], 16 kHz
+    f0_hz: np.ndarray  # float32 [points], 0 = unvoiced
+    time_s: np.ndarray  # float64 [points], ascending
+
+
+class Source(Protocol):
+    """Random access to items: a data set, or several (`rmvpe.data.readers.registry.open_source`)."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Item: ...
+
+    def name(self, index: int) -> str:
+        """The name of item `index`, without reading it."""
+        ...
+
+    def duration_s(self, index: int) -> float:
+        """Length of item `index` in seconds."""
+        ...
+
+    def read_excerpt(self, index: int, start_s: float, seconds: float) -> Item:
+        """A part of item `index`, see `Recordings.read_excerpt`."""
+        ...
+
+    def check(self) -> None:
+        """Raise UserError or FileNotFoundError at the first item that cannot be used."""
+        ...
 
 
 @dataclass(frozen=True)
-class Recording:
-    """The files of one item. `audio` holds the voice; with it, or in a file of its own, may be the accompaniment."""
+class RecordingFiles:
+    """The files of one item. `audio` holds the voice; the accompaniment may be in it too, or in a file of its own."""
 
     name: str
     audio: Path
@@ -42,12 +74,12 @@ class Recording:
 class Recordings(ABC):
     """Random access to recordings; sound is decoded only when an item, or a part of it, is read.
 
-    A data set is a subclass: it lists its `recordings` and reads the `annotation` of each. `accompaniment_left` says
-    that files of two channels hold the accompaniment in the first and the voice in the second; otherwise channels are
+    A data set is a subclass: it lists its `recordings` and reads the `annotation` of each. With `accompaniment_left`
+    a file of two channels holds the accompaniment in the first and the voice in the second; otherwise channels are
     averaged.
     """
 
-    recordings: Sequence[Recording]
+    recordings: Sequence[RecordingFiles]
     accompaniment_left = False
     channels: tuple[int, ...] | None = None  # how many a file may have; None: any number
 
@@ -59,7 +91,7 @@ class Recordings(ABC):
         return len(self.recordings)
 
     def name(self, index: int) -> str:
-        """The name of item `index`, as in its "name"."""
+        """The name of item `index`."""
         return self.recordings[index].name
 
     def duration_s(self, index: int) -> float:
@@ -69,16 +101,16 @@ class Recordings(ABC):
         return length_s if recording.accompaniment is None else min(length_s, sound_s(recording.accompaniment))
 
     def __getitem__(self, index: int) -> Item:
-        """Item `index` whole."""
+        """Item `index` as a whole."""
         time_s, f0_hz = self.annotation(index)
         return self._item(index, 0.0, self.duration_s(index), time_s, f0_hz)
 
     def read_excerpt(self, index: int, start_s: float, seconds: float) -> Item:
-        """The part of item `index` from `start_s`, decoding little more than that part.
+        """The part of item `index` from `start_s` on; little more than the part is decoded.
 
-        As an item, with `time_s` counted from the start of the part. The annotation covers the part to both ends: it
-        goes from the last point at or before the start (which may be negative) to the first at or after the end.
-        The part ends with the recording if that comes first. Raises UserError if it starts before 0 or after the end.
+        The annotation covers the part to both ends: it goes from the last point at or before the start (whose time may
+        be negative) to the first at or after the end. A part that would go on after the recording ends with it. Raises
+        UserError if the part starts before 0 or after the end of the recording.
         """
         length_s = self.duration_s(index)
         if not 0 <= start_s < length_s:
@@ -90,13 +122,13 @@ class Recordings(ABC):
         return self._item(index, start_s, seconds, time_s[first:stop] - start_s, f0_hz[first:stop])
 
     def check(self) -> None:
-        """Read every annotation and header; raises like `__getitem__` at the first fault."""
+        """Read every annotation and header; raises as `__getitem__` does, at the first fault."""
         for index in range(len(self)):
             self.annotation(index)
             self.duration_s(index)
             self._check_channels(self.recordings[index], audio_info(self.recordings[index].audio).channels)
 
-    def _check_channels(self, recording: Recording, channels: int) -> None:
+    def _check_channels(self, recording: RecordingFiles, channels: int) -> None:
         if self.channels is not None and channels not in self.channels:
             stereo = "stereo (accompaniment, voice)"
             wanted = stereo if self.channels == (2,) else f"mono (voice) or {stereo}"
@@ -104,15 +136,9 @@ class Recordings(ABC):
 
     def _item(self, index: int, start_s: float, seconds: float, time_s: np.ndarray, f0_hz: np.ndarray) -> Item:
         voice, accompaniment = self._sound(self.recordings[index], start_s, seconds)
-        return {
-            "name": self.name(index),
-            "voice": voice,
-            "accompaniment": accompaniment,
-            "f0_hz": f0_hz,
-            "time_s": time_s,
-        }
+        return Item(self.name(index), voice, accompaniment, f0_hz, time_s)
 
-    def _sound(self, recording: Recording, start_s: float, seconds: float) -> tuple[np.ndarray, np.ndarray | None]:
+    def _sound(self, recording: RecordingFiles, start_s: float, seconds: float) -> tuple[np.ndarray, np.ndarray | None]:
         audio = read_audio(recording.audio, start_s, seconds)
         self._check_channels(recording, audio.shape[1])
         if self.accompaniment_left and audio.shape[1] == 2:
@@ -140,6 +166,8 @@ def sound_s(path: Path) -> float:
 
 def audio_info(path: Path) -> Any:
     """The header of a sound file, as `soundfile.info` gives it. Raises UserError if it is no sound."""
+    import soundfile
+
     try:
         return soundfile.info(path)
     except soundfile.LibsndfileError as error:
@@ -148,6 +176,8 @@ def audio_info(path: Path) -> Any:
 
 def read_audio(path: Path, start_s: float = 0.0, seconds: float | None = None, dtype: str = "float32") -> np.ndarray:
     """[samples, channels] at 16 kHz from `start_s`, as far as `seconds` or the end. Raises UserError if no sound."""
+    import soundfile
+
     info = audio_info(path)
     rate = info.samplerate
     start = round(start_s * rate)
@@ -162,6 +192,8 @@ def read_audio(path: Path, start_s: float = 0.0, seconds: float | None = None, d
         raise UserError(f"{path} cannot be read as sound ({error.error_string}): replace or remove it") from error
     if rate == SAMPLE_RATE_HZ:
         return audio
+    import soxr
+
     audio = soxr.resample(audio, rate, SAMPLE_RATE_HZ)[round(before * SAMPLE_RATE_HZ / rate) :]
     return audio[: round((stop - start) * SAMPLE_RATE_HZ / rate)] if after else audio
 

@@ -1,16 +1,14 @@
-"""Data sets by name, in the folders that their authors publish: where files are, what a label means, who may use it.
+"""Data sets whose labels are f0 over time, in the folders that their authors publish.
 
-`open_source("vocadito:/data/vocadito", "test")` opens one; a plain folder is a Hybrid folder
-(`rmvpe.data.readers.hybrid`), and several joined by "," are one source. Here are the sets whose labels are f0 over
-time; songs labelled with notes are in `rmvpe.data.readers.note_corpora`, and what they share in
-`rmvpe.data.readers.published`.
+A class says where the files are, what a label means and what the licence is. `rmvpe.data.readers.registry` opens them
+by name; songs labelled with notes are in `rmvpe.data.readers.note_corpora`.
 """
 
 from collections.abc import Callable
 
 import numpy as np
 
-from rmvpe.data.readers.base import Recording
+from rmvpe.data.readers.base import RecordingFiles
 from rmvpe.data.readers.labels import last_time_s, read_label, read_time_f0
 from rmvpe.data.readers.published import Published, by_singer, split_by_hash
 
@@ -21,9 +19,9 @@ class MDBStemSynth(Published):
         ROOT/audio_stems/NAME.RESYN.wav        44.1 kHz, mono
         ROOT/annotation_stems/NAME.RESYN.csv   seconds,Hz; no header; hop 128/44100 s from time 0; 0 Hz = unvoiced
 
-    The sound was made from the annotation, so it is exact at its times. Items have no accompaniment, and most are no
-    voices: a network trained on them alone tracks any instrument. Splits by artist (80/10/10), as most stems of an
-    artist share sound and room; the set has no official split.
+    The sound was made from the annotation, so the annotation is exact at its times. Items have no accompaniment, and
+    most are not voices: a network trained on them alone tracks any instrument. Splits are by artist (80/10/10), because
+    most stems of an artist share sound and room; the set has no official split.
     Licence: CC BY-NC 4.0, so weights trained on it are not for commercial use. Cite: J. Salamon, R. Bittner,
     J. Bonada, J. J. Bosch, E. Gómez, J. P. Bello, "An analysis/synthesis framework for automatic f0 annotation of
     multitrack datasets", ISMIR 2017. https://zenodo.org/records/1481172
@@ -31,7 +29,7 @@ class MDBStemSynth(Published):
 
     step_s = 128 / 44_100
 
-    def find(self) -> list[Recording]:
+    def find(self) -> list[RecordingFiles]:
         """Every stem."""
         return self._pairs("audio_stems", lambda stem: f"annotation_stems/{stem}.csv", ".RESYN")
 
@@ -55,8 +53,8 @@ class Vocadito(Published):
         ROOT/Annotations/F0/vocadito_N_f0.csv       seconds,Hz; no header; hop 256/44100 s from time 0; 0 Hz = unvoiced
         ROOT/vocadito_metadata.csv                  track_id,singer_id,...; needed for the splits only
 
-    Items have no accompaniment. The set is small and meant for evaluation: that is split "all". Its other splits are
-    by singer, every fifth of the 29 singers test and the one before valid (26, 9 and 5 excerpts).
+    Items have no accompaniment. The set is small and meant for evaluation: use the split "all". The other splits are by
+    singer: of every five of the 29 singers, the fourth is valid and the fifth test (26, 9 and 5 excerpts).
     Licence: CC BY 4.0. Cite: R. Bittner, K. Pasalo, J. J. Bosch, G. Meseguer-Brocal, D. Rubinstein, "vocadito: A
     dataset of solo vocals with f0, note, and lyric annotations", arXiv:2110.05580, 2021.
     https://zenodo.org/records/5578807
@@ -64,7 +62,7 @@ class Vocadito(Published):
 
     step_s = 256 / 44_100
 
-    def find(self) -> list[Recording]:
+    def find(self) -> list[RecordingFiles]:
         """Every excerpt."""
         return self._pairs("Audio", lambda stem: f"Annotations/F0/{stem}_f0.csv")
 
@@ -101,7 +99,7 @@ class IKala(Published):
     channels = (2,)
     step_s = 0.032
 
-    def find(self) -> list[Recording]:
+    def find(self) -> list[RecordingFiles]:
         """Every excerpt."""
         return self._pairs("Wavfile", lambda stem: f"PitchLabel/{stem}.pv")
 

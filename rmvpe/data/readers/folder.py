@@ -2,9 +2,9 @@
 
     FOLDER/.../NAME.wav (or .flac, .ogg, .mp3 ...) + NAME.csv, NAME_f0.csv or NAME.f0.csv in the same folder
 
-Lines are `time_s,f0_hz` on any ascending times, 0 Hz = unvoiced; a comma, semicolon, tab or blanks part the columns,
-further columns are passed over, and the first line may be a header. Files of several channels are averaged: they hold
-the voice alone. Recordings without annotation are passed over; `not_annotated` names them.
+Lines are `time_s,f0_hz` at any ascending times, 0 Hz = unvoiced. Columns are separated by a comma, semicolon, tab or
+blanks, further columns are ignored, and the first line may be a header. The channels of a file are averaged: they hold
+the voice alone. Recordings without annotation are skipped and listed in `not_annotated`.
 """
 
 import re
@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from rmvpe.audio import find_audio
-from rmvpe.data.readers.base import Recording, Recordings
+from rmvpe.data.readers.base import RecordingFiles, Recordings
 from rmvpe.data.readers.published import OVERHANG_S
 from rmvpe.errors import UserError
 
@@ -25,9 +25,9 @@ _SEPARATOR = re.compile(r"\s*[,;]\s*|\s+")
 class Annotated(Recordings):
     """The annotated recordings in `root`, searched recursively, in the order of their paths.
 
-    `split`: the folder of that name in `root`; where there is none, "test" and "all" mean the whole of `root`. Items
-    are named by their path inside it. Sound is cut where its annotation ends, because what is not annotated is not
-    silence; an annotation that goes on for more than half a second after its recording is refused when it is read.
+    `split`: the folder of that name in `root`; if there is none, "test" and "all" mean the whole of `root`. Items are
+    named by their path inside it. A recording is cut where its annotation ends, because what is not annotated is not
+    silence. An annotation that goes on for more than half a second after its recording is refused when it is read.
     Raises FileNotFoundError (no such folder) or UserError (no annotated recording, a split that is not there).
     """
 
@@ -40,7 +40,7 @@ class Annotated(Recordings):
         elif split not in UNDIVIDED:
             raise UserError(f"{root} has no folder {split}: make it, or use the split {' or '.join(UNDIVIDED)}")
         pairs = [(file, annotation_of(file.path)) for file in find_audio([folder])]
-        self.recordings = [Recording(file.name.as_posix(), file.path, label) for file, label in pairs if label]
+        self.recordings = [RecordingFiles(file.name.as_posix(), file.path, label) for file, label in pairs if label]
         self.not_annotated = [file.name.as_posix() for file, label in pairs if not label]
         if not self.recordings:
             raise UserError(
@@ -88,7 +88,7 @@ def read_annotation(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     points = [_point(line) for _, line in rows]
     if None in points:
         number, line = rows[points.index(None)]
-        raise UserError(f"{path}, line {number}: {line[:40]!r} is not time_s,f0_hz; write 0 Hz where nobody sings")
+        raise UserError(f"{path}, line {number}: {line[:40]!r} is not time_s,f0_hz; write 0 Hz where it is unvoiced")
     time_s, f0_hz = np.array(points, dtype=np.float64).T
     late = np.flatnonzero(np.diff(time_s) <= 0)
     if len(late):

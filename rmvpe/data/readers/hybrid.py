@@ -2,7 +2,7 @@
 
     Hybrid/{train,valid,test}/NAME.wav (or .flac) + NAME.pv
 
-Conventions, stated once:
+Conventions:
 
 - NAME.pv holds one MIDI semitone number per line at 10 ms, 0 = unvoiced, and line k (counted from 1) is the time
   k x 10 ms. Time 0 has no line.
@@ -12,28 +12,26 @@ Conventions, stated once:
 Other data sets are in `rmvpe.data.readers.f0_corpora`.
 """
 
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-import soundfile
 
 from rmvpe.audio import SAMPLE_RATE_HZ
-from rmvpe.data.readers.base import Recording, Recordings, sound_files
+from rmvpe.data.readers.base import RecordingFiles, Recordings, sound_files
 from rmvpe.data.readers.labels import read_label
 from rmvpe.errors import UserError
+from rmvpe.files import atomic_path
 from rmvpe.pitch import hz_to_midi
 
 LABEL_STEP_S = 0.01
-LENGTH_TOLERANCE_S = 0.03  # a label may end this much before or after its audio: three lines
+LENGTH_TOLERANCE_S = 0.03  # three lines: a label may end this much before or after its audio
 
 
 class Hybrid(Recordings):
     """One split of a Hybrid folder.
 
-    `root` is the folder with train/, valid/ and test/. Items are sorted by name. The constructor checks names only;
-    a label is checked when its item is read, or all at once by `check`; one that ends more than 30 ms before or after
-    its recording is refused.
+    `root` is the folder with train/, valid/ and test/. Items are sorted by name. The constructor checks names only.
+    A label is checked when its item is read, or all of them by `check`: it must end within 30 ms of its recording.
     Raises FileNotFoundError (no such split, a recording without label) or UserError (empty split, doubled name).
     """
 
@@ -48,7 +46,7 @@ class Hybrid(Recordings):
         if not paths:
             raise UserError(f"{folder} holds no .wav or .flac file: put recordings and their .pv labels there")
         _check_names(paths)
-        self.recordings = [Recording(path.stem, path, path.with_suffix(".pv")) for path in paths]
+        self.recordings = [RecordingFiles(path.stem, path, path.with_suffix(".pv")) for path in paths]
 
     def annotation(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """`time_s` (10 ms, 20 ms, ...) and `f0_hz` of item `index`. Raises UserError if they do not fit the audio."""
@@ -61,32 +59,28 @@ class Hybrid(Recordings):
 def write_hybrid_pair(
     folder: str | Path, name: str, voice: np.ndarray, accompaniment: np.ndarray | None, f0_hz: np.ndarray
 ) -> None:
-    """Write `folder`/`name`.wav (PCM 16, 16 kHz) and `name`.pv; a crash leaves no half-written file under these names.
+    """Write `folder`/`name`.wav (PCM 16, 16 kHz) and `name`.pv, each whole or not at all.
 
-    `voice` and `accompaniment`: float [samples] within -1..1 at 16 kHz, None writes a mono file. `f0_hz`: [frames]
-    at 10 ms **from time 0**; its first entry is not written, since time 0 has no line in a .pv file.
-    Raises UserError for channels of different length, a label that does not fit the audio, or a folder or disk that
-    takes no more files.
+    `voice` and `accompaniment`: float [samples] within -1..1 at 16 kHz; without accompaniment (None) the file is mono.
+    `f0_hz`: [frames] at 10 ms **from time 0**; its first value is not written, since time 0 has no line in a .pv file.
+    Raises UserError for channels of different length, a label that does not fit the audio, a folder that cannot be
+    written, or a full disk.
     """
+    import soundfile
+
     folder = Path(folder)
     path = folder / f"{name}.wav"
     if accompaniment is not None and accompaniment.shape != voice.shape:
         raise UserError(f"{path}: accompaniment {accompaniment.shape} and voice {voice.shape} must have one length")
     _check_lengths(path, len(f0_hz) - 1, len(voice) / SAMPLE_RATE_HZ)
     channels = voice if accompaniment is None else np.stack([accompaniment, voice], axis=1)
-    label, audio = folder / f"{name}.pv.part", folder / f"{name}.wav.part"
     lines = "".join(f"{midi:.5f}\n" if midi else "0\n" for midi in hz_to_midi(f0_hz[1:]))
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        label.write_text(lines, encoding="utf-8")
-        soundfile.write(audio, channels, SAMPLE_RATE_HZ, subtype="PCM_16", format="WAV")
-        # Label first: a recording is what makes an item, and so never stands without its label.
-        label.replace(path.with_suffix(".pv"))
-        audio.replace(path)
+        # The label gets its name first: a recording is what makes an item, so it never stands without its label
+        with atomic_path(path) as audio, atomic_path(path.with_suffix(".pv")) as label:
+            label.write_text(lines, encoding="utf-8")
+            soundfile.write(audio, channels, SAMPLE_RATE_HZ, subtype="PCM_16", format="WAV")
     except (OSError, soundfile.LibsndfileError) as error:
-        for part in (label, audio):
-            with suppress(OSError):
-                part.unlink()
         reason = error.strerror if isinstance(error, OSError) else error.error_string
         raise UserError(f"cannot write {path} ({reason}): free some space or choose another folder") from error
 

@@ -1,6 +1,6 @@
 """Label files as the data sets write them: MIDI lines (.pv), time and Hz (.csv), lists of notes (.json, .txt).
 
-Readers are quick on a sound file's good label and slow on a bad one, whose faulty line they name, as UserError.
+Valid files take a vectorised path; on failure the file is parsed line by line, so that the UserError names the line.
 """
 
 import json
@@ -17,7 +17,7 @@ from rmvpe.errors import UserError
 from rmvpe.pitch import midi_to_hz
 
 NOTE_STEP_S = 0.01  # of the f0 made from notes
-_STEP_MARGIN = 1e-6  # a note that begins at k x 10 ms begins there despite rounding
+_STEP_MARGIN = 1e-6  # of a step: rounding must not move a note that begins at k x 10 ms
 _HIGHEST_MIDI = 127
 
 
@@ -65,7 +65,7 @@ def last_time_s(path: str | Path) -> float:
     try:
         return float(lines[-1].split(",")[0])
     except (IndexError, ValueError):
-        return float(read_time_f0(path)[0][-1])  # names the fault
+        return float(read_time_f0(path)[0][-1])  # raises an error that names the line
 
 
 def read_notes_json(path: str | Path) -> dict[str, np.ndarray]:
@@ -84,17 +84,21 @@ def read_notes_json(path: str | Path) -> dict[str, np.ndarray]:
 
 
 def read_notes_text(path: str | Path) -> np.ndarray:
-    """Notes [notes, 3] of a file with "onset offset MIDI" per line, parted by blanks or commas. Raises as above."""
+    """Notes [notes, 3] of a file with "onset offset MIDI" per line, separated by blanks or commas.
+
+    Raises as `read_notes_json`.
+    """
     path = Path(path)
     rows = [line.replace(",", " ").split() for line in _lines(path, "one note per line")]
     return _notes(rows, lambda number: f"{path}, line {number}")
 
 
 def notes_to_f0(notes: np.ndarray, length_s: float) -> tuple[np.ndarray, np.ndarray]:
-    """`time_s` and `f0_hz` at 0, 10 ms, ... `length_s`: a note sounds at its pitch from onset to before its offset.
+    """`time_s` float64 and `f0_hz` float32 [points] at 0, 10 ms, ... `length_s` of `notes` [notes, 3].
 
-    The pitch of a note is constant: portamento and vibrato, which singers do and notes leave out, count as error
-    of half a semitone and more. Where notes overlap the later one sounds.
+    A note sounds from its onset until before its offset, and its pitch is constant: the portamento and vibrato of real
+    singing, which notes leave out, then count as errors of half a semitone and more. Where notes overlap, the later one
+    sounds.
     """
     time_s = NOTE_STEP_S * np.arange(int(length_s / NOTE_STEP_S + _STEP_MARGIN) + 1)
     f0_hz = np.zeros(len(time_s), dtype=np.float32)
@@ -126,7 +130,7 @@ def _midi_number(path: Path, number: int, line: str) -> float:
     except ValueError:
         midi = math.nan
     if not 0 <= midi < math.inf:
-        raise UserError(f"{path}, line {number}: {line[:40]!r} is not a MIDI number; write 0 where nobody sings")
+        raise UserError(f"{path}, line {number}: {line[:40]!r} is not a MIDI number; write 0 where it is unvoiced")
     return midi
 
 
@@ -136,7 +140,7 @@ def _time_f0(path: Path, number: int, line: str) -> tuple[float, float]:
     except ValueError:
         time_s = f0_hz = math.nan
     if not (0 <= time_s < math.inf and 0 <= f0_hz < math.inf):
-        raise UserError(f"{path}, line {number}: {line[:40]!r} is not seconds,Hz; write 0 Hz where nobody sings")
+        raise UserError(f"{path}, line {number}: {line[:40]!r} is not seconds,Hz; write 0 Hz where it is unvoiced")
     return time_s, f0_hz
 
 

@@ -4,17 +4,17 @@
     ROOT/train/ID/Vocal.wav         if a separator was run
     ROOT/train/ID/Inst.wav          the same separator's accompaniment
 
-as the authors' `get_youtube.py` and `do_spleeter.py` lay them out; `vocals`, `accompaniment` and `converted_Mixture`,
-as other tools name them, in any case and as .wav, .flac, .mp3 or .ogg, are taken too. Songs without folder or with an
-empty one are left out, because some are gone from YouTube.
+This is the layout of the authors' `get_youtube.py` and `do_spleeter.py`. The names `vocals`, `accompaniment` and
+`converted_Mixture` of other tools are read too, in upper or lower case and as .wav, .flac, .mp3 or .ogg. Songs without
+a folder or with an empty one are left out, because some are no longer on YouTube.
 
-**What "voice" is**: the separated `Vocal` if it is there, else the mixture itself, with "accompaniment" None; the two
-must not be compared, and a ratio of voice to music means nothing for a mixture.
+**What "voice" is**: the separated `Vocal` if it is there, otherwise the mixture itself, without accompaniment. Do not
+compare scores on one with scores on the other; a ratio of voice to music means nothing for a mixture.
 
 **What a label is**: notes (onset s, offset s, MIDI). f0 is constant over a note and 0 outside, on a 10 ms grid made
-here; vibrato, portamento and scoops then count as error, of half a semitone and more. Train with it if there is nothing
-better; figures against it say how well notes are found, not how exact the f0 is. All of a song is annotated: where no
-note is, nobody sings, to the end of the recording.
+here; vibrato, portamento and scoops then count as errors of half a semitone and more. Train with it only if there is
+nothing better; scores against it say how well notes are found, not how exact the f0 is. All of a song is annotated:
+where there is no note there is no voice, to the end of the recording.
 """
 
 import itertools
@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rmvpe.data.readers.base import Recording
+from rmvpe.data.readers.base import RecordingFiles
 from rmvpe.data.readers.labels import notes_to_f0, read_notes_json, read_notes_text
 from rmvpe.data.readers.published import Published
 from rmvpe.errors import UserError
@@ -42,7 +42,7 @@ class NoteLabelled(Published):
     notes_files: tuple[str, ...]
     song_folders: tuple[str, ...]
 
-    def find(self) -> list[Recording]:
+    def find(self) -> list[RecordingFiles]:
         """The songs that are there, by number; reads all notes."""
         path = next((self.root / name for name in self.notes_files if (self.root / name).is_file()), None)
         by_id = {} if path is None else read_notes_json(path)
@@ -60,7 +60,7 @@ class NoteLabelled(Published):
             if path is not None and folder.name not in by_id:
                 raise UserError(f"{path} has no notes of the song {folder}: add them or remove the folder")
             self.notes[folder.name] = read_notes_text(label) if path is None else by_id[folder.name]
-            songs.append(Recording(folder.name, sound[0], label, sound[1]))
+            songs.append(RecordingFiles(folder.name, sound[0], label, sound[1]))
         return songs
 
     def splits(self) -> Callable[[str], str]:
@@ -80,7 +80,7 @@ class NoteLabelled(Published):
         return float(self.notes[self.name(index)][:, 1].max(initial=0.0))
 
     def duration_s(self, index: int) -> float:
-        """Length of the recording in seconds: it goes on after the last note, annotated as silent."""
+        """Length of the recording in seconds; what comes after the last note is annotated as unvoiced."""
         return self._recorded_s(index)
 
     def _folders(self) -> list[Path]:
@@ -148,7 +148,7 @@ def _sound(folder: Path) -> tuple[Path, Path | None] | None:
         return mixture, None
     for path in files:
         if path.stem.lower() in (*VOICES, *MIXTURES):
-            raise UserError(f"{path} is of a kind that cannot be read: convert it to one of {', '.join(SUFFIXES)}")
+            raise UserError(f"{path} has a format that cannot be read: convert it to one of {', '.join(SUFFIXES)}")
     return None
 
 

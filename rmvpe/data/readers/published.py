@@ -1,8 +1,8 @@
-"""What data sets have in common that are read in the folders that their authors publish: splits, pairs, lengths.
+"""The base class of data sets in the folders that their authors publish: splits, pairs of files, lengths.
 
 Conventions: a recording and its label are found by name; a recording without label is an error; a recording that goes
-on after its annotation ends is cut there, because what is not annotated is not silence; an annotation that goes on
-for more than half a second after its recording is an error. A class says where it differs.
+on after its annotation is cut there, because what is not annotated is not silence; an annotation that goes on for more
+than half a second after its recording is an error. A class says where it differs.
 """
 
 import csv
@@ -11,11 +11,11 @@ from abc import abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 
-from rmvpe.data.readers.base import Recording, Recordings, sound_files
+from rmvpe.data.readers.base import RecordingFiles, Recordings, sound_files
 from rmvpe.errors import UserError
 
 SPLITS = ("train", "valid", "test", "all")
-OVERHANG_S = 0.5  # an annotation may end this much after its recording; more means that they are not of one recording
+OVERHANG_S = 0.5  # an annotation may end this much after its recording; more means that they do not belong together
 
 
 class Published(Recordings):
@@ -39,7 +39,7 @@ class Published(Recordings):
         self.recordings = found
 
     @abstractmethod
-    def find(self) -> list[Recording]:
+    def find(self) -> list[RecordingFiles]:
         """All recordings of the set, in a fixed order."""
 
     @abstractmethod
@@ -63,7 +63,7 @@ class Published(Recordings):
             )
         return recorded_s
 
-    def _pairs(self, folder: str, label_of: Callable[[str], str], end: str = "") -> list[Recording]:
+    def _pairs(self, folder: str, label_of: Callable[[str], str], end: str = "") -> list[RecordingFiles]:
         """Recordings in `root`/`folder`, whose stems end in `end`, with the labels at `root`/`label_of(stem)`."""
         if not (self.root / folder).is_dir():
             raise FileNotFoundError(f"{self.root} has no folder {folder}: give the folder of the unpacked data set")
@@ -72,30 +72,30 @@ class Published(Recordings):
             label = self.root / label_of(path.stem)
             if not label.is_file():
                 raise FileNotFoundError(f"{path} has no label: put {label} there or remove the recording")
-            pairs.append(Recording(path.stem.removesuffix(end), path, label))
+            pairs.append(RecordingFiles(path.stem.removesuffix(end), path, label))
         return pairs
 
     def _table(self, name: str, delimiter: str) -> list[list[str]]:
         path = self.root / name
         if not path.is_file():
-            raise FileNotFoundError(f"{path} is missing: it says who sings, put it there or use the split 'all'")
+            raise FileNotFoundError(f"{path} is missing: it lists the singers, put it there or use the split 'all'")
         with path.open(encoding="utf-8", newline="") as file:
             return [row for row in csv.reader(file, delimiter=delimiter) if len(row) > 1]
 
 
 def split_by_hash(group: str) -> str:
-    """train, valid or test, 80/10/10, for a group of recordings; the same whichever other groups are there."""
+    """train, valid or test, 80/10/10, for a group of recordings; it does not depend on the other groups."""
     tenth = int(hashlib.sha256(group.encode()).hexdigest(), 16) % 10
     return {0: "test", 1: "valid"}.get(tenth, "train")
 
 
 def by_singer(singer_of: dict[str, str], table: Path) -> Callable[[str], str]:
-    """Splits by singer, in the order of `table`, which gave `singer_of`: of every five the fourth valid, fifth test."""
+    """Splits by singer, in the order of `singer_of`, read from `table`: of every five the fourth valid, fifth test."""
     order = {singer: number for number, singer in enumerate(dict.fromkeys(singer_of.values()))}
 
     def split_of(name: str) -> str:
         if name not in singer_of:
-            raise UserError(f"{table} does not say who sings {name}: add it there or use the split 'all'")
+            raise UserError(f"{table} does not list the singer of {name}: add it there or use the split 'all'")
         return {3: "valid", 4: "test"}.get(order[singer_of[name]] % 5, "train")
 
     return split_of

@@ -1,6 +1,7 @@
 """Data sets by name: `open_source("vocadito:/data/vocadito", "test")` opens one.
 
-A plain folder is a Hybrid folder (`rmvpe.data.readers.hybrid`), and several joined by "," are one source.
+A plain folder is a Hybrid folder (`rmvpe.data.readers.hybrid`). Several names joined by "," make one source. A new data
+set is a class in a file beside this one, and a line in `KINDS`.
 """
 
 import bisect
@@ -8,15 +9,14 @@ import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from rmvpe.data.readers.base import Item
+from rmvpe.data.readers.base import Item, Source
 from rmvpe.data.readers.f0_corpora import IKala, MDBStemSynth, Vocadito
 from rmvpe.data.readers.folder import Annotated
 from rmvpe.data.readers.hybrid import Hybrid
 from rmvpe.data.readers.note_corpora import MIRST500, Cmedia
-from rmvpe.data.readers.segments import Readable
 from rmvpe.errors import UserError
 
-KINDS: dict[str, Callable[[str, str], Readable]] = {
+KINDS: dict[str, Callable[[str, str], Source]] = {
     "mdb-stem-synth": MDBStemSynth,
     "mir-st500": MIRST500,
     "cmedia": Cmedia,
@@ -29,7 +29,7 @@ KINDS: dict[str, Callable[[str, str], Readable]] = {
 class Concatenated:
     """Several sources one after the other."""
 
-    def __init__(self, sources: Sequence[Readable]) -> None:
+    def __init__(self, sources: Sequence[Source]) -> None:
         self.sources = sources
         self.starts = [0, *itertools.accumulate(len(source) for source in sources)]
 
@@ -52,23 +52,23 @@ class Concatenated:
         return source.duration_s(own)
 
     def read_excerpt(self, index: int, start_s: float, seconds: float) -> Item:
-        """A part of item `index`, as `Recordings.read_excerpt`."""
+        """A part of item `index`, see `Recordings.read_excerpt`."""
         source, own = self._find(index)
         return source.read_excerpt(own, start_s, seconds)
 
     def check(self) -> None:
-        """Raises at the first item of any source that cannot be used."""
+        """Raise UserError or FileNotFoundError at the first item of any source that cannot be used."""
         for source in self.sources:
             source.check()
 
-    def _find(self, index: int) -> tuple[Readable, int]:
+    def _find(self, index: int) -> tuple[Source, int]:
         if not 0 <= index < len(self):
             raise IndexError(f"item {index} of {len(self)}")
         number = bisect.bisect_right(self.starts, index) - 1
         return self.sources[number], index - self.starts[number]
 
 
-def open_source(spec: str, split: str) -> Readable:
+def open_source(spec: str, split: str) -> Source:
     """The `split` of the data that `spec` names: a Hybrid folder or KIND:FOLDER, or several of them joined by ",".
 
     KIND is one of `KINDS`; `split` is train, valid, test, or, except of a Hybrid folder, all.
@@ -81,7 +81,7 @@ def open_source(spec: str, split: str) -> Readable:
     return sources[0] if len(sources) == 1 else Concatenated(sources)
 
 
-def _open_one(spec: str, split: str) -> Readable:
+def _open_one(spec: str, split: str) -> Source:
     kind, colon, folder = spec.partition(":")
     # C:\data and a folder that has a colon in its name are folders
     if not colon or len(kind) == 1 or Path(spec).is_dir():

@@ -1,1 +1,1 @@
-"""Synthetic singing, speech, tones and music, whose f0 is exact because the sound is made from it."""
+"""Synthetic singing, speech, tones and music, whose f0 is exact, because the sound is made from it."""

@@ -45,16 +45,17 @@ def melody(voiced: np.ndarray, centre_midi: float, limits_midi: tuple[float, flo
         contour[start:end] += ornament(end - start, vibrato_habit, rng)
     drift = 0.15 * rng.uniform(0, 2) * smooth_noise(len(contour), 0.4, rng)
     jitter = 0.04 * rng.uniform(0, 2) * smooth_noise(len(contour), 0.02, rng)
-    # A larynx does not jump: what scoops and falls leave as steps is spread over 20 ms.
+    # A larynx does not jump: the steps at the borders of scoops and falls are spread over 20 ms
     return smoothed(contour, 7) + drift + jitter + edge_glides(voiced, rng)
 
 
 def edge_glides(voiced: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Semitones [frames] by which pitch is off where the voice sets in and breaks off: vocal folds start and stop so.
+    """Deviations of pitch in semitones [frames] at the onsets and ends of voiced parts, as vocal folds make them.
 
-    Of the size seen in real singing: half of all onsets are more than 0.8 semitones off in their first 10 ms and settle
-    within 40 ms; half of all ends are off by 0.5, mostly downward. On the way they are unsteady, one voice more than
-    another: between 10 ms frames the slope changes by some 0.5 semitones, and a few times as much in a tenth of them.
+    Their size was measured in real singing: half of all onsets deviate by more than 0.8 semitones in the first 10 ms
+    and settle within 40 ms; half of all ends deviate by 0.5, mostly downward. They are irregular, more in some voices
+    than in others: from one 10 ms frame to the next the slope changes by about 0.5 semitones, and in a tenth of the
+    frames by a few times as much.
     """
     off = np.zeros(len(voiced))
     unsteadiness = rng.uniform(0.0, 1.8)
@@ -78,9 +79,9 @@ def _steps(frames: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def breaks(voiced: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """bool [frames]: where a sung vowel is broken off for 10 to 90 ms, as consonants and a failing voice do.
+    """bool [frames]: where a sung vowel is interrupted for 10 to 90 ms, as by consonants or a voice that breaks.
 
-    How often differs from singer to singer: 0 to 2.5 times per second of voice.
+    The rate differs from singer to singer: 0 to 2.5 per second of voice.
     """
     broken = np.zeros(len(voiced), dtype=bool)
     per_frame = rng.uniform(0.0, 2.5) * rng.random() * FRAME_S
@@ -90,7 +91,7 @@ def breaks(voiced: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _note_edges(voiced: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Frames where notes begin, with 0 and the end: most voiced islands start a note, long ones hold several."""
+    """Frames where notes begin, with 0 and the end: most voiced parts begin with a note, long ones have several."""
     typical_s = rng.uniform(0.2, 0.7)
     edges = [0]
     for start, end in runs(voiced):
@@ -106,13 +107,13 @@ def _note_frames(typical_s: float, rng: np.random.Generator) -> int:
 
 
 def _note_pitches(count: int, centre: float, limits: tuple[float, float], rng: np.random.Generator) -> np.ndarray:
-    # The interval sizes of songs: mostly seconds and thirds; octaves are rare but a tracker must survive them.
+    # Interval sizes as in songs: mostly seconds and thirds; octaves are rare, but a tracker has to follow them
     sizes, shares = [0, 1, 2, 3, 4, 5, 7, 12], [0.12, 0.17, 0.30, 0.14, 0.10, 0.09, 0.05, 0.03]
     tuning = rng.uniform(-0.5, 0.5)
     low, high = max(limits[0] + 1.5, centre - 10), min(limits[1] - 1.5, centre + 10)
     pitches, at = np.empty(count), centre
     for note in range(count):
-        # The further from the centre, the likelier the way back.
+        # The further from the centre, the more likely a step back towards it
         up = rng.random() < np.clip(0.5 - 0.06 * (at - centre), 0.05, 0.95)
         step = rng.choice(sizes, p=shares) * (1 if up else -1)
         at = at + step if low <= at + step <= high else float(np.clip(at - step, low, high))
@@ -144,7 +145,7 @@ def natural_contour(f0_hz: np.ndarray, voiced: np.ndarray) -> np.ndarray:
     if not reliable.any():
         return np.full(len(f0_hz), 57.0)
     for start, end in runs(reliable):
-        if end - start > 12:  # harvest's extrapolation into the borders is often wild
+        if end - start > 12:  # harvest's extrapolation at the borders is often wrong
             reliable[[*range(start, start + 3), *range(end - 3, end)]] = False
     midi = hz_to_midi(f0_hz)
     frames = np.arange(len(midi))
@@ -156,7 +157,7 @@ def natural_contour(f0_hz: np.ndarray, voiced: np.ndarray) -> np.ndarray:
 
 
 def dynamics(voiced: np.ndarray, samples: int, rng: np.random.Generator) -> np.ndarray:
-    """A gain [samples]: +-8 dB from phrase to phrase (pauses over 120 ms part them), +-2 dB within."""
+    """A gain [samples]: +-8 dB from phrase to phrase (separated by pauses over 120 ms), +-2 dB within a phrase."""
     phrase_db = np.empty(len(voiced))
     pauses = [(start + end) // 2 for start, end in runs(~voiced) if end - start > 0.12 / FRAME_S]
     for start, end in itertools.pairwise([0, *pauses, len(voiced)]):
@@ -173,6 +174,6 @@ def smooth_noise(frames: int, width_s: float, rng: np.random.Generator) -> np.nd
 
 
 def smoothed(values: np.ndarray, width: int) -> np.ndarray:
-    """`values` [frames] under a Hann window of `width` frames (odd), the ends held."""
+    """`values` [frames] smoothed by a Hann window of `width` frames (odd); the end values are repeated outside."""
     window = np.hanning(width) / np.hanning(width).sum()
     return np.convolve(np.pad(values, width // 2, mode="edge"), window, mode="valid")

@@ -1,12 +1,12 @@
 """Dry voices -> singing, speech and tones whose f0 is known exactly, because it was given to the synthesiser.
 
-This room decides what a data set is made of: splits, held-out folders, recipes, plans, and the rendering of an item.
-A clip is analysed by WORLD into f0, spectral envelope and aperiodicity (`voices`); a new f0 contour is drawn
-(`contours`) and synthesised as harmonics plus noise; the label is that contour, not a measurement. Conventions:
+Here is what a data set is made of: splits, held-out folders, recipes, plans, and the rendering of an item. A clip is
+analysed by WORLD into f0, spectral envelope and aperiodicity (`world_voice`); a new f0 contour is drawn (`contours`)
+and synthesised as harmonics plus noise; the label is that contour, not a measurement. Conventions:
 
 - 16 kHz; WORLD frames every 5 ms, frame j at j x 5 ms, so the label at k x 10 ms is frame 2k exactly.
 - "frames" below are those 5 ms frames; f0 is 0 where unvoiced, and such frames are noise only.
-- Item i of a split depends on (seed, split, i) and the source folders only: never on other items or on the workers.
+- Item i of a split depends on (seed, split, i) and the source folders only, not on other items or on the workers.
 """
 
 from dataclasses import dataclass, replace
@@ -47,13 +47,13 @@ from rmvpe.errors import UserError
 from rmvpe.pitch import hz_to_midi, midi_to_hz
 
 PEAK_DBFS = (-12.0, -3.0)
-SECONDS = (10.0, 15.0)
+SECONDS = (10.0, 15.0)  # of an item
 
 SPLITS = ("train", "valid", "test")
 
-# Kept out of training, with the reason. What is not listed trains. Each valid or test group is wholly on one side;
-# folders that may share a speaker (SOURCES.md, "Licence notes") stay together. Known doubt: hedgewars-singer's actor
-# may be heard in other hedgewars-* folders, which train because they are the only raised voices.
+# Folders kept out of training, with the reason; all others are for training. Folders that may share a speaker (see the
+# sources' licence notes) are in the same split. One doubt is known: the actor of hedgewars-singer may also speak in
+# other hedgewars-* folders, which are for training because they are the only raised voices.
 HELD_OUT_VOICES: dict[str, dict[str, str]] = {
     "valid": {
         "ktuberling-sl": "own language, no other Slovenian folder",
@@ -79,7 +79,7 @@ HELD_OUT_VOICES: dict[str, dict[str, str]] = {
         "0ad-greek-f": "named speaker of no other folder",
         "0ad-latin-f": "named speaker of no other folder",
         "0ad-latin-m": "named speaker of no other folder",
-        "hedgewars-singer": "the only sung folder; its actor may be in other hedgewars-* folders, see above",
+        "hedgewars-singer": "the only sung folder; see above",
     },
 }
 HELD_OUT_MUSIC: dict[str, dict[str, str]] = {
@@ -104,16 +104,16 @@ class Recipe:
     registers_hz: tuple[tuple[float, float, float], ...]
 
 
-_FIGURES = Recipe({"sing": 0.75, "speech": 0.25}, (80.0, 1000.0), ((1.0, 105.0, 760.0),))
+_VOICES_ONLY = Recipe({"sing": 0.75, "speech": 0.25}, (80.0, 1000.0), ((1.0, 105.0, 760.0),))
 RECIPES = {
-    # The whole range of the network's bins is trained, most of it on 60..1100 Hz; the figures are about people.
+    # Training covers the whole range of the network's bins, mostly 60 to 1100 Hz; validation and test are voices only
     "train": Recipe(
         {"sing": 0.67, "speech": 0.18, "tone": 0.05, "silent": 0.10},
         (32.5, 1950.0),
         ((0.70, 85.0, 800.0), (0.19, 700.0, 1800.0), (0.11, 38.0, 90.0)),
     ),
-    "valid": _FIGURES,
-    "test": _FIGURES,
+    "valid": _VOICES_ONLY,
+    "test": _VOICES_ONLY,
 }
 
 
@@ -127,7 +127,7 @@ class Sources:
 
 @dataclass(frozen=True)
 class Plan:
-    """What one item is made from; drawn without touching any sound, so that a manifest can list it beforehand."""
+    """What one item is made from; drawn without reading any sound, so that a manifest can list it beforehand."""
 
     split: str
     index: int
@@ -178,8 +178,11 @@ def _of_split(folders: dict[str, Any], held_out: dict[str, dict[str, str]], spli
     return {name: files for name, files in folders.items() if name not in elsewhere}
 
 
-def plan_item(sources: Sources, split: str, index: int, seed: int) -> Plan:
-    """Draw what item `index` of `split` is made from. Raises UserError if the split has no voice or no music."""
+def plan_item(sources: Sources, split: str, index: int, seed: int, length_s: tuple[float, float] = SECONDS) -> Plan:
+    """Draw what item `index` of `split` is made from, and its length between the two of `length_s`.
+
+    Raises UserError if the split has no voice or no music.
+    """
     if not sources.voices or not sources.music:
         lacking = "voice" if not sources.voices else "music"
         raise UserError(
@@ -188,7 +191,7 @@ def plan_item(sources: Sources, split: str, index: int, seed: int) -> Plan:
     rng = np.random.default_rng([seed, SPLITS.index(split), index])
     recipe = RECIPES[split]
     kind = str(rng.choice(list(recipe.shares), p=list(recipe.shares.values())))
-    seconds = round(float(rng.uniform(*SECONDS)), 2)
+    seconds = round(float(rng.uniform(*length_s)), 2)
     speaker, package = _draw_folder(sources.voices, rng), _draw_folder(sources.music, rng)
     clips = tuple(str(clip) for clip in rng.permutation(sources.voices[speaker])[:2])
     music = str(rng.choice(sources.music[package]))
@@ -198,13 +201,13 @@ def plan_item(sources: Sources, split: str, index: int, seed: int) -> Plan:
 
 
 def _draw_folder(folders: dict[str, tuple[str, ...]], rng: np.random.Generator) -> str:
-    # The square root lets large folders count for more, without drowning the speaker of three clips.
+    # By the square root of its size, a large folder is drawn more often, and one of three clips is not lost
     weights = np.sqrt([len(files) for files in folders.values()])
     return str(rng.choice(list(folders), p=weights / weights.sum()))
 
 
 def make_item(plan: Plan, voices: Path, music: Path, cache: Path, out: Path) -> Plan:
-    """Render `plan` and write it to `out`/split; returns the plan. A process pool may call it in any order."""
+    """Render `plan` and write it to `out`/split; returns the plan. Processes may do this in any order."""
     clips = [analyse_cached(voices / clip, cache) for clip in plan.clips]
     backing = None if plan.music is None else read_mono(music / plan.music)
     voice, accompaniment, f0_hz = render_item(plan, clips, backing)
@@ -229,7 +232,7 @@ def render_item(
         voice, f0_hz = tones(samples, recipe.f0_range_hz, rng)
     else:
         voice, f0_hz = makers[plan.kind](clips, samples, recipe, rng)
-    # A breath is a quiet thing; sung and spoken voices are recorded near full scale.
+    # Breath is quiet; sung and spoken voices are recorded near full scale
     peak_db = rng.uniform(-50.0, -15.0) if plan.kind == "silent" else rng.uniform(*PEAK_DBFS)
     voice = voice * (10 ** (peak_db / 20) / max(np.abs(voice).max(), 1e-9))
     label = f0_hz[::2]
@@ -238,7 +241,7 @@ def render_item(
     accompaniment = _excerpt(music, samples, rng)
     level = rms(voice[np.repeat(label[:-1] > 0, 160)]) if label[:-1].any() else 10 ** (rng.uniform(-26, -16) / 20)
     accompaniment = accompaniment * (level / max(rms(accompaniment), 1e-6))
-    # Music with a large crest factor may pass full scale: both channels step back, the balance stays.
+    # Music with a large crest factor may exceed full scale: then both channels are scaled, and their ratio stays
     full = max(np.abs(accompaniment).max() / 0.99, 1.0)
     return voice / full, accompaniment / full, label
 
@@ -251,11 +254,11 @@ def _sing(clips: list[Analysis], samples: int, recipe: Recipe, rng: Any) -> tupl
     source, positions = stretched(clips, samples, (1.0, 5.0), rng)
     shift = centre - median_midi(source)
     frames = resample_frames(source, positions, formant_factor(shift, rng))
-    # Two and a half periods are the least that can be heard as pitch; at 40 Hz that is 60 ms.
+    # Pitch needs about two and a half periods; at 40 Hz that is 60 ms
     shortest = max(SHORTEST_VOICED_S, 2.5 / float(midi_to_hz(centre)))
     broken = breaks(frames.voiced, rng)
     voiced = drop_short(frames.voiced & ~broken, round(shortest / FRAME_S))
-    # A stop is silent, a breathy break is as loud as the vowel.
+    # From silent, as a stop, to as loud as the vowel, as a breathy break
     hush = smoothed(np.where(broken, rng.uniform(0, 6), 0.0), 5)[:, None]  # in nepers of power
     frames = replace(frames, log_envelope=frames.log_envelope - hush)
     midi = np.clip(melody(voiced, centre, (limits[0], limits[1]), rng), *limits)
@@ -279,13 +282,13 @@ def _speak(clips: list[Analysis], samples: int, recipe: Recipe, rng: Any) -> tup
 
 
 def _breathe(clips: list[Analysis], samples: int, recipe: Recipe, rng: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Nobody sings: half of the time digital silence, else a whisper or breath; all labels 0."""
+    """No pitch: digital silence in half of the items, otherwise a whisper or breath; all labels 0."""
     f0_hz = np.zeros(samples // FRAME_SAMPLES + 1)
     if rng.random() < 0.5:
         return np.zeros(samples), f0_hz
     source, positions = stretched(clips, samples, (0.8, 2.0), rng)
     frames = resample_frames(source, positions, formant_factor(0.0, rng))
-    # A whisper has no voice bar: the open glottis takes the lowest octaves away.
+    # A whisper has little energy in the lowest octaves, because the glottis is open
     octaves = np.log2(np.linspace(0, 1, frames.log_envelope.shape[1]) * SAMPLE_RATE_HZ / 2 / 1500 + 1e-2)
     tilted = frames.log_envelope + rng.uniform(0.5, 2.0) * np.minimum(octaves, 0)
     return synthesise(Analysis(f0_hz, tilted, frames.aperiodicity, f0_hz > 0), f0_hz, samples, rng), f0_hz

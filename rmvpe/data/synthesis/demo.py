@@ -1,14 +1,12 @@
-"""The demo data set: three minutes of sung vowels over chords and drums, made on the spot for a trial run.
+"""The demo data set: three minutes of synthetic vowels over chords and drums, made in seconds for a trial run.
 
-Numpy alone makes it, in seconds. It is exact (the label is what the voice was made from) and far too simple for a
-network that should meet real voices; it shows that training works, and what its files look like.
+Only numpy is needed. The labels are exact, because the voice is made from them. The sound is far too simple to train a
+network for real voices: the set shows that training works, and what its files look like.
 
 "frames" are 5 ms frames at 16 kHz.
 """
 
-import os
-import shutil
-import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +16,7 @@ from rmvpe.data.mixing import rms
 from rmvpe.data.readers.hybrid import write_hybrid_pair
 from rmvpe.data.synthesis.contours import FRAME_S, FRAME_SAMPLES, dynamics, melody, runs, smoothed
 from rmvpe.errors import UserError
+from rmvpe.files import OutputFolder
 from rmvpe.pitch import hz_to_midi, midi_to_hz
 
 CLIPS = {"train": 15, "valid": 3}
@@ -30,49 +29,36 @@ VOICE_PEAK, MUSIC_TO_VOICE = 0.35, 0.7
 HIGHEST_HZ = 7600.0
 
 
-def make_demo(folder: str | Path, seed: int = 0) -> Path:
+def make_demo(folder: str | Path, seed: int = 0, clips: Mapping[str, int] = CLIPS) -> Path:
     """Make `folder`/{train,valid} if it is missing, and return it.
 
-    The files depend on `seed` alone. Nothing stands under `folder` until it is complete. A complete one is kept as it
-    is; several processes may ask at once. Raises UserError if `folder` is something else or cannot be written.
+    The files depend on `seed` and `clips`, the number of clips by split, alone. A complete folder is kept as it is.
+    Several processes may ask at once: one makes it and the others wait. Raises UserError if `folder` is something else
+    or cannot be written.
     """
     folder = Path(folder)
-    if _is_complete(folder):
+    if _is_complete(folder, clips):
         return folder
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder} exists and is not the demo data set: choose another folder or remove it")
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    except OSError as error:
-        raise UserError(f"cannot write {folder}: {error.strerror}; choose another folder") from error
-    try:
-        _write(beside, seed)
-        beside.chmod(0o755)  # mkdtemp makes it private
-        _settle(beside, folder)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+    output = OutputFolder(folder)
+    with output.writing(wait=True) as temporary:
+        if not _is_complete(folder, clips):  # another process may have made it meanwhile
+            if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+                raise UserError(f"{folder} exists and is not the demo data set: choose another folder or remove it")
+            _write(temporary, seed, clips)
+            output.commit(temporary)
     return folder
 
 
-def _is_complete(folder: Path) -> bool:
-    return all(len(list((folder / split).glob("*.wav"))) == count for split, count in CLIPS.items())
+def _is_complete(folder: Path, clips: Mapping[str, int]) -> bool:
+    return all(len(list((folder / split).glob("*.wav"))) == count for split, count in clips.items())
 
 
-def _write(folder: Path, seed: int) -> None:
-    for number, (split, count) in enumerate(CLIPS.items()):
+def _write(folder: Path, seed: int, clips: Mapping[str, int]) -> None:
+    for number, (split, count) in enumerate(clips.items()):
         for clip in range(count):
             rng = np.random.default_rng([seed, number, clip])
             voice, accompaniment, f0_hz = demo_clip(REGISTERS_HZ[clip % len(REGISTERS_HZ)], rng)
             write_hybrid_pair(folder / split, f"demo_{split}_{clip:02d}", voice, accompaniment, f0_hz)
-
-
-def _settle(made: Path, folder: Path) -> None:
-    try:
-        os.rename(made, folder)
-    except OSError as error:
-        if not _is_complete(folder):  # else another process was quicker, with the same files
-            raise UserError(f"cannot write {folder}: {error.strerror}; choose another folder") from error
 
 
 def demo_clip(register_hz: tuple[float, float], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -103,7 +89,7 @@ def _vowels(f0_hz: np.ndarray, voiced: np.ndarray, rng: np.random.Generator) -> 
     formants_hz = _formants(len(f0_hz), rng)
     frames, time = np.arange(len(f0_hz)), np.arange((len(f0_hz) - 1) * FRAME_SAMPLES) / FRAME_SAMPLES
     phase = 2 * np.pi * np.cumsum(np.interp(time, frames, f0_hz)) / SAMPLE_RATE_HZ
-    # Three frames of fade inside the voiced part: what is labelled as sung sounds.
+    # Three frames of fade inside the voiced part: every frame labelled as voiced has sound.
     loudness = np.minimum(smoothed(voiced.astype(float), 7), voiced)
     sound = np.zeros(len(time))
     for harmonic in range(1, int(HIGHEST_HZ / f0_hz[voiced].min()) + 1):
@@ -115,7 +101,7 @@ def _vowels(f0_hz: np.ndarray, voiced: np.ndarray, rng: np.random.Generator) -> 
 
 
 def _formants(frames: int, rng: np.random.Generator) -> np.ndarray:
-    """[frames, 3] in Hz: another vowel every 0.2 to 0.7 s, 100 ms from one to the next; one throat per clip."""
+    """[frames, 3] in Hz: a new vowel every 0.2 to 0.7 s, with glides of 100 ms; one vocal tract length per clip."""
     changes = np.cumsum(rng.uniform(0.2, 0.7, frames) / FRAME_S)
     vowel = rng.integers(len(VOWELS_HZ), size=frames + 1)[np.searchsorted(changes, np.arange(frames))]
     moving = [smoothed(VOWELS_HZ[vowel, formant].astype(float), 21) for formant in range(3)]
@@ -123,7 +109,7 @@ def _formants(frames: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _consonants(voiced: np.ndarray, samples: int, rng: np.random.Generator) -> np.ndarray:
-    """A hiss of 60 to 120 ms before most phrases: sound of the voice in which nobody sings."""
+    """A hiss of 60 to 120 ms before most phrases: sound of the voice without pitch."""
     sound = np.zeros(samples)
     for start, _ in runs(voiced):
         length = round(rng.uniform(0.06, 0.12) * SAMPLE_RATE_HZ)

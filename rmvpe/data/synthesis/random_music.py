@@ -1,8 +1,8 @@
-"""Random music for General MIDI instruments, written as a MIDI file: what training needs to learn that nobody sings.
+"""Random music for General MIDI instruments, written as a MIDI file: training examples of music without a voice.
 
-Not music to listen to, but its surface: chords that move in a key, bass, drums, arpeggios, and leads that behave like a
-singer (one voice, phrases, portamento, scoops, vibrato) on instruments that are none. The label of all of it is
-"nobody sings", so programs that imitate voices are left out.
+It has the surface of music: chords that move in a key, bass, drums, arpeggios, and instrumental leads that behave like
+a singer (one note at a time, phrases, portamento, scoops, vibrato). All of it is labelled as unvoiced, so programs that
+imitate voices are left out.
 
 Keys are MIDI semitones, times seconds.
 """
@@ -22,7 +22,7 @@ BEND_RANGE = 2.0  # semitones either way: what General MIDI instruments start wi
 DRUM_CHANNEL = 9
 VOICES = frozenset((52, 53, 54, 85, 91, 121, 126))  # choirs, "lead voice", "choir pad", breath noise, applause
 SCALES = ((0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10), (0, 2, 3, 5, 7, 9, 10), (0, 2, 4, 7, 9), (0, 3, 5, 7, 10))
-# General MIDI programs from 0, by what they are good for
+# General MIDI programs from 0, by the part they can play
 SUSTAINED = tuple(p for p in (*range(16, 24), *range(40, 52), *range(56, 96), *range(109, 112)) if p not in VOICES)
 PLUCKED = (*range(0, 16), *range(24, 32), 45, 46, 55, *range(104, 109), 114)
 CHORDAL = tuple(p for p in (*range(0, 32), *range(44, 52), *range(88, 104)) if p not in VOICES)
@@ -54,7 +54,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Frame:
-    """What all players of a piece share."""
+    """The length, tempo, key and chords that all players of a piece share."""
 
     seconds: float
     beat_s: float
@@ -199,11 +199,11 @@ def _within(notes: list[Note], frame: Frame) -> list[Note]:
 
 
 def write_midi(parts: list[Part], path: Path) -> None:
-    """Write `parts` as a MIDI file, one track and channel each. Raises UserError where mido is not installed."""
+    """Write `parts` as a MIDI file, one track and channel each. Raises UserError if mido is not installed."""
     try:
         import mido
     except ImportError as error:
-        raise UserError("making instrumental music needs mido: pip install 'rmvpe[synth]'") from error
+        raise UserError("making instrumental music needs mido: run pip install mido") from error
     file = mido.MidiFile(ticks_per_beat=TICKS_PER_S)
     channels = iter(channel for channel in range(16) if channel != DRUM_CHANNEL)
     for part in parts:

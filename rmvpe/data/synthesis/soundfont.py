@@ -1,4 +1,4 @@
-"""Excerpts of instrumental music: random scores (`score`) played by fluidsynth on a SoundFont."""
+"""Excerpts of instrumental music: random scores (`random_music`) played by fluidsynth with a SoundFont."""
 
 import shutil
 import subprocess
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import soundfile
 
 from rmvpe.audio import SAMPLE_RATE_HZ, from_array
 from rmvpe.data.mixing import RMS_FLOOR, rms
@@ -15,7 +14,7 @@ from rmvpe.data.synthesis.random_music import compose, write_midi
 from rmvpe.errors import UserError
 from rmvpe.files import atomic_path
 
-EXCERPT_S = 20.2  # as long as those of recorded music in ../shared/data: a little more than the longest item
+EXCERPT_S = 20.2  # a little more than the longest item that training makes of it
 PER_PIECE = 2  # excerpts cut from one piece: loading a SoundFont takes longer than playing it
 PEAK = 10 ** (-3.0 / 20.0)
 RENDER_HZ = 48000
@@ -24,7 +23,7 @@ FADE_S = 0.01
 
 @dataclass(frozen=True)
 class Piece:
-    """Piece `number` of a SoundFont: the same piece wherever it is made."""
+    """Piece `number` of a SoundFont; it depends on these fields alone."""
 
     soundfont: Path
     folder: Path  # of the excerpts
@@ -38,7 +37,7 @@ class Piece:
 
 
 def check_soundfont(path: Path) -> None:
-    """Raises UserError where `path` is no SoundFont or fluidsynth is not installed."""
+    """Raise UserError if `path` is no SoundFont or fluidsynth is not installed."""
     if not shutil.which("fluidsynth"):
         raise UserError("playing SoundFonts needs the program fluidsynth: apt install fluidsynth")
     if not path.is_file():
@@ -51,11 +50,13 @@ def check_soundfont(path: Path) -> None:
 
 def make_piece(piece: Piece) -> Piece:
     """Compose, play and cut `piece`, and write its excerpts as FLAC: mono, 16 kHz, peak -3 dBFS."""
+    import soundfile
+
     rng = np.random.default_rng([piece.seed, piece.number])
     audio = np.zeros(0, dtype=np.float32)
     samples = round(EXCERPT_S * SAMPLE_RATE_HZ)
     while len(audio) < samples * PER_PIECE or min(rms(part) for part in _cut(audio, samples)) < RMS_FLOOR:
-        audio = play(piece.soundfont, EXCERPT_S * PER_PIECE, rng)  # a piece of rests is composed anew
+        audio = play(piece.soundfont, EXCERPT_S * PER_PIECE, rng)  # a piece with a silent excerpt is composed again
     for path, part in zip(piece.paths, _cut(audio, samples), strict=True):
         with atomic_path(path) as unfinished:
             soundfile.write(unfinished, part, SAMPLE_RATE_HZ, subtype="PCM_16")
@@ -64,6 +65,8 @@ def make_piece(piece: Piece) -> Piece:
 
 def play(soundfont: Path, seconds: float, rng: np.random.Generator) -> np.ndarray:
     """A random piece, float32 [seconds x 16000]. Raises UserError if fluidsynth cannot play the SoundFont."""
+    import soundfile
+
     with tempfile.TemporaryDirectory() as folder:
         midi, wave = Path(folder) / "piece.mid", Path(folder) / "piece.wav"
         write_midi(compose(seconds, rng), midi)
@@ -72,7 +75,7 @@ def play(soundfont: Path, seconds: float, rng: np.random.Generator) -> np.ndarra
             ["fluidsynth", *options, str(soundfont), str(midi)], capture_output=True, text=True, check=False
         )
         if run.returncode or not wave.is_file():
-            raise UserError(f"fluidsynth cannot play {soundfont}: {run.stderr.strip() or 'it says nothing'}")
+            raise UserError(f"fluidsynth cannot play {soundfont}: {run.stderr.strip() or 'it gives no reason'}")
         audio, rate = soundfile.read(wave, dtype="float32", always_2d=True)
     wanted = round(seconds * SAMPLE_RATE_HZ)
     mono = from_array(audio, rate).samples[:wanted]

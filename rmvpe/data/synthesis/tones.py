@@ -71,6 +71,6 @@ def _harmonic_amplitudes(count: int, f0_hz: float, rng: np.random.Generator) -> 
         peaks = 1 / (1 + np.square((number * f0_hz - centres) / rng.uniform(60, 250, (3, 1))))
         amplitudes = amplitudes * (0.03 + peaks.sum(axis=0))
     elif timbre == "weak fundamental" and count > 4:
-        # Only where enough harmonics remain to tell f0 from its octave.
+        # Only if enough harmonics remain to distinguish f0 from its octave
         amplitudes[0] *= 10 ** (-rng.uniform(10, 40) / 20)
     return amplitudes

@@ -1,13 +1,14 @@
-"""A dry voice taken apart by WORLD (Morise et al. 2016, through pyworld) and put together again along another f0.
+"""Analysis of a dry voice by WORLD, and synthesis of it along another f0.
 
-In the order of use: analysis, stretching and joining of clips, formants and voice colour, synthesis. The noise of a
-resynthesised voice is WORLD's; its harmonics are summed here, along exactly the f0 they are given. "frames" are 5 ms
-frames at 16 kHz; f0 is 0 where unvoiced, and such frames are noise only.
+WORLD: Morise, Yokomori, Ozawa 2016, https://doi.org/10.1587/transinf.2015EDP7457, through pyworld. In the order of use:
+analysis, stretching and joining of clips, formants and voice colour, synthesis. The noise of a synthesised voice is
+WORLD's; its harmonics are summed here, so that they follow the given f0 exactly. "frames" are 5 ms frames at 16 kHz; f0
+is 0 where unvoiced, and such frames are noise only.
 """
 
-import functools
 import importlib.machinery
 import importlib.util
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,13 @@ from rmvpe.audio import SAMPLE_RATE_HZ
 from rmvpe.data.readers.base import read_mono
 from rmvpe.data.synthesis.contours import FRAME_S, FRAME_SAMPLES, drop_short, runs
 from rmvpe.errors import UserError
+from rmvpe.files import atomic_path
 from rmvpe.pitch import hz_to_midi
 
 FFT_SIZE = 1024  # WORLD's choice for f0 >= 47 Hz; as an impulse response (64 ms) it also covers synthesis at 32 Hz
 ANALYSIS_F0_HZ = (60.0, 800.0)  # searched by harvest: from a low male to a raised cartoon voice
 VOICING_FLOOR_DB = -45.0  # against the clip's loud level (95 % quantile): quieter frames count as unvoiced
-SHORTEST_VOICED_S = 0.03  # shorter voiced islands are errors of the analysis or too short to carry pitch
+SHORTEST_VOICED_S = 0.03  # shorter voiced parts are errors of the analysis or too short to have a pitch
 
 
 @dataclass(frozen=True)
@@ -36,20 +38,22 @@ class Analysis:
     voiced: np.ndarray  # bool [frames]
 
 
-@functools.cache
 def world() -> Any:
-    """pyworld's compiled functions, without its package __init__: that needs pkg_resources, gone from setuptools 82.
+    """pyworld's compiled functions, without its package __init__, which needs pkg_resources (not in setuptools 82).
 
-    Raises UserError where pyworld is not installed.
+    Raises UserError if pyworld is not installed.
     """
+    name = "pyworld.pyworld"
     package = importlib.util.find_spec("pyworld")
     folders = None if package is None else package.submodule_search_locations
-    spec = importlib.machinery.PathFinder.find_spec("pyworld.pyworld", folders) if folders else None
+    spec = importlib.machinery.PathFinder.find_spec(name, folders) if folders else None
     if spec is None or spec.loader is None:
-        raise UserError("making synthetic voices needs pyworld: pip install 'rmvpe[synth]'")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+        raise UserError("making synthetic voices needs pyworld: run pip install pyworld")
+    if name not in sys.modules:
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        sys.modules[name] = module
+    return sys.modules[name]
 
 
 def analyse(audio: np.ndarray) -> Analysis:
@@ -66,7 +70,7 @@ def analyse(audio: np.ndarray) -> Analysis:
 
 
 def analyse_cached(path: Path, cache: Path) -> Analysis:
-    """`analyse` of a sound file, kept in folder `cache` for the versions still to be made of the same clip."""
+    """`analyse` of a sound file; the result is kept in the folder `cache` for other items made from the same clip."""
     stored = cache / f"{path.parent.name}--{path.stem}.npy"
     if stored.is_file():
         table = np.load(stored)
@@ -74,11 +78,8 @@ def analyse_cached(path: Path, cache: Path) -> Analysis:
         found = analyse(read_mono(path))
         table = np.hstack([found.f0_hz[:, None], found.voiced[:, None], found.log_envelope, found.aperiodicity])
         table = table.astype(np.float32)
-        cache.mkdir(parents=True, exist_ok=True)
-        part = stored.with_name(f"{stored.name}.{np.random.default_rng().integers(1 << 62)}")  # other workers' parts
-        with part.open("wb") as file:
-            np.save(file, table)
-        part.replace(stored)
+        with atomic_path(stored) as temporary:  # several workers may analyse the same clip at once
+            np.save(temporary, table)
     bins = FFT_SIZE // 2 + 1
     return Analysis(table[:, 0].astype(np.float64), table[:, 2 : 2 + bins], table[:, 2 + bins :], table[:, 1] > 0)
 
@@ -94,7 +95,7 @@ def _loud(audio: np.ndarray, frames: int) -> np.ndarray:
 def stretched(clips: list[Analysis], samples: int, stretch: tuple[float, float], rng: Any) -> tuple[Analysis, Any]:
     """The clips joined, and for each of the samples / 80 + 1 output frames its position (fractional) in them.
 
-    Voiced islands are stretched by a factor drawn log-uniformly from `stretch`, but for 20 ms at either border, so
+    Voiced parts are stretched by a factor drawn log-uniformly from `stretch`, except 20 ms at either border, so
     that vowels sustain while consonants and their transitions keep their pace.
     """
     frames = samples // FRAME_SAMPLES + 1
@@ -133,7 +134,7 @@ def median_midi(source: Analysis) -> float:
 
 def formant_factor(shift_semitones: float, rng: np.random.Generator) -> float:
     """Draw what the formants of a voice are multiplied by, 0.8..1.3, when its pitch moves by `shift_semitones`."""
-    # Higher voices have shorter vocal tracts: the factor leans with the shift, but only leans.
+    # Higher voices tend to have shorter vocal tracts, so the mean of the factor rises a little with the shift
     return float(np.exp(np.clip(0.012 * shift_semitones + rng.normal(0, 0.1), np.log(0.8), np.log(1.3))))
 
 
@@ -156,7 +157,7 @@ def resample_frames(source: Analysis, positions: np.ndarray, formant_factor: flo
 
 
 def voice_colour(frames: Analysis, rng: np.random.Generator, centre_midi: float) -> Analysis:
-    """Random breathiness and spectral tilt; high voices lean on their fundamental, as sopranos tune to it."""
+    """Random breathiness and spectral tilt; high voices get a stronger fundamental, as by sopranos' formant tuning."""
     # D4C calls speech above 3 kHz nearly all noise at 16 kHz; sung vowels have harmonics there.
     aperiodicity = np.power(frames.aperiodicity * rng.uniform(0.2, 1.0), rng.uniform(0.8, 1.6))
     hz = np.linspace(0, SAMPLE_RATE_HZ / 2, aperiodicity.shape[1])
@@ -174,8 +175,8 @@ def voice_colour(frames: Analysis, rng: np.random.Generator, centre_midi: float)
 def synthesise(frames: Analysis, f0_hz: np.ndarray, samples: int, rng: np.random.Generator) -> np.ndarray:
     """Voice of `frames` along `f0_hz` [frames], 0 = noise only; returns float64 [samples].
 
-    The noise is WORLD's. The harmonics are summed here: WORLD places one pulse per period, and above 700 Hz its
-    pulses scatter enough to lie only 18 dB above the scatter, which blurs the very pitch that is to be exact.
+    The noise is WORLD's. The harmonics are summed here: WORLD places one pulse per period, and above 700 Hz its pulses
+    are so irregular that harmonics are only 18 dB above the noise this makes, and the pitch would not be exact.
     """
     hz = np.linspace(0, SAMPLE_RATE_HZ / 2, frames.log_envelope.shape[1])
     # The noise of a singing glottis comes with its pulses; below f0 there is next to none.
@@ -192,7 +193,7 @@ def synthesise(frames: Analysis, f0_hz: np.ndarray, samples: int, rng: np.random
 
 
 def _noise(log_envelope: np.ndarray, samples: int, rng: np.random.Generator) -> np.ndarray:
-    # WORLD's noise is the same in every call: a lead-in of random length, cut off again, sets the place in it.
+    # WORLD's noise is the same in every call: a lead-in of random length, cut off again, gives another part of it
     lead = int(rng.integers(10, 200))
     power = np.exp(np.pad(log_envelope.astype(np.float64), ((lead, 4), (0, 0)), mode="edge"))
     noise = world().synthesize(

@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 
 from rmvpe.config import ModelConfig
-from rmvpe.data.readers.base import Recordings, sound_s
+from rmvpe.data.readers.base import Recordings, Source, sound_s
 from rmvpe.data.readers.folder import Annotated
 from rmvpe.data.readers.hybrid import Hybrid
 from rmvpe.data.readers.registry import Concatenated, open_source
-from rmvpe.data.readers.segments import Readable
 from rmvpe.errors import UserError
 from rmvpe.evaluation.evaluate import MUSIC, mixed, snr_name, with_music
 from rmvpe.evaluation.metrics import Tally, tally
@@ -98,7 +97,7 @@ class Comparison:
     audio_s: float  # of one pass over the items, one ratio
 
 
-def open_data(spec: str, split: str) -> Readable:
+def open_data(spec: str, split: str) -> Source:
     """The data that `spec` names: any folder of sound with annotations beside it, or what `open_source` takes.
 
     A folder with a sub-folder `split` of .pv labels, or that holds such labels itself, is a Hybrid folder; any other
@@ -116,7 +115,7 @@ def open_data(spec: str, split: str) -> Readable:
 
 def compare(
     kinds: Mapping[str, Kind],
-    source: Readable,
+    source: Source,
     *,
     snr_db: Sequence[float],
     indices: Sequence[int],
@@ -156,7 +155,7 @@ def compare(
 
 
 def make_mixes(
-    source: Readable,
+    source: Source,
     indices: Sequence[int],
     snr_db: Sequence[float],
     music: Sequence[Path] | None,
@@ -174,9 +173,9 @@ def make_mixes(
         for snr in snr_db:
             audio = mixed(item, snr, GRID)
             if audio is not None:
-                ref_hz = np.zeros_like(item["f0_hz"]) if snr == MUSIC else item["f0_hz"]
+                ref_hz = np.zeros_like(item.f0_hz) if snr == MUSIC else item.f0_hz
                 audio = np.asarray(audio, dtype=np.float32)
-                yield Mix((index, snr_name(snr)), item["name"], audio, item["time_s"], ref_hz)
+                yield Mix((index, snr_name(snr)), item.name, audio, item.time_s, ref_hz)
 
 
 def run(name: str, kind: Kind, mixes: Iterator[Mix], threads: int, say: Say) -> Heard:
@@ -223,7 +222,7 @@ def summarise(name: str, kind: Kind, heard: Heard, snr_db: Sequence[float], comm
     )
 
 
-def notes(source: Readable, indices: Sequence[int]) -> Iterator[str]:
+def notes(source: Source, indices: Sequence[int]) -> Iterator[str]:
     """What is worth knowing about the annotations of these items, in a sentence each."""
     parts = source.sources if isinstance(source, Concatenated) else [source]
     absent = [name for part in parts if isinstance(part, Annotated) for name in part.not_annotated]
@@ -261,7 +260,7 @@ def _of(some: Sequence[object], all_: Sequence[object]) -> str:
     return f"{len(some)} of {len(all_)} files {'is' if len(some) == 1 else 'are'}"
 
 
-def _recordings(source: Readable) -> Iterator[tuple[Recordings, int]]:
+def _recordings(source: Source) -> Iterator[tuple[Recordings, int]]:
     """Each item's data set and its number there, in order; none where a source has no recordings of its own."""
     parts = source.sources if isinstance(source, Concatenated) else [source]
     if all(isinstance(part, Recordings) for part in parts):

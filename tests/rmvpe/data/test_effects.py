@@ -123,11 +123,11 @@ def test_room_keeps_its_energy_ratio_pre_delay_and_direct_path():
         np.testing.assert_allclose(decibels(direct / tail), ratio_db, atol=0.01)
         assert not response[1:320].any()
         assert response[320:400].any()
-        assert np.abs(response[1:]).max() < response[0]  # what is heard first is also the loudest
+        assert np.abs(response[1:]).max() < response[0]  # the direct path is the loudest
     assert len(effects.room_response(3.0, 0.5, 0.0, 0.02, RATE, 1.0, np.random.default_rng(1))) == RATE
 
 
-def test_what_was_sung_before_the_excerpt_is_heard_in_it():
+def test_what_sounds_before_the_excerpt_reverberates_in_it():
     song = np.where(np.arange(3 * RATE) < RATE, tone(220.0, 3.0), 0.0).astype(np.float32)  # ends at 1 s
     response = effects.room_response(0.9, 0.8, 3.0, 0.01, RATE, 1.0, np.random.default_rng(0))
     whole = np.convolve(song.astype(np.float64), response)[: len(song)]

@@ -1,5 +1,6 @@
 """Evaluation: the mix is at the ratio it says, a perfect network scores one, and the threshold is the best one."""
 
+import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import soundfile
 
 from rmvpe.config import DecodeConfig, ModelConfig
 from rmvpe.data.mixing import find_music, piece_of_music, rms
+from rmvpe.data.readers.base import Item
 from rmvpe.data.targets import salience_target
 from rmvpe.decode import PitchCurve, pitch
 from rmvpe.errors import UserError
@@ -30,25 +32,23 @@ from rmvpe.evaluation.metrics import melody_scores, pool
 from rmvpe.framing import frame_levels_db, frame_times, samples_to_frames
 from rmvpe.interpolation import f0_at_times
 from tests.helpers.hybrid import glide
+from tests.helpers.sources import MemorySource
 
 pytest.importorskip("mir_eval")
 MODEL = ModelConfig.small()
 
 
-class Glides:
+class Glides(MemorySource):
     """Three glides with noise beside them, as `Hybrid` gives them."""
 
     def __len__(self) -> int:
         return 3
 
-    def name(self, index: int) -> str:
-        return str(index)
-
-    def __getitem__(self, index: int) -> dict:
+    def __getitem__(self, index: int) -> Item:
         voice, f0_hz = glide(index)
         noise = np.random.default_rng(index).normal(0, 0.1, len(voice)).astype(np.float32)
         time_s = 0.01 * np.arange(1, len(f0_hz))
-        return {"name": str(index), "voice": voice, "accompaniment": noise, "f0_hz": f0_hz[1:], "time_s": time_s}
+        return Item(str(index), voice, noise, f0_hz[1:], time_s)
 
 
 def oracle(confidence_voiced: float, confidence_unvoiced: float):
@@ -56,9 +56,9 @@ def oracle(confidence_voiced: float, confidence_unvoiced: float):
     items = [Glides()[index] for index in range(3)]
 
     def salience_of(audio: np.ndarray) -> np.ndarray:
-        item = max(items, key=lambda item: abs(float(np.dot(item["voice"], audio[: len(item["voice"])]))))
+        item = max(items, key=lambda item: abs(float(np.dot(item.voice, audio[: len(item.voice)]))))
         times = frame_times(samples_to_frames(len(audio), 160), MODEL.mel)
-        f0_hz = f0_at_times(item["time_s"], item["f0_hz"], times)
+        f0_hz = f0_at_times(item.time_s, item.f0_hz, times)
         target = salience_target(np.where(f0_hz > 0, f0_hz, 200.0))
         return target * np.where(f0_hz > 0, confidence_voiced, confidence_unvoiced)[:, None].astype(np.float32)
 
@@ -131,11 +131,12 @@ def test_mixed_is_deterministic_and_never_clips():
     item = Glides()[0]
     loud = mixed(item, -30.0, MODEL)
     np.testing.assert_array_equal(loud, mixed(item, -30.0, MODEL))
+    assert loud is not None
     assert np.abs(loud).max() <= 1.0
-    music = mixed(item, 10.0, MODEL) - item["voice"]
-    voiced = item["voice"][: int(1.7 * 16000)]
+    music = mixed(item, 10.0, MODEL) - item.voice
+    voiced = item.voice[: int(1.7 * 16000)]
     assert 20 * np.log10(rms(voiced) / rms(music)) == pytest.approx(10.0, abs=0.1)
-    np.testing.assert_array_equal(mixed(item, CLEAN, MODEL), item["voice"])
+    np.testing.assert_array_equal(mixed(item, CLEAN, MODEL), item.voice)
 
 
 def late(salience_of, frames: int):
@@ -160,10 +161,10 @@ def test_pooling_file_by_file_is_pooling_all_frames():
 @pytest.mark.parametrize("step_s", [256 / 44_100, 0.02, 0.032])
 def test_lag_is_in_frames_of_the_network_whatever_the_annotations_grid(step_s: float):
     class Coarse(Glides):
-        def __getitem__(self, index: int) -> dict:
+        def __getitem__(self, index: int) -> Item:
             item = super().__getitem__(index)
             time_s = np.arange(step_s, 2.0, step_s)
-            return item | {"time_s": time_s, "f0_hz": f0_at_times(item["time_s"], item["f0_hz"], time_s)}
+            return dataclasses.replace(item, time_s=time_s, f0_hz=f0_at_times(item.time_s, item.f0_hz, time_s))
 
     result = evaluate(SalienceEstimator(late(oracle(0.9, 0.1), 3), 0.5), Coarse(), snr_db=(CLEAN,))
     assert result.pooled["clean"]["lag"] == 3
@@ -181,20 +182,21 @@ def test_music_alone_counts_false_alarms_and_nothing_else():
 
 def test_a_file_without_music_is_evaluated_alone_only():
     class OneBare(Glides):
-        def __getitem__(self, index: int) -> dict:
-            return super().__getitem__(index) | ({"accompaniment": None} if index else {})
+        def __getitem__(self, index: int) -> Item:
+            item = super().__getitem__(index)
+            return dataclasses.replace(item, accompaniment=None) if index else item
 
     result = evaluate(SalienceEstimator(oracle(0.9, 0.1), 0.5), OneBare(), snr_db=(CLEAN, 0.0))
     assert [row["file"] for row in result.files if row["ratio"] == "0 dB"] == ["0"]
     alone = evaluate(SalienceEstimator(oracle(0.9, 0.1), 0.5), OneBare(), snr_db=(0.0, CLEAN), indices=[1, 2])
     assert list(alone.pooled) == ["clean"]
-    silent = Glides()[0] | {"accompaniment": np.zeros(32000, dtype=np.float32)}
+    silent = dataclasses.replace(Glides()[0], accompaniment=np.zeros(32000, dtype=np.float32))
     assert mixed(silent, 0.0, MODEL) is None
 
 
 def test_a_bad_file_stops_the_evaluation_or_is_listed():
     class OneBad(Glides):
-        def __getitem__(self, index: int) -> dict:
+        def __getitem__(self, index: int) -> Item:
             if index == 1:
                 raise UserError("b.pv, line 3: 'x' is not a MIDI number")
             return super().__getitem__(index)
@@ -241,9 +243,12 @@ def test_only_the_piece_is_read_and_it_is_at_16_khz(music: Path):
 
 def test_music_is_set_against_the_voice(music: Path):
     item = with_music(Glides()[0], find_music(music))
-    assert not np.array_equal(item["accompaniment"], Glides()[0]["accompaniment"])
-    found = mixed(item, 10.0, MODEL) - item["voice"]
-    voiced = item["voice"][: int(1.7 * 16000)]
+    own = Glides()[0].accompaniment
+    assert item.accompaniment is not None
+    assert own is not None
+    assert not np.array_equal(item.accompaniment, own)
+    found = mixed(item, 10.0, MODEL) - item.voice
+    voiced = item.voice[: int(1.7 * 16000)]
     assert 20 * np.log10(rms(voiced) / rms(found)) == pytest.approx(10.0, abs=0.1)
 
 

@@ -39,12 +39,12 @@ def test_line_k_is_k_times_10_ms(root: Path) -> None:
     assert len(lines[0].split(".")[1]) >= 4
     assert lines[-1] == "0"
     item = Hybrid(root, "train")[0]
-    np.testing.assert_allclose(item["time_s"], 0.01 * np.arange(1, 101))
+    np.testing.assert_allclose(item.time_s, 0.01 * np.arange(1, 101))
     # Five decimals of a semitone are 1e-3 cents, 6e-7 of f0.
-    np.testing.assert_allclose(item["f0_hz"][:49], 100.0 + np.arange(1, 50), rtol=1e-6)
-    assert not item["f0_hz"][49:].any()
-    assert item["f0_hz"].dtype == np.float32
-    assert item["time_s"].dtype == np.float64
+    np.testing.assert_allclose(item.f0_hz[:49], 100.0 + np.arange(1, 50), rtol=1e-6)
+    assert not item.f0_hz[49:].any()
+    assert item.f0_hz.dtype == np.float32
+    assert item.time_s.dtype == np.float64
 
 
 def test_channel_0_is_the_accompaniment(root: Path) -> None:
@@ -52,18 +52,19 @@ def test_channel_0_is_the_accompaniment(root: Path) -> None:
     assert rate == RATE
     assert np.abs(audio[:, 1]).max() > 5 * np.abs(audio[:, 0]).max()
     item = Hybrid(root, "train")[0]
-    assert item["name"] == "song"
+    assert item.name == "song"
     # One step of 16 bits.
-    np.testing.assert_allclose(item["voice"], _sine(1, 220), atol=2**-15)
-    np.testing.assert_allclose(item["accompaniment"], 0.1 * _sine(1, 1000), atol=2**-15)
-    assert item["voice"].dtype == item["accompaniment"].dtype == np.float32
+    np.testing.assert_allclose(item.voice, _sine(1, 220), atol=2**-15)
+    assert item.accompaniment is not None
+    np.testing.assert_allclose(item.accompaniment, 0.1 * _sine(1, 1000), atol=2**-15)
+    assert item.voice.dtype == item.accompaniment.dtype == np.float32
 
 
 def test_a_mono_file_is_the_voice_alone(tmp_path: Path) -> None:
     write_hybrid_pair(tmp_path / "train", "solo", _sine(0.5, 220), None, np.full(51, 220.0))
     item = Hybrid(tmp_path, "train")[0]
-    assert item["accompaniment"] is None
-    assert len(item["voice"]) == RATE // 2
+    assert item.accompaniment is None
+    assert len(item.voice) == RATE // 2
 
 
 def test_flac_and_other_rates_are_read(tmp_path: Path) -> None:
@@ -72,25 +73,27 @@ def test_flac_and_other_rates_are_read(tmp_path: Path) -> None:
     soundfile.write(folder / "other.flac", _sine(1, 220, 44_100), 44_100)
     (folder / "other.pv").write_text("57\n" * 100, encoding="utf-8")
     data = Hybrid(tmp_path, "valid")
-    voice = data[0]["voice"]
+    voice = data[0].voice
     assert len(voice) == RATE
     # The ends carry the resampler's transients.
     np.testing.assert_allclose(voice[400:-400], _sine(1, 220)[400:-400], atol=1e-3)
-    assert len(data.read_excerpt(0, 0.25, 0.5)["voice"]) == RATE // 2
+    assert len(data.read_excerpt(0, 0.25, 0.5).voice) == RATE // 2
 
 
 def test_excerpts_are_slices_of_the_item(root: Path) -> None:
     data = Hybrid(root, "train")
     whole, part = data[0], data.read_excerpt(0, 0.3, 0.2)
-    np.testing.assert_array_equal(part["voice"], whole["voice"][4800:8000])
-    np.testing.assert_array_equal(part["accompaniment"], whole["accompaniment"][4800:8000])
+    np.testing.assert_array_equal(part.voice, whole.voice[4800:8000])
+    assert part.accompaniment is not None
+    assert whole.accompaniment is not None
+    np.testing.assert_array_equal(part.accompaniment, whole.accompaniment[4800:8000])
     # Time 0.3 s is line 30, entry 29; 0.5 s is entry 49.
-    np.testing.assert_array_equal(part["f0_hz"], whole["f0_hz"][29:50])
-    np.testing.assert_allclose(part["time_s"], 0.01 * np.arange(21), atol=1e-9)
+    np.testing.assert_array_equal(part.f0_hz, whole.f0_hz[29:50])
+    np.testing.assert_allclose(part.time_s, 0.01 * np.arange(21), atol=1e-9)
     # 0.304 s to 0.496 s lie within the points 0.30 s and 0.50 s
-    np.testing.assert_allclose(data.read_excerpt(0, 0.304, 0.192)["time_s"], 0.01 * np.arange(21) - 0.004, atol=1e-9)
-    assert data.read_excerpt(0, 0.0, 0.2)["time_s"][0] == pytest.approx(0.01)
-    assert len(data.read_excerpt(0, 0.9, 0.5)["voice"]) == RATE // 10
+    np.testing.assert_allclose(data.read_excerpt(0, 0.304, 0.192).time_s, 0.01 * np.arange(21) - 0.004, atol=1e-9)
+    assert data.read_excerpt(0, 0.0, 0.2).time_s[0] == pytest.approx(0.01)
+    assert len(data.read_excerpt(0, 0.9, 0.5).voice) == RATE // 10
     with pytest.raises(ValueError, match=r"song\.wav has no sound at 1\.5 s"):
         data.read_excerpt(0, 1.5, 0.1)
 
@@ -98,7 +101,7 @@ def test_excerpts_are_slices_of_the_item(root: Path) -> None:
 def test_items_come_sorted_by_name(root: Path) -> None:
     write_hybrid_pair(root / "train", "aria", _sine(0.5, 220), None, np.zeros(51))
     data = Hybrid(root, "train")
-    assert [data[index]["name"] for index in range(len(data))] == ["aria", "song"]
+    assert [data[index].name for index in range(len(data))] == ["aria", "song"]
     assert data.name(1) == "song"
     assert data.duration_s(0) == 0.5
     data.check()
@@ -139,7 +142,7 @@ def test_a_label_of_another_length_is_named(root: Path, lines: int) -> None:
 @pytest.mark.parametrize("lines", [97, 103])
 def test_a_label_within_30_ms_is_accepted(root: Path, lines: int) -> None:
     _edit(root, "57\n" * lines)
-    assert len(Hybrid(root, "train")[0]["f0_hz"]) == lines
+    assert len(Hybrid(root, "train")[0].f0_hz) == lines
 
 
 def test_bad_sound_files_are_named(root: Path) -> None:
@@ -172,12 +175,12 @@ def test_a_part_of_a_resampled_file_is_what_it_is_in_the_whole(tmp_path: Path) -
     soundfile.write(folder / "noise.wav", noise, 44_100)
     (folder / "noise.pv").write_text("57\n" * 400, encoding="utf-8")
     data = Hybrid(tmp_path, "train")
-    whole, part = data[0]["voice"], data.read_excerpt(0, 1.0, 2.0)["voice"]
+    whole, part = data[0].voice, data.read_excerpt(0, 1.0, 2.0).voice
     # Same phase and real context at both ends: rounding of float32 remains, 100 dB below the noise.
     np.testing.assert_allclose(part, whole[16_000:48_000], atol=1e-6)
 
 
-def test_writing_checks_lengths_and_leaves_no_parts(root: Path) -> None:
+def test_writing_checks_lengths_and_leaves_nothing(root: Path) -> None:
     with pytest.raises(ValueError, match="must have one length"):
         write_hybrid_pair(root / "train", "bad", np.zeros(RATE), np.zeros(RATE - 1), np.zeros(101))
     with pytest.raises(ValueError, match="one line per 10 ms"):
@@ -185,7 +188,7 @@ def test_writing_checks_lengths_and_leaves_no_parts(root: Path) -> None:
     assert sorted(path.name for path in (root / "train").iterdir()) == ["song.pv", "song.wav"]
 
 
-def test_a_full_disk_is_told_and_leaves_no_parts(root: Path) -> None:
+def test_a_full_disk_is_reported_and_leaves_nothing(root: Path) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     before = {path: path.read_bytes() for path in (root / "train").iterdir()}
     for bytes_left, seconds in ((1, 1), (20_000, 10)):  # no room for the label, room for the label alone

@@ -1,6 +1,7 @@
 """Random scores hold no voices and are what the MIDI file says; SoundFonts are played, and refused in one sentence."""
 
 import importlib.util
+import os
 import shutil
 from pathlib import Path
 
@@ -88,13 +89,18 @@ def test_a_soundfont_is_played_into_whole_excerpts_the_same_each_time(tmp_path: 
     assert len(list((tmp_path / "a").iterdir())) == PER_PIECE  # nothing half-written is left
 
 
-def test_what_is_no_soundfont_is_told_in_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(shutil, "which", lambda _: "/usr/bin/fluidsynth")
+@pytest.mark.skipif(os.name != "posix", reason="the stand-in is a shell script")
+def test_what_is_no_soundfont_is_reported_in_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    program = tmp_path / "bin" / "fluidsynth"  # it has to be there; it is not started
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent))
     (tmp_path / "bank.sf2").write_bytes(b"RIFF....WAVEfmt ")
     with pytest.raises(UserError, match=r"bank\.sf2 is not a SoundFont: give"):
         check_soundfont(tmp_path / "bank.sf2")
     with pytest.raises(UserError, match="is not a file"):
         check_soundfont(tmp_path / "absent.sf2")
-    monkeypatch.setattr(shutil, "which", lambda _: None)
+    program.unlink()
     with pytest.raises(UserError, match="apt install fluidsynth"):
         check_soundfont(tmp_path / "bank.sf2")

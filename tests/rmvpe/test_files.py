@@ -1,0 +1,126 @@
+"""Files and folders appear whole or not at all; what a killed run has left is cleaned; two runs do not collide."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+
+from rmvpe.errors import UserError
+from rmvpe.files import OutputFolder, atomic_path, output_folder
+
+
+def tree(root: Path) -> dict[str, str]:
+    return {path.relative_to(root).as_posix(): path.read_text() for path in root.rglob("*") if path.is_file()}
+
+
+def write_and_fail(writing: AbstractContextManager[Path]) -> None:
+    with writing as path:
+        (path / "three" if path.is_dir() else path).write_text("three")
+        raise RuntimeError("on purpose")
+
+
+def test_a_file_replaces_another_once_it_is_written(tmp_path: Path):
+    target = tmp_path / "new" / "file.txt"
+    for text in ("one", "two"):
+        with atomic_path(target) as path:
+            path.write_text(text)
+            assert path.suffix == ".txt"
+    with pytest.raises(RuntimeError, match="on purpose"):
+        write_and_fail(atomic_path(target))
+    assert tree(tmp_path) == {"new/file.txt": "two"}
+
+
+def test_a_folder_replaces_another_once_it_is_written(tmp_path: Path):
+    target = tmp_path / "new" / "run"
+    for text in ("one", "two"):
+        with output_folder(target) as folder:
+            (folder / text).write_text(text)
+            assert tree(target) == ({} if text == "one" else {"one": "one"})
+    assert tree(tmp_path) == {"new/run/two": "two"}
+    with pytest.raises(RuntimeError, match="on purpose"):
+        write_and_fail(output_folder(target))
+    assert tree(tmp_path) == {"new/run/two": "two"}
+    assert [path.name for path in target.parent.iterdir()] == ["run"]
+
+
+def test_a_folder_that_is_not_committed_goes(tmp_path: Path):
+    with OutputFolder(tmp_path / "run").writing() as folder:
+        (folder / "one").write_text("one")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_may_replace_a_file_and_stand_behind_a_link(tmp_path: Path):
+    (tmp_path / "disk").write_text("a file")
+    (tmp_path / "run").symlink_to(tmp_path / "disk")
+    with output_folder(tmp_path / "run") as folder:
+        (folder / "one").write_text("one")
+    assert tree(tmp_path / "disk") == {"one": "one"}
+    assert (tmp_path / "run").is_symlink()
+
+
+def test_a_folder_of_somebody_else_is_not_worked_in(tmp_path: Path):
+    mine = tmp_path / ".run-unfinished"
+    mine.mkdir()
+    (mine / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match=r"\.run-unfinished .*move it away"), output_folder(tmp_path / "run"):
+        pass
+    assert tree(tmp_path) == {".run-unfinished/notes.txt": "mine"}
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path):
+    (tmp_path / "file").write_text("a file")
+    with pytest.raises(UserError, match=r"cannot write .*run: .*; choose another folder"):
+        write_and_fail(output_folder(tmp_path / "file" / "run"))
+
+
+def die(target: Path, half: bool) -> None:
+    """A run that is killed while it writes, or between its two renames."""
+    output = OutputFolder(target)
+    with output.writing() as folder:
+        (folder / "one").write_text("one")
+        (output.work / "scratch").mkdir()
+        if half:
+            target.rename(output.old)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
+@pytest.mark.parametrize("half", [False, True])
+def test_the_next_run_cleans_up_after_a_killed_one(tmp_path: Path, half: bool):
+    target = tmp_path / "run"
+    with output_folder(target) as folder:
+        (folder / "before").write_text("before")
+    killed = multiprocessing.get_context("spawn").Process(target=die, args=(target, half))
+    killed.start()
+    killed.join()
+    assert killed.exitcode == -signal.SIGKILL
+    assert tree(tmp_path).keys() > {".run-unfinished/new/one", ".run-unfinished/lock"}
+    with pytest.raises(RuntimeError, match="on purpose"):
+        write_and_fail(output_folder(target))
+    assert tree(tmp_path) == {"run/before": "before"}  # a run that fails leaves the earlier folder, too
+
+
+def test_a_second_run_is_refused_or_waits(tmp_path: Path):
+    pytest.importorskip("fcntl")
+    target, order = tmp_path / "run", list[str]()
+
+    def second() -> None:
+        with OutputFolder(target).writing(wait=True) as folder:
+            order.append("second")
+            assert list(folder.iterdir()) == []
+
+    with OutputFolder(target).writing() as folder:
+        (folder / "one").write_text("one")
+        with pytest.raises(UserError, match="in use by another run"), output_folder(target):
+            pass
+        thread = threading.Thread(target=second)
+        thread.start()
+        order.append("first")
+        OutputFolder(target).commit(folder)
+    thread.join()
+    assert order == ["first", "second"]
+    assert tree(tmp_path) == {"run/one": "one"}
