@@ -1,7 +1,6 @@
 """Logs of one JSON object per line: appended to line by line, so that a crash loses one line at most."""
 
 import json
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,12 +53,3 @@ def keep(path: Path, wanted: Callable[[str, int], bool]) -> None:
     text = "".join(line + "\n" for number, line in enumerate(complete_lines(path), 1) if wanted(line, number))
     with writing(path), atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
-
-
-def without_nan(value: Any) -> Any:
-    """`value` as JSON can hold it: null for what is not a number."""
-    if isinstance(value, dict):
-        return {key: without_nan(part) for key, part in value.items()}
-    if isinstance(value, list):
-        return [without_nan(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
