@@ -1,8 +1,13 @@
-"""What computes: the protocols of a network and a backend, and how one of the installed runtimes is chosen."""
+"""What computes: the protocols of a network and of a backend, and how one of the installed runtimes is chosen.
+
+A backend is a package `rmvpe_NAME` whose module `infer` has a class `Backend`. This is the only place in the core that
+reaches one, by its name, so that importing the core imports no runtime.
+"""
 
 import importlib
 import importlib.util
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -11,14 +16,17 @@ from rmvpe.errors import UserError
 BACKENDS = ("torch", "jax")  # in the order in which "auto" looks for them
 
 
-@runtime_checkable
-class RecurrentNetwork(Protocol):
-    """A network that can be run in parts: `head(bidirectional GRU(features(log_mel)))` is its salience."""
+class Network(Protocol):
+    """One network, in the three parts that long audio needs: `head(bidirectional GRU(features(log_mel)))`.
+
+    Salience is their composition (`rmvpe.chunked_gru`), for prediction and for a trainer's validation alike.
+    """
 
     gru_layers: int
+    batch_windows: int  # windows that go through `features` together
 
     def features(self, log_mel: np.ndarray) -> np.ndarray:
-        """Log-mel float32 [B, T, n_mels], T a multiple of the U-Net's stride -> what the GRU reads [B, T, features]."""
+        """Log-mel float32 [B, T, n_mels], T a multiple of the U-Net's stride -> input of the GRU [B, T, features]."""
         ...
 
     def gru(self, x: np.ndarray, state: np.ndarray | None, layer: int, *, reverse: bool) -> np.ndarray:
@@ -33,27 +41,25 @@ class RecurrentNetwork(Protocol):
         ...
 
 
-class Backend(Protocol):
-    """What a framework package computes: `rmvpe_torch.infer.Backend`, `rmvpe_jax.infer.Backend`.
+class Backend(Network, Protocol):
+    """A network on a device of one runtime: `rmvpe_torch.infer.Backend`, `rmvpe_jax.infer.Backend`."""
 
-    Both are `rmvpe.backends.RecurrentNetwork`s too.
-    """
-
-    name: str
-    device: str
-    batch_windows: int  # windows that go through the network together
-
-    def salience(self, log_mel: np.ndarray) -> np.ndarray:
-        """Log-mel float32 [B, T, n_mels], T a multiple of the U-Net's stride -> salience float32 [B, T, 360]."""
-        ...
+    name: str  # "torch" or "jax"
+    device: str  # where it runs, such as "cpu" or "cuda:0"
 
     def log_mel(self, audio: np.ndarray, *, key_shift_semitones: float = 0.0) -> np.ndarray:
         """Audio float32 [B, samples] -> log-mel [B, frames, n_mels] of uncentred frames, computed on the device."""
         ...
 
 
-def choose_backend(backend: str = "auto") -> str:
-    """The name of an installed framework: `backend` itself, or for "auto" the first of `BACKENDS`.
+def is_installed(package: str) -> bool:
+    """Whether a package can be imported. A mere folder of that name in the working directory does not count."""
+    spec = importlib.util.find_spec(package)
+    return spec is not None and spec.origin is not None
+
+
+def choose_backend(backend: str = "auto", is_installed: Callable[[str], bool] = is_installed) -> str:
+    """The name of an installed runtime: `backend` itself, or for "auto" the first of `BACKENDS`.
 
     Raises UserError if it is unknown or not installed.
     """
@@ -63,19 +69,21 @@ def choose_backend(backend: str = "auto") -> str:
     for name in wanted:
         if is_installed(name):
             return name
-    commands = " or ".join(f"pip install 'rmvpe[{name}]'" for name in wanted)
-    raise UserError(f"{' and '.join(wanted)} {'is' if len(wanted) == 1 else 'are'} not installed: run {commands}")
+    raise UserError(
+        f"{_none_of(wanted)} installed: run {' or '.join(f'pip install {INSTALL[name]}' for name in wanted)}"
+    )
 
 
-def is_installed(package: str) -> bool:
-    """Whether a package can be imported. A mere folder of that name in the working directory does not count."""
-    spec = importlib.util.find_spec(package)
-    return spec is not None and spec.origin is not None
+INSTALL = {"torch": "torch", "jax": "jax flax orbax-checkpoint"}  # what pip installs for a backend
 
 
-def backend_class(name: str) -> Any:
-    """The `Backend` of a framework package. Raises UserError if something that the package needs is not installed."""
+def _none_of(names: Sequence[str]) -> str:
+    return f"{names[0]} is not" if len(names) == 1 else f"neither {' nor '.join(names)} is"
+
+
+def backend_class(name: str, import_module: Callable[[str], Any] = importlib.import_module) -> Any:
+    """The class `Backend` of a runtime package. Raises UserError if something that the package needs is missing."""
     try:
-        return importlib.import_module(f"rmvpe_{name}.infer").Backend
+        return import_module(f"rmvpe_{name}.infer").Backend
     except ModuleNotFoundError as error:
-        raise UserError(f"backend {name} needs {error.name}: run pip install 'rmvpe[{name}]'") from error
+        raise UserError(f"backend {name} needs {error.name}: run pip install {INSTALL[name]}") from error

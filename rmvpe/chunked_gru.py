@@ -1,77 +1,89 @@
-"""The recurrent part of a network over recordings of any length, as if it had read the whole of them at once.
+"""The GRU over recordings of any length: salience as if the network had read the whole recording at once.
 
-The U-Net hears a bounded neighbourhood of each frame, so windows suffice for it. A GRU has no such bound: what it
-remembers, trained weights decide. Here its forward direction goes through the whole recording in blocks that hand on
-their state, and its backward direction likewise from the end. The end of a long recording is not waited for: the
-backward direction then begins `AHEAD_FRAMES` after the frames that are answered, `STRETCH_FRAMES` at a time, so that
-memory does not grow with the length. Up to 18 minutes the answer is that of the whole recording for any weights.
+The U-Net's output at a frame depends on a bounded neighbourhood, so windows suffice for it. A GRU has no such bound:
+how long it remembers is decided by its weights. Here the forward direction runs through the whole recording in blocks
+that pass on their state. The backward direction does the same from the end. In a long recording it does not wait for
+the end: it starts `LOOK_AHEAD_FRAMES` after the frames that are needed, `SEGMENT_FRAMES` at a time, so that memory does
+not grow with the length. Up to 18 minutes the result is that of the whole recording, for any weights.
 """
 
 from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from rmvpe.backends import RecurrentNetwork
+from rmvpe.backends import Network
 
-BLOCK_FRAMES = 1024  # a compiling backend fills shorter blocks up to this, so that it compiles once
-STRETCH_FRAMES = 90 * BLOCK_FRAMES  # 15 min in frames of 10 ms: 240 MB for the presets
-AHEAD_FRAMES = 18 * BLOCK_FRAMES  # 3 min
+BLOCK_FRAMES = 1024  # of one call of `Network.gru`; a compiling backend pads to a few sizes up to this
+SEGMENT_FRAMES = 90 * BLOCK_FRAMES  # 15 min in frames of 10 ms: 240 MB for the presets
+LOOK_AHEAD_FRAMES = 18 * BLOCK_FRAMES  # 3 min
+
+
+def salience(network: Network, log_mel: np.ndarray) -> np.ndarray:
+    """Log-mel float32 [B, T, n_mels], T a multiple of the U-Net's stride -> salience float32 [B, T, 360].
+
+    Each of the B clips is a recording of its own, which fits into memory.
+    """
+    clips = network.features(log_mel)
+    return np.stack([np.concatenate(list(salience_of_features(network, [clip]))) for clip in clips])
 
 
 def salience_of_features(
-    network: RecurrentNetwork,
+    network: Network,
     blocks: Iterable[np.ndarray],
-    stretch_frames: int = STRETCH_FRAMES,
-    ahead_frames: int = AHEAD_FRAMES,
+    segment_frames: int = SEGMENT_FRAMES,
+    look_ahead_frames: int = LOOK_AHEAD_FRAMES,
+    block_frames: int = BLOCK_FRAMES,
 ) -> Iterator[np.ndarray]:
-    """Salience in consecutive blocks [k, 360] of a recording's features, which come in blocks [k, features] in turn.
+    """Salience in consecutive blocks [k, 360] of a recording whose features come in consecutive blocks [k, features].
 
-    Up to `stretch_frames + ahead_frames` frames it is that of the whole recording; after that every frame is answered
-    with at least `ahead_frames` of what follows it, and all that went before it.
+    Up to `segment_frames + look_ahead_frames` frames the result is that of the whole recording. Beyond that each frame
+    has all frames before it as context, and at least `look_ahead_frames` after it.
     """
-    states: list[np.ndarray | None] = [None] * network.gru_layers  # of the forward direction, before the first of held
-    held: list[np.ndarray] = []
+    states: list[np.ndarray | None] = [None] * network.gru_layers  # of the forward direction, before `pending` begins
+    pending: list[np.ndarray] = []
     for block in blocks:
-        held.append(block)
-        if sum(map(len, held)) > stretch_frames + ahead_frames:
-            held = [np.concatenate(held)]
-            yield from _answers(network, held[0], stretch_frames, states)
-            held = [held[0][stretch_frames:].copy()]  # a copy, to let go of the rest
-    if held:
-        held = [np.concatenate(held)]
-        yield from _answers(network, held[0], len(held[0]), states)
+        pending.append(block)
+        if sum(map(len, pending)) > segment_frames + look_ahead_frames:
+            x = np.concatenate(pending)
+            yield from _salience(network, x, segment_frames, states, block_frames)
+            pending = [x[segment_frames:].copy()]  # a copy, to release the memory of the rest
+    if pending:
+        x = np.concatenate(pending)
+        yield from _salience(network, x, len(x), states, block_frames)
 
 
-def _answers(
-    network: RecurrentNetwork, x: np.ndarray, n_wanted: int, states: list[np.ndarray | None]
+def _salience(
+    network: Network, x: np.ndarray, n_wanted: int, states: list[np.ndarray | None], block_frames: int
 ) -> Iterator[np.ndarray]:
-    """Salience of the first `n_wanted` of the features [n, features]; the states move on to the end of these."""
+    """Salience of the first `n_wanted` of the features [n, features]; `states` move on to the last of these."""
     for layer in range(network.gru_layers - 1):
-        forward = np.concatenate(list(_forward(network, x, states[layer], layer)))
+        forward = np.concatenate(list(_forward(network, x, states[layer], layer, block_frames)))
         states[layer] = forward[n_wanted - 1]
-        x = np.concatenate([forward, _backward(network, x, len(x), layer)], axis=1)
+        x = np.concatenate([forward, _backward(network, x, len(x), layer, block_frames)], axis=1)
     layer = network.gru_layers - 1
-    backward, done = _backward(network, x, n_wanted, layer), 0
-    for forward in _forward(network, x[:n_wanted], states[layer], layer):
+    backward, done = _backward(network, x, n_wanted, layer, block_frames), 0
+    for forward in _forward(network, x[:n_wanted], states[layer], layer, block_frames):
         states[layer] = forward[-1]
         yield network.head(np.concatenate([forward, backward[done : done + len(forward)]], axis=1))
         done += len(forward)
 
 
-def _forward(network: RecurrentNetwork, x: np.ndarray, state: np.ndarray | None, layer: int) -> Iterator[np.ndarray]:
+def _forward(
+    network: Network, x: np.ndarray, state: np.ndarray | None, layer: int, block_frames: int
+) -> Iterator[np.ndarray]:
     """Outputs of the forward direction over x [n, features], in blocks [k, hidden]."""
-    for start in range(0, len(x), BLOCK_FRAMES):
-        output = network.gru(x[start : start + BLOCK_FRAMES], state, layer, reverse=False)
+    for start in range(0, len(x), block_frames):
+        output = network.gru(x[start : start + block_frames], state, layer, reverse=False)
         state = output[-1]
         yield output
 
 
-def _backward(network: RecurrentNetwork, x: np.ndarray, n_wanted: int, layer: int) -> np.ndarray:
-    """Outputs [n_wanted, hidden] of the backward direction, which begins at the end of x [n, features]."""
+def _backward(network: Network, x: np.ndarray, n_wanted: int, layer: int, block_frames: int) -> np.ndarray:
+    """Outputs [n_wanted, hidden] of the backward direction, which starts at the end of x [n, features]."""
     outputs: list[np.ndarray] = []
     state = None
-    for start in reversed(range(0, len(x), BLOCK_FRAMES)):
-        output = network.gru(x[start : start + BLOCK_FRAMES], state, layer, reverse=True)
+    for start in reversed(range(0, len(x), block_frames)):
+        output = network.gru(x[start : start + block_frames], state, layer, reverse=True)
         state = output[0]
         if start < n_wanted:
             outputs.append(output[: n_wanted - start])

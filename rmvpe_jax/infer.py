@@ -1,4 +1,4 @@
-"""The JAX backend: salience of log-mel windows on a JAX device. Compiled once for each shape of input."""
+"""The JAX backend: a network on a JAX device. Compiled once for each shape of input, for all backends of a process."""
 
 from functools import partial
 
@@ -10,6 +10,7 @@ from jax import Array
 
 from rmvpe.checkpoint.store import Checkpoint
 from rmvpe.chunked_gru import BLOCK_FRAMES
+from rmvpe.config import MelConfig
 from rmvpe.errors import UserError
 from rmvpe.framing import round_up
 from rmvpe_jax import mel
@@ -18,12 +19,13 @@ from rmvpe_jax.device import kind_of, name_of, resolve, take_memory_as_needed
 from rmvpe_jax.gru import gru
 
 CONV_DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float16": jnp.float16}
+FEWEST_FRAMES = 64  # the shortest length for which the GRU is compiled
 
 
 class Backend:
-    """A checkpoint's network, ready to predict.
+    """A checkpoint's network, ready to predict; an `rmvpe.backends.Backend`.
 
-    `device` is where it runs ("cpu", "gpu:0"); `batch_windows` how many windows to hand over at once.
+    `device` is where it runs ("cpu", "gpu:0"); `batch_windows` is how many windows go through `features` together.
     """
 
     name = "jax"
@@ -35,42 +37,39 @@ class Backend:
         take_memory_as_needed()
         self._device = resolve(device)
         self._mel = checkpoint.config.mel
-        graph, state = nnx.split(load_model(checkpoint, CONV_DTYPES[conv_dtype]))
+        self._graph, state = nnx.split(load_model(checkpoint, CONV_DTYPES[conv_dtype]))
         self._state = jax.device_put(state, self._device)
-        self._forward = jax.jit(partial(forward, graph))
-        self._features = jax.jit(partial(features, graph))
-        self._gru = jax.jit(partial(run_gru, graph), static_argnames=("layer", "reverse"))
-        self._head = jax.jit(partial(head, graph))
         self._hidden = checkpoint.config.gru_hidden
         self.gru_layers = checkpoint.config.gru_layers
-        self._log_mel = jax.jit(partial(mel.log_mel, config=self._mel), static_argnames="key_shift_semitones")
         self._float64 = kind_of(self._device).float64
         self.device = name_of(self._device)
         self.batch_windows = kind_of(self._device).batch_windows
 
-    def salience(self, log_mel: np.ndarray) -> np.ndarray:
-        """Log-mel float32 [B, T, n_mels], T a multiple of the U-Net's stride -> salience float32 [B, T, 360]."""
+    def features(self, log_mel: np.ndarray) -> np.ndarray:
+        """As `rmvpe.backends.Network`: log-mel [B, T, n_mels] -> features [B, T, features]."""
         # The last windows of a recording are fewer: rounded up to a power of two, they share a few compiled shapes
         padded = self._to_device(log_mel, round_up_to_power_of_two(len(log_mel)))
-        return np.asarray(self._forward(self._state, padded))[: len(log_mel)]
-
-    def features(self, log_mel: np.ndarray) -> np.ndarray:
-        """As `rmvpe.backends.RecurrentNetwork`: log-mel [B, T, n_mels] -> features [B, T, features]."""
-        padded = self._to_device(log_mel, round_up_to_power_of_two(len(log_mel)))
-        return np.asarray(self._features(self._state, padded))[: len(log_mel)]
+        return np.asarray(features(self._graph, self._state, padded))[: len(log_mel)]
 
     def gru(self, x: np.ndarray, state: np.ndarray | None, layer: int, *, reverse: bool) -> np.ndarray:
-        """As `rmvpe.backends.RecurrentNetwork`: [T, features] -> [T, hidden], one direction of one layer."""
+        """As `rmvpe.backends.Network`: [T, features] -> [T, hidden], one direction of one layer."""
         n = len(x)
-        padded = self._to_device(x[::-1] if reverse else x, round_up(n, BLOCK_FRAMES))  # zeros come last either way
+        padded = self._to_device(x[::-1] if reverse else x, compiled_length(n))  # zeros come last either way
         start = self._to_device(np.zeros(self._hidden) if state is None else state, self._hidden)
-        output = np.asarray(self._gru(self._state, padded, start, layer=layer, reverse=reverse))[:n]
+        output = np.asarray(run_gru(self._graph, self._state, padded, start, layer=layer, reverse=reverse))[:n]
         return output[::-1] if reverse else output
 
     def head(self, hidden: np.ndarray) -> np.ndarray:
-        """As `rmvpe.backends.RecurrentNetwork`: GRU outputs [T, 2 * hidden] -> salience [T, 360]."""
-        padded = self._to_device(hidden, round_up(len(hidden), BLOCK_FRAMES))
-        return np.asarray(self._head(self._state, padded))[: len(hidden)]
+        """As `rmvpe.backends.Network`: GRU outputs [T, 2 * hidden] -> salience [T, 360]."""
+        padded = self._to_device(hidden, compiled_length(len(hidden)))
+        return np.asarray(head(self._graph, self._state, padded))[: len(hidden)]
+
+    def log_mel(self, audio: np.ndarray, *, key_shift_semitones: float = 0.0) -> np.ndarray:
+        """Audio float32 [B, samples] at 16 kHz -> log-mel float32 [B, frames, n_mels] of uncentred frames."""
+        with jax.enable_x64(self._float64):
+            samples = np.asarray(audio, np.float64 if self._float64 else np.float32)
+            placed = jax.device_put(samples, self._device)
+            return np.asarray(log_mel_of(placed, self._mel, key_shift_semitones), np.float32)
 
     def _to_device(self, array: np.ndarray, length: int) -> Array:
         """The array in float32 with zeros after it, up to `length` rows."""
@@ -78,33 +77,41 @@ class Backend:
         padded[: len(array)] = array
         return jax.device_put(padded, self._device)
 
-    def log_mel(self, audio: np.ndarray, *, key_shift_semitones: float = 0.0) -> np.ndarray:
-        """Audio float32 [B, samples] at 16 kHz -> log-mel float32 [B, frames, n_mels] of uncentred frames."""
-        with jax.enable_x64(self._float64):
-            samples = np.asarray(audio, np.float64 if self._float64 else np.float32)
-            shifted = self._log_mel(jax.device_put(samples, self._device), key_shift_semitones=key_shift_semitones)
-            return np.asarray(shifted, np.float32)
+
+# Compiled functions are the module's, with the graph as a static argument: backends of the same network share them, so
+# that a validation during training compiles nothing anew.
 
 
-def forward(graph: nnx.GraphDef, state: nnx.State, log_mel: Array) -> Array:
-    """Salience of log-mel windows by the model that `graph` and `state` make up."""
-    return nnx.merge(graph, state)(log_mel).astype(jnp.float32)
-
-
+@partial(jax.jit, static_argnames="graph")
 def features(graph: nnx.GraphDef, state: nnx.State, log_mel: Array) -> Array:
-    """What that model's GRU reads of log-mel windows."""
+    """Input of the GRU [B, T, features] of log-mel [B, T, n_mels], by the model that `graph` and `state` make up."""
     return nnx.merge(graph, state).features(log_mel)
 
 
+@partial(jax.jit, static_argnames=("graph", "layer", "reverse"))
 def run_gru(graph: nnx.GraphDef, state: nnx.State, x: Array, start: Array, *, layer: int, reverse: bool) -> Array:
-    """One direction of that model's GRU over [T, features], given in the order in which it is to be read."""
+    """One direction of that model's GRU over [T, features], given in the order of reading -> [T, hidden]."""
     weights = nnx.merge(graph, state).fc[0].gru.weights(layer, reverse=reverse)
     return gru(x[None], *weights, start=start[None])[0]
 
 
+@partial(jax.jit, static_argnames="graph")
 def head(graph: nnx.GraphDef, state: nnx.State, hidden: Array) -> Array:
     """Salience [T, 360] of that model's GRU outputs [T, 2 * hidden]."""
     return nnx.sigmoid(nnx.merge(graph, state).fc[1](hidden))
+
+
+@partial(jax.jit, static_argnames=("config", "key_shift_semitones"))
+def log_mel_of(audio: Array, config: MelConfig, key_shift_semitones: float) -> Array:
+    """`rmvpe_jax.mel.log_mel`, compiled."""
+    return mel.log_mel(audio, config, key_shift_semitones=key_shift_semitones)
+
+
+def compiled_length(n_frames: int) -> int:
+    """The length to which `n_frames` frames are padded: a power of two up to `BLOCK_FRAMES`, then its multiples."""
+    if n_frames > BLOCK_FRAMES // 2:
+        return round_up(n_frames, BLOCK_FRAMES)
+    return max(FEWEST_FRAMES, round_up_to_power_of_two(n_frames))
 
 
 def round_up_to_power_of_two(number: int) -> int:

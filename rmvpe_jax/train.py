@@ -25,7 +25,8 @@ from rmvpe.processes import Ranks
 from rmvpe.training.state import RunState, StateStore
 from rmvpe_jax import distributed, state
 from rmvpe_jax.checkpoint import dotted, flatten, load_tensors
-from rmvpe_jax.device import kind_of
+from rmvpe_jax.device import name_of
+from rmvpe_jax.infer import Backend
 from rmvpe_jax.losses import LOSSES
 from rmvpe_jax.model import RMVPE
 from rmvpe_jax.params import nnx_to_torch, torch_to_nnx
@@ -65,7 +66,6 @@ class JaxTrainer:
         self.config = config
         self.devices = devices
         self.ranks = ranks or Ranks(jax.process_count(), jax.process_index(), len(devices))
-        self.batch_windows = kind_of(devices[0]).batch_windows
         model = RMVPE(config.model, seed=config.seed, conv_dtype=jnp.dtype(config.conv_dtype), axis_name=AXIS)
         if initial is not None:
             load_tensors(model, initial)
@@ -79,7 +79,6 @@ class JaxTrainer:
         self._nothing_yet = self._pmap(nothing_yet, (0,))
         self._add_batch = self._pmap(add_batch, (0, 0, 0), donate=(1,))
         self._finish = self._pmap(finish, (0, 0, None), donate=(0,))
-        self._forward = jax.jit(partial(forward, self.graph))
         self._meetings = 0  # of all processes, at `barrier`
 
     def _pmap(self, function: Callable, in_axes: tuple, donate: tuple[int, ...] = ()) -> Callable:
@@ -115,10 +114,9 @@ class JaxTrainer:
         """[local * b, ...] -> [local, b, ...]: rank after rank, as the stream has them."""
         return array.reshape(self.ranks.local, -1, *array.shape[1:])
 
-    def salience(self, log_mel: np.ndarray) -> np.ndarray:
-        """Evaluation forward on the first device with the weights a checkpoint would hold."""
-        single = (*self._published(), one_copy(self.state.rest))
-        return np.asarray(self._forward(*single, jax.device_put(log_mel, self.devices[0])))
+    def network(self, checkpoint: Checkpoint) -> Backend:
+        """The network of `checkpoint` on this trainer's first device, in the precision of the training."""
+        return Backend(checkpoint, name_of(self.devices[0]), self.config.conv_dtype)
 
     def checkpoint(self, metadata: dict[str, str]) -> Checkpoint:
         """The weights to publish, under the official names."""
@@ -260,14 +258,6 @@ def own_stream(rest: nnx.State) -> nnx.State:
     """The random stream of this device: without it, all devices would drop the same places of their excerpts."""
     index = lax.axis_index(AXIS)
     return jax.tree.map(lambda leaf: jax.random.fold_in(leaf, index) if is_key(leaf) else leaf, rest)
-
-
-def forward(graph: nnx.GraphDef, params: nnx.State, statistics: nnx.State, rest: nnx.State, log_mel: Array) -> Array:
-    """Salience with running statistics and without dropout; the states are one device's copy, [1, ...] each."""
-    states = jax.tree.map(lambda leaf: leaf[0], (params, statistics, rest))
-    model = nnx.merge(graph, *states)
-    model.eval()
-    return model(log_mel)
 
 
 def averaged(average: tuple, latest: tuple, step: Array, decay: float) -> tuple:

@@ -1,6 +1,4 @@
-"""The torch backend: salience of log-mel windows on a torch device, as fast as it goes without changing the answer."""
-
-import copy
+"""The torch backend: a network on a torch device, as fast as it goes without changing the result."""
 
 import numpy as np
 import torch
@@ -18,9 +16,9 @@ CONV_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": 
 
 
 class Backend:
-    """A checkpoint's network, ready to predict.
+    """A checkpoint's network, ready to predict; an `rmvpe.backends.Backend`.
 
-    `device` is where it runs ("cpu", "cuda:0"); `batch_windows` how many windows to hand over at once.
+    `device` is where it runs ("cpu", "cuda:0"); `batch_windows` is how many windows go through `features` together.
     """
 
     name = "torch"
@@ -41,20 +39,14 @@ class Backend:
         self.batch_windows = kind_of(self._device).batch_windows
 
     @torch.inference_mode()
-    def salience(self, log_mel: np.ndarray) -> np.ndarray:
-        """Log-mel float32 [B, T, n_mels], T a multiple of the U-Net's stride -> salience float32 [B, T, 360]."""
-        with full_precision(self._device):
-            return _to_numpy(self._model(self._to_device(log_mel)))
-
-    @torch.inference_mode()
     def features(self, log_mel: np.ndarray) -> np.ndarray:
-        """As `rmvpe.backends.RecurrentNetwork`: log-mel [B, T, n_mels] -> features [B, T, features]."""
+        """As `rmvpe.backends.Network`: log-mel [B, T, n_mels] -> features [B, T, features]."""
         with full_precision(self._device):
             return _to_numpy(self._model.features(self._to_device(log_mel)))
 
     @torch.inference_mode()
     def gru(self, x: np.ndarray, state: np.ndarray | None, layer: int, *, reverse: bool) -> np.ndarray:
-        """As `rmvpe.backends.RecurrentNetwork`: [T, features] -> [T, hidden], one direction of one layer."""
+        """As `rmvpe.backends.Network`: [T, features] -> [T, hidden], one direction of one layer."""
         direction = self._directions[layer, reverse]
         start = np.zeros(direction.hidden_size) if state is None else state
         with full_precision(self._device):
@@ -64,7 +56,7 @@ class Backend:
 
     @torch.inference_mode()
     def head(self, hidden: np.ndarray) -> np.ndarray:
-        """As `rmvpe.backends.RecurrentNetwork`: GRU outputs [T, 2 * hidden] -> salience [T, 360]."""
+        """As `rmvpe.backends.Network`: GRU outputs [T, 2 * hidden] -> salience [T, 360]."""
         with full_precision(self._device):
             return _to_numpy(torch.sigmoid(self._model.fc[1](self._to_device(hidden))))
 
@@ -78,16 +70,15 @@ class Backend:
 
 
 def fold_batch_norm(model: RMVPE) -> RMVPE:
-    """A copy of a model in evaluation mode whose batch norms are part of the convolutions before them.
+    """Make the batch norms of a model in evaluation mode part of the convolutions before them; returns the model.
 
     The same function with fewer passes over memory; folded in float64, it moves salience by less than 1e-6. The first
     batch norm of the network stays: zero padding lies between it and the convolution after it.
     """
-    folded = copy.deepcopy(model).double()
-    for module in folded.modules():
+    for module in list(model.modules()):
         if isinstance(module, nn.Sequential):
             _fold_sequence(module)
-    return folded.float().eval()
+    return model.float()
 
 
 def directions(gru: nn.GRU) -> list[tuple[int, bool]]:
@@ -101,7 +92,7 @@ def one_direction(gru: nn.GRU, layer: int, reverse: bool) -> nn.GRU:
     Shared weights would leave the buffer in which cuDNN wants those of `gru` side by side.
     """
     features = gru.input_size if layer == 0 else 2 * gru.hidden_size
-    alone = nn.GRU(features, gru.hidden_size, batch_first=True)
+    alone = nn.GRU(features, gru.hidden_size, batch_first=True, dtype=gru.weight_hh_l0.dtype)
     suffix = f"_l{layer}" + "_reverse" * reverse
     names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
     alone.load_state_dict({f"{name}_l0": getattr(gru, name + suffix) for name in names})
@@ -112,7 +103,8 @@ def _fold_sequence(sequence: nn.Sequential) -> None:
     for i in range(len(sequence) - 1):
         conv, norm = sequence[i], sequence[i + 1]
         if isinstance(conv, (nn.Conv2d, nn.ConvTranspose2d)) and isinstance(norm, nn.BatchNorm2d):
-            sequence[i] = fuse_conv_bn_eval(conv, norm, transpose=isinstance(conv, nn.ConvTranspose2d))
+            transpose = isinstance(conv, nn.ConvTranspose2d)
+            sequence[i] = fuse_conv_bn_eval(conv.double(), norm.double(), transpose=transpose).float()
             sequence[i + 1] = nn.Identity()
 
 

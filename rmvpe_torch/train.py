@@ -25,6 +25,7 @@ from rmvpe.training.state import RunState, StateStore
 from rmvpe_torch import device as devices
 from rmvpe_torch import state
 from rmvpe_torch.checkpoint import load_model
+from rmvpe_torch.infer import Backend
 from rmvpe_torch.losses import LOSSES
 from rmvpe_torch.model import RMVPE
 from rmvpe_torch.sync_batch_norm import synchronise
@@ -60,7 +61,6 @@ class TorchTrainer:
         self.ranks = ranks
         self.device = torch.device(device)
         self.step = 0
-        self.batch_windows = devices.kind_of(self.device).batch_windows
         dtype = getattr(torch, config.conv_dtype)
         torch.manual_seed(config.seed)
         model = RMVPE(config.model, dtype) if initial is None else load_model(initial, dtype)
@@ -153,13 +153,9 @@ class TorchTrainer:
     def _published(self) -> dict[str, Tensor]:
         return self.average or floats(self.model)
 
-    @torch.no_grad()
-    def salience(self, log_mel: np.ndarray) -> np.ndarray:
-        """Evaluation forward [B, T, n_mels] -> [B, T, 360] with the weights that a checkpoint would hold."""
-        self.model.eval()
-        with devices.full_precision(self.device):
-            inputs = torch.from_numpy(np.ascontiguousarray(log_mel)).to(self.device)
-            return torch.func.functional_call(self.model, self._published(), inputs).cpu().numpy()
+    def network(self, checkpoint: Checkpoint) -> Backend:
+        """The network of `checkpoint` on this trainer's device, in the precision of the training."""
+        return Backend(checkpoint, str(self.device), self.config.conv_dtype)
 
     def checkpoint(self, metadata: dict[str, str]) -> Checkpoint:
         """The weights to publish, under the official names."""

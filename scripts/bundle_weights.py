@@ -26,7 +26,7 @@ from rmvpe.config import DecodeConfig
 from rmvpe.data.readers.hybrid import Hybrid
 from rmvpe.errors import cli_errors
 from rmvpe.evaluation.calibration import fit_calibration
-from rmvpe.evaluation.evaluate import CLEAN, MUSIC, best_threshold, judged, readings, snr_name, spread
+from rmvpe.evaluation.evaluate import CLEAN, MUSIC, best_threshold, correct_frames, evenly_spaced, predictions, snr_name
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "rmvpe" / "weights"
 RATIOS_DB = (CLEAN, 20.0, 10.0, 5.0, 0.0, -5.0)
@@ -40,8 +40,8 @@ def with_recommendations(checkpoint: Checkpoint, data: str) -> Checkpoint:
     """The checkpoint with its recommended threshold, and the calibration that this is on, in the metadata."""
     estimator = rmvpe.load(checkpoint, config=DecodeConfig())
     valid = Hybrid(data, "valid")
-    rows = readings(estimator, valid, (*RATIOS_DB, MUSIC), spread(len(valid), FILES), progress=True)
-    confidence, right = (np.concatenate(parts) for parts in zip(*map(judged, itertools.chain(*rows.values()))))
+    rows = predictions(estimator, valid, (*RATIOS_DB, MUSIC), evenly_spaced(len(valid), FILES), progress=True)
+    confidence, right = (np.concatenate(parts) for parts in zip(*map(correct_frames, itertools.chain(*rows.values()))))
     calibration = fit_calibration(confidence, right)
     mixes = {ratio: files for ratio, files in rows.items() if ratio != snr_name(MUSIC)}
     threshold = best_threshold(mixes, CANDIDATES, estimator.config, MOST_FALSE_ALARMS)

@@ -15,7 +15,7 @@ from rmvpe.data.mixing import find_music
 from rmvpe.data.readers.registry import open_source
 from rmvpe.errors import cli_errors
 from rmvpe.estimator import DEFAULT_WEIGHTS, load
-from rmvpe.evaluation.evaluate import Reading, judged, parse_ratio, readings
+from rmvpe.evaluation.evaluate import Prediction, correct_frames, parse_ratio, predictions
 from rmvpe.evaluation.plot import LINES
 from rmvpe.plot import BACKGROUND, FOREGROUND, check_picture, save_figure, style
 
@@ -23,9 +23,9 @@ BINS = 10
 COLOURS = [colour for colour, _, _ in LINES.values()]
 
 
-def curve(files: list[Reading]) -> np.ndarray:
+def curve(files: list[Prediction]) -> np.ndarray:
     """[3, BINS]: frames, mean confidence and share right of each tenth of the confidence; nan where no frame is."""
-    confidence, right = (np.concatenate(parts) for parts in zip(*map(judged, files)))
+    confidence, right = (np.concatenate(parts) for parts in zip(*map(correct_frames, files)))
     place = np.minimum((confidence * BINS).astype(int), BINS - 1)
     frames, total, hits = (np.bincount(place, weight, BINS) for weight in (None, confidence, right))
     return np.stack([frames, *(sums / np.where(frames > 0, frames, np.nan) for sums in (total, hits))])
@@ -74,7 +74,7 @@ def main() -> None:
             check_picture(given.plot)
         music = find_music(given.music) if given.music else None
         ratios, source, estimator = given.snr.split(","), open_source(given.data, given.split), load(given.weights)
-        rows = readings(estimator, source, list(map(parse_ratio, ratios)), music=music)
+        rows = predictions(estimator, source, list(map(parse_ratio, ratios)), music=music)
         curves = {ratio: curve(files) for ratio, files in rows.items()}
         print(table(curves))
         if given.plot:

@@ -19,7 +19,7 @@ from rmvpe.checkpoint.store import load, save
 from rmvpe.config import ModelConfig
 from rmvpe.data.readers.hybrid import Hybrid
 from rmvpe.errors import UserError, cli_errors
-from rmvpe.evaluation.evaluate import CLEAN, mixed, spread
+from rmvpe.evaluation.evaluate import CLEAN, evenly_spaced, mixed
 from rmvpe.framing import frames_to_seconds
 from rmvpe.mel import log_mel
 
@@ -28,7 +28,7 @@ FILES = 20
 
 def spectrograms(data: Hybrid, snr_db: float, model: ModelConfig) -> Iterator[np.ndarray]:
     """Log-mel [T, n_mels] of files spread over the data, as mixes at one ratio, cut to the U-Net's stride."""
-    for index in spread(len(data), FILES):
+    for index in evenly_spaced(len(data), FILES):
         audio = mixed(data[index], snr_db, model)
         if audio is not None:
             shown = log_mel(audio.astype(np.float32), model.mel)

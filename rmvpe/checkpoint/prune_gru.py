@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from rmvpe.backends import RecurrentNetwork
+from rmvpe.backends import Network
 from rmvpe.checkpoint.store import Checkpoint
 from rmvpe.errors import UserError
 
@@ -30,7 +30,7 @@ class Units:
     mean: np.ndarray
 
 
-def observe(network: RecurrentNetwork, checkpoint: Checkpoint, log_mels: Iterable[np.ndarray]) -> Units:
+def observe(network: Network, checkpoint: Checkpoint, log_mels: Iterable[np.ndarray]) -> Units:
     """Watch the units of `network`, which computes `checkpoint`, over spectrograms [T, n_mels].
 
     T: a multiple of the U-Net's stride. Raises UserError for a network of several GRU layers, or no spectrogram.

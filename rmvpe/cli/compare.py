@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Compare, print the tables, write the files; returns 1 if some files could not be compared, else 0."""
     from rmvpe.data.mixing import find_music
-    from rmvpe.evaluation.evaluate import MUSIC, snr_name, spread
+    from rmvpe.evaluation.evaluate import MUSIC, evenly_spaced, snr_name
     from rmvpe.evaluation.report import ComparisonSetup, comparison_problems, comparison_report
     from rmvpe.evaluation.trackers.adapters import find_trackers
     from rmvpe.evaluation.trackers.compare import compare, open_data
@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     specs = find_trackers(arguments.trackers.split(","), arguments.backend, high_register=arguments.high_register)
     music = None if arguments.music is None else find_music(arguments.music)
     source = open_data(arguments.data, arguments.split)
-    indices = spread(len(source), arguments.limit or len(source))
+    indices = evenly_spaced(len(source), arguments.limit or len(source))
     comparison = compare(specs, source, snr_db=ratios, indices=indices, music=music, threads=arguments.threads, log=log)
     setup = ComparisonSetup(arguments.data, arguments.split, arguments.music, arguments.limit, arguments.threads)
     report = comparison_report(comparison, setup)

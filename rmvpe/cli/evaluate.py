@@ -3,7 +3,6 @@
 import argparse
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,18 +58,17 @@ def run(arguments: argparse.Namespace) -> int:
     """Evaluate, print the table, write the files; returns 1 if some files could not be evaluated, else 0."""
     from rmvpe.data.mixing import find_music
     from rmvpe.data.readers.registry import open_source
-    from rmvpe.evaluation.evaluate import judge, snr_name, spread
+    from rmvpe.evaluation.evaluate import evaluate, evenly_spaced, snr_name
     from rmvpe.evaluation.report import EvaluationSetup, evaluation_problems, evaluation_report
 
     ratios, files = parse_ratios(arguments.snr), report_files(arguments)
     check_scoring(arguments.limit)
     music = None if arguments.music is None else find_music(arguments.music)
     source = open_source(arguments.data, arguments.split)
-    indices = spread(len(source), arguments.limit or len(source))
-    estimator = load(arguments.weights, arguments.backend, arguments.device)
-    estimator.config = replace(estimator.config, **decode_settings(arguments))
+    indices = evenly_spaced(len(source), arguments.limit or len(source))
+    estimator = load(arguments.weights, arguments.backend, arguments.device).with_config(**decode_settings(arguments))
     began = time.perf_counter()
-    evaluation = judge(
+    evaluation = evaluate(
         estimator,
         source,
         snr_db=ratios,

@@ -7,7 +7,7 @@ repeated here.
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -91,8 +91,7 @@ def predict(arguments: argparse.Namespace) -> int:
     hop_s = None if arguments.hop_ms is None else arguments.hop_ms / 1000.0
     if hop_s is not None:
         check_hop(hop_s)
-    estimator = load(arguments.weights, arguments.backend, arguments.device)
-    estimator.config = replace(estimator.config, **decode_settings(arguments))
+    estimator = load(arguments.weights, arguments.backend, arguments.device).with_config(**decode_settings(arguments))
     file_format = arguments.format or format_of(jobs[0].output)
     check_format(file_format, hop_s or estimator.model.mel.hop_s)
     for folder in {path.parent for job in jobs for path in (job.output, job.picture) if path}:

@@ -1,15 +1,15 @@
 """Accuracy of a network on a data set with known f0, at chosen voice-to-music ratios.
 
 The mix is made here, deterministically: the voice with its own accompaniment, or with a piece of other music
-(`rmvpe.data.mixing`), at the given ratio (`mix_at_snr`), so that every network, framework and version meets the same
-audio. The reference is the annotation, on its own times. What is judged is what a `Listener` decides, an `Estimator`
-above all: its pitch in every frame (RPA, RCA), and its voicing at its settings (OA, VR, VFA).
+(`rmvpe.data.mixing`), at the given ratio (`mix_at_snr`), so that every network, framework and version gets the same
+audio. The reference is the annotation, on its own times. Scored are an estimator's pitch in every frame (RPA, RCA), and
+its voicing at its settings (OA, VR, VFA).
 
 Ratios are decibels; `CLEAN` is the voice alone, `MUSIC` the music alone, at which every pitch found is a false alarm.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,21 +19,19 @@ import numpy as np
 from rmvpe.config import DecodeConfig, ModelConfig
 from rmvpe.data.mixing import RMS_FLOOR, active_rms, mix_at_snr, piece_of_music, rms
 from rmvpe.data.pipeline import DEFAULT_VOICE_RMS, Source
-from rmvpe.decode import PitchCurve, pitch_in_blocks
+from rmvpe.decode import PitchCurve
 from rmvpe.errors import UserError
 from rmvpe.evaluation.metrics import TOLERANCE_CENTS, Aligned, Tally, align, melody_scores, pool, tally
-from rmvpe.framing import frame_levels_db, frame_times, samples_to_frames
+from rmvpe.framing import frame_times, samples_to_frames
 from rmvpe.interpolation import f0_at_times
 from rmvpe.pitch import cents_between
 
-# 16 kHz mono audio [n] -> salience [frames, 360], whole or in consecutive blocks: an estimator's (iter_)salience
-SalienceOf = Callable[[np.ndarray], "np.ndarray | Iterable[np.ndarray]"]
 CLEAN, MUSIC = math.inf, -math.inf
 RATIO_NAMES = {CLEAN: "clean", MUSIC: "music"}
 
 
-class Listener(Protocol):
-    """What can be judged: an `rmvpe.Estimator`, or a `SalienceListener`. `config` decides voicing."""
+class PitchEstimator(Protocol):
+    """What can be evaluated, above all an `rmvpe.Estimator`. `config` decides voicing."""
 
     @property
     def model(self) -> ModelConfig: ...
@@ -47,23 +45,8 @@ class Listener(Protocol):
 
 
 @dataclass(frozen=True)
-class SalienceListener:
-    """A network of which only the salience is known, decoded as an estimator does."""
-
-    salience_of: SalienceOf
-    model: ModelConfig
-    config: DecodeConfig
-
-    def pitch_curve(self, audio: np.ndarray) -> PitchCurve:
-        """As `Estimator.pitch_curve`."""
-        answer = self.salience_of(audio)
-        blocks = [answer] if isinstance(answer, np.ndarray) else answer
-        return PitchCurve(*pitch_in_blocks(blocks, self.config), frame_levels_db(audio, self.model.mel))
-
-
-@dataclass(frozen=True)
-class Reading:
-    """One file's annotation and what a listener makes of it: a pitch for every frame, voicing not decided yet."""
+class Prediction:
+    """One file's annotation and an estimator's pitch curve: a pitch for every frame, voicing not decided yet."""
 
     ref_time_s: np.ndarray
     ref_hz: np.ndarray
@@ -83,9 +66,9 @@ class Reading:
 class Evaluation:
     """Scores (`rmvpe.evaluation.metrics.Tally.scores`) at one voicing threshold.
 
-    `pooled`: by ratio ("clean", "0 dB", "music"), all points of all annotations weighing the same; a ratio at which no
-    file could be heard, for want of music, is absent. `files`: one row per file and ratio, {"file", "ratio", scores}.
-    `failures`: what was wrong with files that could not be judged.
+    `pooled`: by ratio ("clean", "0 dB", "music"), all points of all annotations weighing the same; a ratio for which no
+    file has music is absent. `files`: one row per file and ratio, {"file", "ratio", scores}. `failures`: why files
+    could not be evaluated, a sentence each.
     """
 
     threshold: float
@@ -122,65 +105,48 @@ def _voice_level(item: dict, model: ModelConfig) -> float:
     return active_rms(item["voice"], f0_hz, model.mel.hop_samples) or DEFAULT_VOICE_RMS
 
 
-def read_file(listener: Listener, item: dict, snr_db: float) -> Reading | None:
+def predict_item(estimator: PitchEstimator, item: dict, snr_db: float) -> Prediction | None:
     """One item at one ratio; None if that takes music and the item has none."""
-    audio = mixed(item, snr_db, listener.model)
+    audio = mixed(item, snr_db, estimator.model)
     if audio is None:
         return None
-    curve = listener.pitch_curve(audio)
+    curve = estimator.pitch_curve(audio)
     ref_hz = np.zeros_like(item["f0_hz"]) if snr_db == MUSIC else item["f0_hz"]
-    return Reading(item["time_s"], ref_hz, frame_times(len(curve.f0_hz), listener.model.mel), curve)
+    return Prediction(item["time_s"], ref_hz, frame_times(len(curve.f0_hz), estimator.model.mel), curve)
 
 
-def readings(
-    listener: Listener,
+def predictions(
+    estimator: PitchEstimator,
     source: Source,
     snr_db: Sequence[float],
     indices: Sequence[int] | None = None,
     progress: bool = False,
     music: Sequence[Path] | None = None,
-) -> dict[str, list[Reading]]:
-    """Readings of the items by ratio, for choosing a threshold; `judge` scores a data set without keeping them."""
-    rows: dict[str, list[Reading]] = {snr_name(snr): [] for snr in snr_db}
+) -> dict[str, list[Prediction]]:
+    """Predictions of the items by ratio, for choosing a threshold; `evaluate` scores without keeping them."""
+    rows: dict[str, list[Prediction]] = {snr_name(snr): [] for snr in snr_db}
     for index in _bar(range(len(source)) if indices is None else indices, progress):
         item = with_music(source[index], music)
         for snr in snr_db:
-            if reading := read_file(listener, item, snr):
-                rows[snr_name(snr)].append(reading)
+            if prediction := predict_item(estimator, item, snr):
+                rows[snr_name(snr)].append(prediction)
     return {name: files for name, files in rows.items() if files}
 
 
-def judged(reading: Reading) -> tuple[np.ndarray, np.ndarray]:
+def correct_frames(prediction: Prediction) -> tuple[np.ndarray, np.ndarray]:
     """Confidence [frames] of the frames that the annotation covers, and whether each is right, bool [frames].
 
     Right is: the annotation has a voice there, within 50 cents of the estimate's pitch, whatever the threshold.
     """
-    inside = (reading.est_time_s >= reading.ref_time_s[0]) & (reading.est_time_s <= reading.ref_time_s[-1])
-    ref_hz = f0_at_times(reading.ref_time_s, reading.ref_hz, reading.est_time_s[inside])
-    est_hz, sung = reading.curve.f0_hz[inside], ref_hz > 0
+    inside = (prediction.est_time_s >= prediction.ref_time_s[0]) & (prediction.est_time_s <= prediction.ref_time_s[-1])
+    ref_hz = f0_at_times(prediction.ref_time_s, prediction.ref_hz, prediction.est_time_s[inside])
+    est_hz, sung = prediction.curve.f0_hz[inside], ref_hz > 0
     off = cents_between(np.maximum(est_hz, 1.0), np.where(sung, ref_hz, 1.0))
-    return reading.curve.confidence[inside], sung & (np.abs(off) <= TOLERANCE_CENTS)
-
-
-def scores(files: list[Reading], config: DecodeConfig) -> dict[str, float]:
-    """The pooled scores (`rmvpe.evaluation.metrics.Tally.scores`) of one reading or more, voiced as `config` says."""
-    first, *others = (reading.tally(config) for reading in files)
-    return sum(others, first).scores()
+    return prediction.curve.confidence[inside], sung & (np.abs(off) <= TOLERANCE_CENTS)
 
 
 def evaluate(
-    salience_of: SalienceOf, source: Source, model: ModelConfig, *, threshold: float, **items: Any
-) -> Evaluation:
-    """`judge` a network of which only the salience is known, as in training; frames are voiced from `threshold` on.
-
-    `salience_of`: 16 kHz mono audio [n] -> salience [frames, 360]. Other settings are `DecodeConfig`'s own. `items`:
-    what else `judge` takes.
-    """
-    return judge(SalienceListener(salience_of, model, DecodeConfig(threshold=threshold)), source, **items)
-
-
-def judge(
-    listener: Listener,
+    estimator: PitchEstimator,
     source: Source,
     *,
     snr_db: Sequence[float] = (CLEAN, 0.0),
@@ -191,9 +157,9 @@ def judge(
 ) -> Evaluation:
     """Score the items `indices` of `source` (all by default) at each ratio, one file in memory at a time.
 
-    What `listener` decides is judged: an estimator's pitch and voicing at its settings. `music`: see `with_music`.
-    `progress`: a bar on stderr. `keep_going`: a file that cannot be read is passed over and told in `failures`;
-    UserError if none is left. Without it the first such file raises, as UserError or FileNotFoundError.
+    Scored are an estimator's pitch and its voicing at its settings. `music`: see `with_music`. `progress`: a bar on
+    stderr. `keep_going`: a file that cannot be read is skipped and listed in `failures`; UserError if none is left.
+    Without it the first such file raises, as UserError or FileNotFoundError.
     """
     tallies: dict[str, Tally] = {}
     files: list[dict[str, Any]] = []
@@ -201,22 +167,22 @@ def judge(
     for index in _bar(range(len(source)) if indices is None else indices, progress):
         try:
             item = with_music(source[index], music)
-            heard = [(snr_name(snr), read_file(listener, item, snr)) for snr in snr_db]
+            found = [(snr_name(snr), predict_item(estimator, item, snr)) for snr in snr_db]
         except (UserError, FileNotFoundError) as error:
             if not keep_going:
                 raise
             failures.append(str(error))
             continue
-        for ratio, reading in heard:
-            if reading is None:
+        for ratio, prediction in found:
+            if prediction is None:
                 continue
-            found = reading.tally(listener.config)
-            tallies[ratio] = tallies[ratio] + found if ratio in tallies else found
-            files.append({"file": item["name"], "ratio": ratio, **found.scores()})
+            tally = prediction.tally(estimator.config)
+            tallies[ratio] = tallies[ratio] + tally if ratio in tallies else tally
+            files.append({"file": item["name"], "ratio": ratio, **tally.scores()})
     if failures and not files:
-        raise UserError(f"none of {len(failures)} files can be judged; the first: {failures[0]}")
+        raise UserError(f"none of {len(failures)} files can be evaluated; the first: {failures[0]}")
     pooled = {name: tallies[name].scores() for name in map(snr_name, snr_db) if name in tallies}
-    return Evaluation(listener.config.threshold, pooled, files, tuple(failures))
+    return Evaluation(estimator.config.threshold, pooled, files, tuple(failures))
 
 
 def _bar(indices: Iterable[int], progress: bool) -> Iterator[int]:
@@ -226,7 +192,7 @@ def _bar(indices: Iterable[int], progress: bool) -> Iterator[int]:
 
 
 def best_threshold(
-    rows: dict[str, list[Reading]],
+    rows: dict[str, list[Prediction]],
     candidates: Sequence[float],
     config: DecodeConfig | None = None,
     most_false_alarms: Mapping[str, float] | None = None,
@@ -242,7 +208,7 @@ def best_threshold(
     def merit(threshold: float) -> tuple[float, float]:
         settings = replace(config or DecodeConfig(), threshold=threshold)
         pooled = {
-            ratio: melody_scores(pool([reading.aligned(settings) for reading in files]))
+            ratio: melody_scores(pool([prediction.aligned(settings) for prediction in files]))
             for ratio, files in rows.items()
         }
         excess = max([0.0, *(pooled[ratio]["VFA"] - most for ratio, most in limits.items())])
@@ -251,8 +217,8 @@ def best_threshold(
     return max(candidates, key=merit)
 
 
-def spread(count: int, wanted: int) -> list[int]:
-    """At most `wanted` of `count` indices, evenly spread."""
+def evenly_spaced(count: int, wanted: int) -> list[int]:
+    """At most `wanted` of `count` indices, evenly spaced."""
     return np.unique(np.linspace(0, count - 1, min(wanted, count)).round().astype(int)).tolist()
 
 

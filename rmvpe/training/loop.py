@@ -14,17 +14,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from rmvpe.backends import Backend
 from rmvpe.checkpoint.store import Checkpoint, save
-from rmvpe.config import TrainConfig, to_json
+from rmvpe.config import DecodeConfig, TrainConfig, to_json
 from rmvpe.data.pipeline import Batch, Source, training_batches
 from rmvpe.errors import UserError
 from rmvpe.estimator import Estimator
-from rmvpe.evaluation.evaluate import CLEAN, Evaluation, evaluate, spread
+from rmvpe.evaluation.evaluate import CLEAN, Evaluation, evaluate, evenly_spaced
 from rmvpe.files import atomic_path
 from rmvpe.processes import Ranks
 from rmvpe.training.losses import dropout_floor
@@ -43,7 +43,6 @@ class Trainer(Protocol):
 
     framework: str  # "torch" or "jax"
     ranks: Ranks
-    batch_windows: int  # as of an estimator's backend
     states: StateStore
 
     @property
@@ -59,12 +58,12 @@ class Trainer(Protocol):
         """
         ...
 
-    def salience(self, log_mel: np.ndarray) -> np.ndarray:
-        """Evaluation forward [B, T, n_mels] -> [B, T, 360] with the weights that a checkpoint would hold."""
-        ...
-
     def checkpoint(self, metadata: dict[str, str]) -> Checkpoint:
         """The weights to publish: averaged ones if the run averages."""
+        ...
+
+    def network(self, checkpoint: Checkpoint) -> Backend:
+        """The network of `checkpoint` on this trainer's device, for validation: what prediction runs too."""
         ...
 
     def capture(self) -> RunState:
@@ -225,16 +224,13 @@ def not_a_number(run: Run, name: str, value: float, batches: list[Batch]) -> str
     )
 
 
-def validate(trainer: Trainer, config: TrainConfig, valid: Source) -> Evaluation:
-    """Scores by voice-to-music ratio on at most `config.validation_files` files spread over the split."""
-    network = Estimator(cast(Backend, trainer), config.model)  # its host front end asks for `salience` alone
+def validate(network: Backend, config: TrainConfig, valid: Source) -> Evaluation:
+    """Scores by voice-to-music ratio on at most `config.validation_files` files, evenly spaced over the split."""
     return evaluate(
-        network.salience,
+        Estimator(network, config.model, DecodeConfig(threshold=VALIDATION_THRESHOLD)),
         valid,
-        config.model,
-        threshold=VALIDATION_THRESHOLD,
         snr_db=VALIDATION_SNR_DB,
-        indices=spread(len(valid), config.validation_files),
+        indices=evenly_spaced(len(valid), config.validation_files),
     )
 
 
@@ -244,7 +240,7 @@ def validate_and_save(run: Run) -> None:
     if trainer.ranks.leads:
         checkpoint = trainer.checkpoint(run_metadata(trainer.step, config))
         if run.valid is not None:
-            run.last = validate(trainer, config, run.valid)
+            run.last = validate(trainer.network(checkpoint), config, run.valid)
             run.log.validation(trainer.step, run.last)
             mean_rpa = float(np.mean([row["RPA"] for row in run.last.pooled.values()]))
             if mean_rpa > run.best[0]:

@@ -4,25 +4,25 @@ import numpy as np
 
 from rmvpe.config import DecodeConfig, ModelConfig
 from rmvpe.estimator import Estimator
+from tests.helpers.networks import StandInNetwork
 
 
-class Waves:
+class Waves(StandInNetwork):
     """A network that hears bin 200 in everything, the louder a frame the surer."""
 
-    name, device, batch_windows = "numpy", "here", 2
+    batch_windows = 2
 
-    def salience(self, log_mel: np.ndarray) -> np.ndarray:
+    def respond(self, log_mel: np.ndarray) -> np.ndarray:
         salience = np.zeros((*log_mel.shape[:2], 360), dtype=np.float32)
         loudness = log_mel.max(axis=2)
         salience[..., 200] = np.clip(0.06 * (loudness + 7.0), 0.0, 1.0)
         return salience
 
-    def log_mel(self, audio: np.ndarray) -> np.ndarray:
-        raise AssertionError("the host computes the spectrogram by default")
-
 
 def waves(window: int, overlap: int, config: DecodeConfig) -> Estimator:
-    return Estimator(Waves(), ModelConfig.small(), config, window_frames=window, overlap_frames=overlap)
+    return Estimator(
+        Waves(), ModelConfig.small(), config, window_frames=window, overlap_frames=overlap, block_frames=window
+    )
 
 
 def swelling(seconds: float) -> np.ndarray:

@@ -20,6 +20,7 @@ import rmvpe_jax.infer
 import rmvpe_torch.checkpoint
 import rmvpe_torch.infer
 from rmvpe.checkpoint.store import Checkpoint
+from rmvpe.chunked_gru import salience
 from tests.helpers import golden
 
 # float32 sums in another order; the outputs lie in 0 to 1 after some fifty layers
@@ -90,7 +91,7 @@ def train_jax(checkpoint: Checkpoint, log_mel: np.ndarray, target: np.ndarray) -
 def test_the_full_network_gives_the_reference_output(kind, framework):
     arrays = golden.load(f"{kind}_full")
     checkpoint = golden.checkpoint(golden.config(kind, "full"), int(arrays["seed"]))
-    found = BACKENDS[framework](checkpoint, "cpu").salience(golden.log_mel(arrays))
+    found = salience(BACKENDS[framework](checkpoint, "cpu"), golden.log_mel(arrays))
     assert np.abs(found - arrays["out_eval"]).max() < OUTPUT_TOLERANCE
 
 
@@ -100,7 +101,7 @@ def test_the_small_network_gives_the_reference_outputs(kind, framework):
     arrays = golden.load(f"{kind}_small")
     checkpoint = golden.checkpoint(golden.config(kind, "small"), int(arrays["seed"]))
     log_mel = golden.log_mel(arrays)
-    found = BACKENDS[framework](checkpoint, "cpu").salience(log_mel)
+    found = salience(BACKENDS[framework](checkpoint, "cpu"), log_mel)
     assert np.abs(found - arrays["out_eval"]).max() < OUTPUT_TOLERANCE
 
     trains = {"torch": torch_training_forward, "jax": jax_training_forward}[framework]
@@ -129,7 +130,7 @@ def test_three_training_steps_are_the_references(kind, train):
     np.testing.assert_allclose(trained.losses, [arrays[f"loss_{i}"] for i in range(STEPS)], rtol=RELATIVE_TOLERANCE)
     np.testing.assert_allclose(trained.norms, [arrays[f"grad_norm_{i}"] for i in range(STEPS)], rtol=RELATIVE_TOLERANCE)
 
-    after = rmvpe_torch.infer.Backend(trained.checkpoint, "cpu").salience(log_mel)
+    after = salience(rmvpe_torch.infer.Backend(trained.checkpoint, "cpu"), log_mel)
     assert np.abs(after - arrays["out_eval_after_3_steps"]).max() < OUTPUT_TOLERANCE
     for statistic in ("running_mean", "running_var"):
         found = trained.checkpoint.tensors[f"{WATCHED}.{statistic}"]

@@ -10,9 +10,11 @@ import pytest
 import rmvpe
 from rmvpe import audio
 from rmvpe.backends import Backend
+from rmvpe.chunked_gru import salience
 from rmvpe.estimator import Estimator
 from rmvpe.high_register import SWITCH_HZ
 from rmvpe.pitch import cents_between, hz_to_bins
+from tests.helpers.networks import StandInNetwork
 from tests.helpers.paths import DEMO_RECORDING
 
 pytest.importorskip("torch")
@@ -28,21 +30,21 @@ HIGH_HZ = np.concatenate([np.arange(1005.0, 1100.0, 10.0), np.arange(1100.0, 190
 SLOPES = [1.0, 30.0]  # harmonics falling as 1/k, and so that only the first is left
 
 
-class Lacking:
+class Lacking(StandInNetwork):
     """A backend whose network knows nothing above 1040 Hz, or hears that an octave low (`folded`)."""
 
     def __init__(self, backend: Backend, folded: bool):
         self.backend, self.folded = backend, folded
         self.name, self.device, self.batch_windows = backend.name, backend.device, backend.batch_windows
 
-    def salience(self, log_mel: np.ndarray) -> np.ndarray:
-        salience = self.backend.salience(log_mel).copy()
-        beyond = salience[..., FIRST_SILENT_BIN:].copy()
-        salience[..., FIRST_SILENT_BIN:] = 0.0
+    def respond(self, log_mel: np.ndarray) -> np.ndarray:
+        found = salience(self.backend, log_mel)
+        beyond = found[..., FIRST_SILENT_BIN:].copy()
+        found[..., FIRST_SILENT_BIN:] = 0.0
         if self.folded:
-            octave_low = salience[..., FIRST_SILENT_BIN - OCTAVE_BINS : -OCTAVE_BINS]
+            octave_low = found[..., FIRST_SILENT_BIN - OCTAVE_BINS : -OCTAVE_BINS]
             np.maximum(octave_low, beyond, out=octave_low)
-        return salience
+        return found
 
     def log_mel(self, audio: np.ndarray, *, key_shift_semitones: float = 0.0) -> np.ndarray:
         return self.backend.log_mel(audio, key_shift_semitones=key_shift_semitones)

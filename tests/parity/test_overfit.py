@@ -8,7 +8,7 @@ pytest.importorskip("torch")
 jax = pytest.importorskip("jax")
 pytest.importorskip("grain")
 
-from rmvpe.config import AugmentConfig, ModelConfig, TrainConfig  # noqa: E402
+from rmvpe.config import AugmentConfig, DecodeConfig, ModelConfig, TrainConfig  # noqa: E402
 from rmvpe.data.pipeline import training_batches  # noqa: E402
 from rmvpe.data.readers.hybrid import Hybrid  # noqa: E402
 from rmvpe.estimator import Estimator  # noqa: E402
@@ -43,11 +43,11 @@ LOOK_EVERY = 25  # updates
 
 def learn(trainer: Trainer, clips: Hybrid, config: TrainConfig, enough: float) -> list[float]:
     """Train until the raw pitch accuracy on the clips themselves is above `enough`; its course, look by look."""
-    batches, network = training_batches(clips, config), Estimator(trainer, config.model)
+    batches = training_batches(clips, config)
 
     def accuracy() -> float:
-        scores = evaluate(network.salience, clips, config.model, threshold=0.1, snr_db=(CLEAN,))
-        return scores.pooled["clean"]["RPA"]
+        estimator = Estimator(trainer.network(trainer.checkpoint({})), config.model, DecodeConfig(threshold=0.1))
+        return evaluate(estimator, clips, snr_db=(CLEAN,)).pooled["clean"]["RPA"]
 
     course = [accuracy()]
     while trainer.step < config.iterations and course[-1] <= enough:

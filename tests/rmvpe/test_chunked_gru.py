@@ -3,14 +3,13 @@
 The stand-in's layers are leaky sums in numpy, so that what they remember, and for how long, is known exactly.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pytest
 
-from rmvpe import chunked_gru
-from rmvpe.backends import RecurrentNetwork
-from rmvpe.chunked_gru import salience_of_features
+from rmvpe.backends import Network
+from rmvpe.chunked_gru import salience, salience_of_features
 from rmvpe.config import DecodeConfig, ModelConfig
 from rmvpe.errors import UserError
 from rmvpe.estimator import Estimator
@@ -18,7 +17,7 @@ from rmvpe.estimator import Estimator
 FEATURES, HIDDEN, BINS = 5, 3, 360
 
 
-class Sums:
+class LeakySums:
     """A network that multiplies its memory by `kept` at each frame, forward and backward."""
 
     name, device, batch_windows = "numpy", "here", 2
@@ -48,9 +47,6 @@ class Sums:
     def head(self, hidden: np.ndarray) -> np.ndarray:
         return 1 / (1 + np.exp(-self.gain * hidden @ self.last))
 
-    def salience(self, log_mel: np.ndarray) -> np.ndarray:
-        return np.stack([self.whole(features) for features in self.features(log_mel)]).astype(np.float32)
-
     def whole(self, x: np.ndarray) -> np.ndarray:
         """Salience of features [T, FEATURES], all at once."""
         for layer in range(self.gru_layers):
@@ -69,41 +65,38 @@ def pieces(x: np.ndarray, length: int) -> Iterator[np.ndarray]:
     return (x[start : start + length] for start in range(0, len(x), length))
 
 
-@pytest.fixture
-def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chunked_gru, "BLOCK_FRAMES", 16)
+def chunked(network: Network, blocks: Iterable[np.ndarray], look_ahead: int = 32) -> Iterator[np.ndarray]:
+    """With blocks, segments and look-ahead short enough for a test."""
+    return salience_of_features(network, blocks, 96, look_ahead, 16)
 
 
-@pytest.mark.usefixtures("small_blocks")
 @pytest.mark.parametrize("layers", [1, 2, 3])
 @pytest.mark.parametrize("n", [1, 15, 16, 17, 100, 128])
 @pytest.mark.parametrize("piece", [1, 40, 200])
 def test_the_answer_is_that_of_the_whole_recording(layers: int, n: int, piece: int):
-    network, x = Sums(layers), features(n)
+    network, x = LeakySums(layers), features(n)
     expected = network.whole(x)
     network.longest = 0
-    found = np.concatenate(list(salience_of_features(network, pieces(x, piece), 96, 32)))
+    found = np.concatenate(list(chunked(network, pieces(x, piece))))
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
     assert network.longest <= 16
 
 
-@pytest.mark.usefixtures("small_blocks")
 @pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize("n", [129, 192, 193, 1000])
 def test_longer_ones_know_all_that_was_and_enough_of_what_comes(layers: int, n: int):
     x = features(n)
-    past = Sums(layers, backward=0.0)
-    found = np.concatenate(list(salience_of_features(past, pieces(x, 40), 96, 32)))
+    past = LeakySums(layers, backward=0.0)
+    found = np.concatenate(list(chunked(past, pieces(x, 40))))
     np.testing.assert_allclose(found, past.whole(x), rtol=0, atol=1e-12)
-    both = Sums(layers, kept=0.5, gain=1.0)
-    found = np.concatenate(list(salience_of_features(both, pieces(x, 40), 96, 32)))
+    both = LeakySums(layers, kept=0.5, gain=1.0)
+    found = np.concatenate(list(chunked(both, pieces(x, 40))))
     # After 32 frames 0.5^32 is left of a memory; a look ahead of one frame leaves half of it
     np.testing.assert_allclose(found, both.whole(x), rtol=0, atol=1e-7)
-    blind = np.concatenate(list(salience_of_features(both, pieces(x, 1), 96, 0)))
+    blind = np.concatenate(list(chunked(both, pieces(x, 1), 0)))
     assert np.abs(blind - both.whole(x))[:96].max() > 1e-3
 
 
-@pytest.mark.usefixtures("small_blocks")
 def test_a_long_recording_is_not_held():
     taken = 0
 
@@ -113,7 +106,7 @@ def test_a_long_recording_is_not_held():
             taken += len(piece)
             yield piece
 
-    answers, answered = salience_of_features(Sums(), counted(), 96, 32), 0
+    answers, answered = chunked(LeakySums(), counted()), 0
     for block in answers:
         assert taken - answered <= 96 + 32 + 40
         answered += len(block)
@@ -121,28 +114,37 @@ def test_a_long_recording_is_not_held():
 
 
 def test_no_features_no_answer():
-    assert list(salience_of_features(Sums(), iter([]))) == []
+    assert list(salience_of_features(LeakySums(), iter([]))) == []
 
 
 def test_an_estimator_carries_the_memory_over_its_windows():
     """The memory is 100 s, the windows are 3 s: cross-fading their salience would be far off."""
     sound = 0.1 * np.random.default_rng(0).standard_normal(16000 * 20).astype(np.float32)
     sound *= np.repeat(10 ** -np.random.default_rng(1).uniform(0, 2, 20), 16000).astype(np.float32)
-    network = Sums()
-    assert isinstance(network, RecurrentNetwork)
-    hearing = Estimator(network, ModelConfig.small(), DecodeConfig(), window_frames=320, overlap_frames=64)
+    network = LeakySums()
+    windowed, whole = (
+        Estimator(network, ModelConfig.small(), DecodeConfig(), window_frames=window, overlap_frames=overlap)
+        for window, overlap in ((320, 64), (3200, 0))
+    )
     shares: list[float] = []
-    found = hearing.salience(sound, progress=shares.append)
+    found = windowed.salience(sound, progress=shares.append)
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
-    hearing.window_frames, hearing.overlap_frames = 3200, 0
-    whole = hearing.salience(sound)
-    np.testing.assert_allclose(found, whole, rtol=0, atol=1e-6)
-    assert whole.std(axis=0).max() > 0.05
+    expected = whole.salience(sound)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+    assert expected.std(axis=0).max() > 0.05
 
 
-def test_an_answer_that_is_not_finite_is_said():
-    network = Sums()
+@pytest.mark.parametrize("layers", [1, 2])
+def test_salience_of_a_batch_is_that_of_each_clip(layers: int):
+    network, log_mel = LeakySums(layers), np.random.default_rng(0).standard_normal((3, 64, 128)).astype(np.float32)
+    found = salience(network, log_mel)
+    for clip, features_ in zip(found, network.features(log_mel)):
+        np.testing.assert_allclose(clip, network.whole(features_), rtol=0, atol=1e-12)
+
+
+def test_salience_that_is_not_finite_is_an_error():
+    network = LeakySums()
     network.last = network.last * np.nan
     hearing = Estimator(network, ModelConfig.small(), DecodeConfig(), window_frames=320, overlap_frames=64)
     with pytest.raises(UserError, match="not finite"):

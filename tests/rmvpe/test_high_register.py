@@ -24,6 +24,7 @@ from rmvpe.high_register import SWITCH_HZ, TOP_HZ, join
 from rmvpe.mel import hz_to_mel, log_mel
 from rmvpe.pitch import bins_to_hz, cents_between
 from rmvpe.track import F0Track
+from tests.helpers.networks import StandInNetwork
 
 MODEL = ModelConfig.small()
 RATE_HZ = 16000
@@ -31,7 +32,7 @@ BAND_CENTS = 90.0  # the stand-in hears no finer than a mel band, and bands at 5
 HEARS_UP_TO_HZ = 1040.0
 
 
-class LowVoiced:
+class LowVoiced(StandInNetwork):
     """Hears the loudest mel band of each frame, and one above 1040 Hz an octave low; keeps what it was shown."""
 
     name, device = "numpy", "here"
@@ -40,7 +41,7 @@ class LowVoiced:
         self.batch_windows = batch_windows
         self.shown: list[np.ndarray] = []
 
-    def salience(self, log_mel: np.ndarray) -> np.ndarray:
+    def respond(self, log_mel: np.ndarray) -> np.ndarray:
         self.shown.append(log_mel)
         step = (hz_to_mel(8000.0) - hz_to_mel(30.0)) / 129
         hz = bins_to_hz(np.arange(360))
@@ -233,9 +234,8 @@ def test_silence_and_nothing():
 
 def test_salience_is_that_of_one_pass_and_cannot_be_decoded_as_two():
     sound = sweep(1.0)[0]
-    hearing, salience = listening(), listening().salience(sound)
-    hearing.config = DecodeConfig()
-    np.testing.assert_array_equal(hearing.salience(sound), salience)
+    salience = listening().salience(sound)
+    np.testing.assert_array_equal(listening().with_config(high_register=False).salience(sound), salience)
     config = DecodeConfig(high_register=True)
     for call in (lambda: decode(salience, config), lambda: compare_salience(salience, salience, config)):
         with pytest.raises(ConfigError, match="high_register hears the audio twice: it works on audio"):

@@ -134,7 +134,7 @@ def test_an_open_gate_is_no_gate():
     assert not waves(64, 32, config).from_audio(np.zeros(16000), 16000).voiced.any()
     config = DecodeConfig(threshold=0.0, silence_gate_db=-np.inf)
     network = waves(64, 32, config)
-    network.backend.salience = lambda x: np.full((*x.shape[:2], 360), 0.5, dtype=np.float32)  # type: ignore[method-assign]
+    network.backend.features = lambda x: np.full((*x.shape[:2], 360), 0.5, dtype=np.float32)  # type: ignore[method-assign]
     assert network.from_audio(np.zeros(16000), 16000).voiced.all()
 
 
@@ -175,7 +175,7 @@ def test_the_reliability_curve_by_hand(tmp_path: Path):
     heard_hz[4] = 0.0
     truth_hz = np.array([200.0, 200, 200, 0, 200])
     confidence = np.array([1.0, 0.95, 0.97, 0.55, 0.0, 0.5], dtype=np.float32)
-    found = script.curve([script.Reading(times[:5], truth_hz, times, PitchCurve(heard_hz, confidence))])
+    found = script.curve([script.Prediction(times[:5], truth_hz, times, PitchCurve(heard_hz, confidence))])
     np.testing.assert_array_equal(found[0], [1, 0, 0, 0, 0, 1, 0, 0, 0, 3])
     np.testing.assert_allclose(found[1:, [0, 5, 9]], [[0, 0.55, 2.92 / 3], [0, 0, 2 / 3]], atol=1e-6)  # float32
     assert np.isnan(found[1:, 1]).all()

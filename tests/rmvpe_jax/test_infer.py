@@ -6,10 +6,11 @@ import pytest
 
 from rmvpe.checkpoint.architecture import expected_tensors
 from rmvpe.checkpoint.store import Checkpoint
+from rmvpe.chunked_gru import salience
 from rmvpe.config import MelConfig, ModelConfig
 from rmvpe.errors import UserError
 from rmvpe_jax import device
-from rmvpe_jax.infer import Backend, round_up_to_power_of_two
+from rmvpe_jax.infer import Backend, compiled_length, features, round_up_to_power_of_two
 from rmvpe_jax.mel import frames_of
 
 CONFIG = ModelConfig(mel=MelConfig(n_mels=8), levels=1, blocks=1, inter_layers=1, channels=2, gru_hidden=3, n_bins=5)
@@ -62,13 +63,21 @@ def test_the_last_windows_share_compiled_shapes(checkpoint):
     assert [round_up_to_power_of_two(n) for n in range(1, 9)] == [1, 2, 4, 4, 8, 8, 8, 8]
     backend = Backend(checkpoint, "cpu")
     windows = np.random.default_rng(0).normal(-6, 3, (3, 4, 8)).astype(np.float32)
+    compiled = features._cache_size()
     for batch in (3, 4 - 1, 2):
-        assert backend.salience(windows[:batch]).shape == (batch, 4, 5)
-    assert backend._forward._cache_size() == 2
+        assert backend.features(windows[:batch]).shape[0] == batch
+    assert features._cache_size() == compiled + 2
+    Backend(checkpoint, "cpu").features(windows)  # another backend of the same network
+    assert features._cache_size() == compiled + 2
+
+
+def test_short_recordings_share_compiled_lengths():
+    lengths = [compiled_length(n) for n in (1, 64, 65, 500, 512, 513, 1024, 1025, 3000)]
+    assert lengths == [64, 64, 128, 512, 512, 1024, 1024, 2048, 3072]
 
 
 def test_salience_is_numpy_float32_in_0_to_1(checkpoint):
-    found = Backend(checkpoint, "cpu").salience(np.zeros((1, 4, 8), np.float32))
+    found = salience(Backend(checkpoint, "cpu"), np.zeros((1, 4, 8), np.float32))
     assert type(found) is np.ndarray
     assert found.dtype == np.float32
     assert ((found >= 0) & (found <= 1)).all()

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from rmvpe.chunked_gru import salience
 from rmvpe.config import ModelConfig, TrainConfig
 from rmvpe.data.pipeline import Batch
 from rmvpe.errors import UserError, cli_errors
@@ -81,7 +82,7 @@ def results(trainer: TorchTrainer) -> dict[str, np.ndarray]:
     end = trainer.capture()
     parts = {"weights": end.weights, "average": end.average, "moment": end.second_moment}
     flat = {f"{part} {name}": array for part, arrays in parts.items() for name, array in arrays.items()}
-    return flat | {"salience": trainer.salience(batch(99)["log_mel"])}
+    return flat | {"salience": salience(trainer.network(trainer.checkpoint({})), batch(99)["log_mel"])}
 
 
 def run_case(name: str, folder: Path, device: torch.device, ranks: Ranks) -> None:

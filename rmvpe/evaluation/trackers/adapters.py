@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rmvpe.backends import BACKENDS, is_installed
+from rmvpe.backends import BACKENDS, INSTALL, is_installed
 from rmvpe.errors import UserError
 from rmvpe.estimator import DEFAULT_WEIGHTS, Estimator, load
 from rmvpe.framing import frame_times
@@ -81,8 +81,7 @@ def open_rmvpe(weights: str, backend: str, threads: int, *, high_register: bool 
 
     `high_register` as in `DecodeConfig`. Raises UserError for weights or a backend that do not exist.
     """
-    estimator = load(weights, backend, "cpu")
-    estimator.config = replace(estimator.config, high_register=high_register)
+    estimator = load(weights, backend, "cpu").with_config(high_register=high_register)
     name, threshold = Path(weights).name, estimator.config.threshold
     settings = f"weights {name}, {estimator.backend.name}, voiced from {threshold:g} (stored with them)"
     return Tracker(partial(track_everywhere, estimator), settings + (", high register" if high_register else ""))
@@ -261,7 +260,6 @@ PEERS = {
     "pyin": TrackerSpec("pYIN", open_pyin, ("librosa",), "librosa"),
 }
 OWN = "rmvpe"
-BACKEND_PACKAGES = {"torch": "torch", "jax": "jax flax"}
 
 
 def find_trackers(
@@ -280,7 +278,7 @@ def _spec(name: str, backend: str, high_register: bool) -> TrackerSpec:
     if own == OWN:
         label = f"{OWN} {Path(weights).stem}" if weights else OWN
         modules = BACKENDS if backend == "auto" else (backend,)
-        package = " or pip install ".join(BACKEND_PACKAGES[name] for name in modules)
+        package = " or pip install ".join(INSTALL[name] for name in modules)
         opener = partial(open_rmvpe, weights or DEFAULT_WEIGHTS, backend, high_register=high_register)
         return TrackerSpec(label, opener, modules, package, any_of=True, ours=True)
     if name not in PEERS:

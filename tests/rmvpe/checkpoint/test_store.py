@@ -14,7 +14,7 @@ import safetensors
 import safetensors.numpy
 
 from rmvpe.checkpoint import store as checkpoints
-from rmvpe.checkpoint.architecture import expected_tensors, infer_config
+from rmvpe.checkpoint.architecture import expected_tensors, infer_config, timbre_filter_tensors
 from rmvpe.checkpoint.store import Checkpoint, load, save
 from rmvpe.config import PRESETS, ModelConfig, preset, to_json
 from rmvpe.errors import UserError
@@ -49,9 +49,7 @@ def parameters(config: ModelConfig) -> int:
 
 def test_e2e0_has_the_published_networks_parameters() -> None:
     dead = sum(
-        math.prod(shape)
-        for name, shape in checkpoints.timbre_filter_tensors(ModelConfig.e2e0()).items()
-        if ".running_" not in name
+        math.prod(shape) for name, shape in timbre_filter_tensors(ModelConfig.e2e0()).items() if ".running_" not in name
     )
     # The reference's class, which holds the TimbreFilter unused, counts 91,996,477 (n_params of the golden files)
     assert parameters(ModelConfig.e2e0()) + dead == 91_996_477

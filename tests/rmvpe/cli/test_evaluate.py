@@ -134,7 +134,7 @@ def test_a_bad_file_is_named_and_the_rest_evaluated(data: Path, tmp_path: Path, 
     assert "0.csv goes on until" in first
     assert last == "rmvpe evaluate: 1 of 2 files could not be evaluated"
     (tmp_path / "1.csv").write_text("0.0,x\n")
-    assert "none of 2 files can be" in refused(capsys, "--data", f"folder:{tmp_path}", "--snr", "clean")
+    assert "none of 2 files can be evaluated" in refused(capsys, "--data", f"folder:{tmp_path}", "--snr", "clean")
 
 
 @pytest.mark.parametrize(

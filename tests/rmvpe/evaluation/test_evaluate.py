@@ -1,6 +1,8 @@
 """Evaluation: the mix is at the ratio it says, a perfect network scores one, and the threshold is the best one."""
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,23 +12,22 @@ import soundfile
 from rmvpe.config import DecodeConfig, ModelConfig
 from rmvpe.data.mixing import find_music, piece_of_music, rms
 from rmvpe.data.targets import salience_target
+from rmvpe.decode import PitchCurve, pitch
 from rmvpe.errors import UserError
 from rmvpe.evaluation.evaluate import (
     CLEAN,
     MUSIC,
-    SalienceListener,
     best_threshold,
     evaluate,
+    evenly_spaced,
     mixed,
     parse_ratio,
-    readings,
-    scores,
+    predictions,
     snr_name,
-    spread,
     with_music,
 )
 from rmvpe.evaluation.metrics import melody_scores, pool
-from rmvpe.framing import frame_times, samples_to_frames
+from rmvpe.framing import frame_levels_db, frame_times, samples_to_frames
 from rmvpe.interpolation import f0_at_times
 from tests.helpers.hybrid import glide
 
@@ -64,8 +65,24 @@ def oracle(confidence_voiced: float, confidence_unvoiced: float):
     return salience_of
 
 
+@dataclass(frozen=True)
+class SalienceEstimator:
+    """An estimator that decodes what a function of the audio gives as salience."""
+
+    salience_of: Callable[[np.ndarray], np.ndarray]
+    threshold: float = DecodeConfig().threshold
+    model = MODEL
+
+    @property
+    def config(self) -> DecodeConfig:
+        return DecodeConfig(threshold=self.threshold)
+
+    def pitch_curve(self, audio: np.ndarray) -> PitchCurve:
+        return PitchCurve(*pitch(self.salience_of(audio), self.config), frame_levels_db(audio, MODEL.mel))
+
+
 def test_a_perfect_network_scores_one_at_every_ratio():
-    result = evaluate(oracle(0.9, 0.1), Glides(), MODEL, threshold=0.5, snr_db=(CLEAN, 20.0))
+    result = evaluate(SalienceEstimator(oracle(0.9, 0.1), 0.5), Glides(), snr_db=(CLEAN, 20.0))
     assert list(result.pooled) == ["clean", "20 dB"]
     assert [(row["file"], row["ratio"]) for row in result.files] == [
         (name, ratio) for name in "012" for ratio in ("clean", "20 dB")
@@ -80,7 +97,7 @@ def test_a_perfect_network_scores_one_at_every_ratio():
 
 def test_pitch_accuracy_does_not_depend_on_the_threshold():
     low, high = (
-        evaluate(oracle(0.4, 0.1), Glides(), MODEL, threshold=threshold, snr_db=(CLEAN,)).pooled["clean"]
+        evaluate(SalienceEstimator(oracle(0.4, 0.1), threshold), Glides(), snr_db=(CLEAN,)).pooled["clean"]
         for threshold in (0.2, 0.5)
     )
     assert low["RPA"] == high["RPA"] == pytest.approx(1.0)
@@ -89,7 +106,7 @@ def test_pitch_accuracy_does_not_depend_on_the_threshold():
 
 
 def test_the_best_threshold_lies_between_the_confidences():
-    rows = readings(SalienceListener(oracle(0.6, 0.3), MODEL, DecodeConfig()), Glides(), (CLEAN, 20.0))
+    rows = predictions(SalienceEstimator(oracle(0.6, 0.3)), Glides(), (CLEAN, 20.0))
     assert 0.3 < best_threshold(rows, [0.1, 0.2, 0.45, 0.7]) < 0.6
 
 
@@ -101,7 +118,7 @@ def test_the_best_threshold_keeps_to_a_false_alarm_where_one_can():
         salience[::2] *= np.where(salience[::2].max(axis=1, keepdims=True) > 0.5, 0.5, 0.25).astype(np.float32)
         return salience
 
-    rows = readings(SalienceListener(hesitant, MODEL, DecodeConfig()), Glides(), (CLEAN,))
+    rows = predictions(SalienceEstimator(hesitant), Glides(), (CLEAN,))
     ungated = DecodeConfig(silence_gate_db=-np.inf)  # the pauses are digital silence
     candidates = [0.2, 0.5]  # all voices and half of the pauses; half of the voices and no pause
     assert best_threshold(rows, candidates, ungated) == 0.2
@@ -128,11 +145,12 @@ def late(salience_of, frames: int):
 
 def test_pooling_file_by_file_is_pooling_all_frames():
     network = late(oracle(0.9, 0.1), 2)
-    result = evaluate(network, Glides(), MODEL, threshold=0.5, snr_db=(CLEAN,))
+    result = evaluate(SalienceEstimator(network, 0.5), Glides(), snr_db=(CLEAN,))
     config = DecodeConfig(threshold=0.5)
-    rows = readings(SalienceListener(network, MODEL, config), Glides(), (CLEAN,))
-    whole = melody_scores(pool([reading.aligned(config) for reading in rows["clean"]]))
-    assert result.pooled["clean"] == scores(rows["clean"], config)
+    rows = predictions(SalienceEstimator(network, 0.5), Glides(), (CLEAN,))
+    whole = melody_scores(pool([prediction.aligned(config) for prediction in rows["clean"]]))
+    first, *others = (prediction.tally(config) for prediction in rows["clean"])
+    assert result.pooled["clean"] == sum(others, first).scores()
     for name, share in whole.items():
         assert result.pooled["clean"][name] == pytest.approx(share, abs=1e-12)  # the same counts, summed in two orders
         assert share != 1.0  # the delay costs something in every score, or this would compare nothing
@@ -147,21 +165,12 @@ def test_lag_is_in_frames_of_the_network_whatever_the_annotations_grid(step_s: f
             time_s = np.arange(step_s, 2.0, step_s)
             return item | {"time_s": time_s, "f0_hz": f0_at_times(item["time_s"], item["f0_hz"], time_s)}
 
-    result = evaluate(late(oracle(0.9, 0.1), 3), Coarse(), MODEL, threshold=0.5, snr_db=(CLEAN,))
+    result = evaluate(SalienceEstimator(late(oracle(0.9, 0.1), 3), 0.5), Coarse(), snr_db=(CLEAN,))
     assert result.pooled["clean"]["lag"] == 3
 
 
-def test_salience_may_come_in_blocks():
-    network = oracle(0.9, 0.1)
-    whole, in_blocks = (
-        evaluate(salience_of, Glides(), MODEL, threshold=0.5)
-        for salience_of in (network, lambda audio: iter(np.array_split(network(audio), 5)))
-    )
-    assert in_blocks == whole
-
-
 def test_music_alone_counts_false_alarms_and_nothing_else():
-    result = evaluate(oracle(0.9, 0.1), Glides(), MODEL, threshold=0.5, snr_db=(MUSIC,), indices=[0, 2])
+    result = evaluate(SalienceEstimator(oracle(0.9, 0.1), 0.5), Glides(), snr_db=(MUSIC,), indices=[0, 2])
     assert list(result.pooled) == ["music"]
     for row in [result.pooled["music"], *result.files]:
         assert {name for name, score in row.items() if score != score} == {"RPA", "RCA", "VR", "octave", "lag"}
@@ -170,20 +179,20 @@ def test_music_alone_counts_false_alarms_and_nothing_else():
         assert row["OA"] == pytest.approx(1 - row["VFA"])
 
 
-def test_a_file_without_music_is_judged_alone_only():
+def test_a_file_without_music_is_evaluated_alone_only():
     class OneBare(Glides):
         def __getitem__(self, index: int) -> dict:
             return super().__getitem__(index) | ({"accompaniment": None} if index else {})
 
-    result = evaluate(oracle(0.9, 0.1), OneBare(), MODEL, threshold=0.5, snr_db=(CLEAN, 0.0))
+    result = evaluate(SalienceEstimator(oracle(0.9, 0.1), 0.5), OneBare(), snr_db=(CLEAN, 0.0))
     assert [row["file"] for row in result.files if row["ratio"] == "0 dB"] == ["0"]
-    alone = evaluate(oracle(0.9, 0.1), OneBare(), MODEL, threshold=0.5, snr_db=(0.0, CLEAN), indices=[1, 2])
+    alone = evaluate(SalienceEstimator(oracle(0.9, 0.1), 0.5), OneBare(), snr_db=(0.0, CLEAN), indices=[1, 2])
     assert list(alone.pooled) == ["clean"]
     silent = Glides()[0] | {"accompaniment": np.zeros(32000, dtype=np.float32)}
     assert mixed(silent, 0.0, MODEL) is None
 
 
-def test_a_bad_file_stops_the_evaluation_or_is_told():
+def test_a_bad_file_stops_the_evaluation_or_is_listed():
     class OneBad(Glides):
         def __getitem__(self, index: int) -> dict:
             if index == 1:
@@ -191,12 +200,12 @@ def test_a_bad_file_stops_the_evaluation_or_is_told():
             return super().__getitem__(index)
 
     with pytest.raises(UserError, match=r"b\.pv, line 3"):
-        evaluate(oracle(0.9, 0.1), OneBad(), MODEL, threshold=0.5)
-    result = evaluate(oracle(0.9, 0.1), OneBad(), MODEL, threshold=0.5, keep_going=True)
+        evaluate(SalienceEstimator(oracle(0.9, 0.1), 0.5), OneBad())
+    result = evaluate(SalienceEstimator(oracle(0.9, 0.1), 0.5), OneBad(), keep_going=True)
     assert {row["file"] for row in result.files} == {"0", "2"}
     assert result.failures == ("b.pv, line 3: 'x' is not a MIDI number",)
-    with pytest.raises(UserError, match=r"none of 1 files can be judged; the first: b\.pv"):
-        evaluate(oracle(0.9, 0.1), OneBad(), MODEL, threshold=0.5, indices=[1], keep_going=True)
+    with pytest.raises(UserError, match=r"none of 1 files can be evaluated; the first: b\.pv"):
+        evaluate(SalienceEstimator(oracle(0.9, 0.1), 0.5), OneBad(), indices=[1], keep_going=True)
 
 
 @pytest.fixture(scope="module")
@@ -249,11 +258,11 @@ def test_music_that_is_none(tmp_path: Path):
         piece_of_music(find_music(tmp_path), "voice", 100)
 
 
-def test_names_and_spread():
+def test_names_of_ratios_and_evenly_spaced_files():
     assert [snr_name(snr) for snr in (CLEAN, 0.0, -5.0, MUSIC)] == ["clean", "0 dB", "-5 dB", "music"]
     assert [parse_ratio(text) for text in ("clean", " 0", "-5 dB", "2.5", "Music")] == [math.inf, 0, -5, 2.5, -math.inf]
     for text in ("", "loud", "nan", "inf", "5db5"):
         with pytest.raises(UserError, match="is no voice-to-music ratio"):
             parse_ratio(text)
-    assert spread(100, 5) == [0, 25, 50, 74, 99]
-    assert spread(3, 10) == [0, 1, 2]
+    assert evenly_spaced(100, 5) == [0, 25, 50, 74, 99]
+    assert evenly_spaced(3, 10) == [0, 1, 2]

@@ -12,9 +12,10 @@ from rmvpe.cli import evaluate, main
 from rmvpe.cli.options import SETTINGS, describe_settings
 from rmvpe.config import DecodeConfig
 from rmvpe.data.readers.folder import Annotated
-from rmvpe.evaluation.evaluate import SalienceListener, judge, readings
+from rmvpe.evaluation.evaluate import evaluate as evaluate_source
+from rmvpe.evaluation.evaluate import predictions
 from rmvpe.evaluation.metrics import melody_scores, tally
-from rmvpe.evaluation.trackers import adapters
+from rmvpe.evaluation.trackers.adapters import track_everywhere
 from rmvpe.pitch import bins_to_hz
 from tests.helpers.waves import swelling, waves
 
@@ -48,21 +49,20 @@ def test_the_scores_are_those_of_the_track(name: str, data: Path):
     track = listener.from_audio(item["voice"], 16000)
     everywhere = listener.from_audio(item["voice"], 16000, threshold=0.0, hysteresis=0.0, silence_gate_db=-np.inf)
     expected = tally(item["time_s"], item["f0_hz"], track.time_s, everywhere.f0_hz, track.voiced).scores()
-    found = judge(listener, source, snr_db=[np.inf]).pooled["clean"]
+    found = evaluate_source(listener, source, snr_db=[np.inf]).pooled["clean"]
     assert repr(found) == repr(expected)
     assert (found["RPA"] == 1.0) == (name != "another pitch")  # whatever is voiced
-    ((reading,),) = readings(listener, source, [np.inf]).values()
-    np.testing.assert_array_equal(reading.curve.voiced(listener.config), track.voiced)
-    aligned = melody_scores(reading.aligned(listener.config))  # what a threshold is chosen by
+    ((prediction,),) = predictions(listener, source, [np.inf]).values()
+    np.testing.assert_array_equal(prediction.curve.voiced(listener.config), track.voiced)
+    aligned = melody_scores(prediction.aligned(listener.config))  # what a threshold is chosen by
     assert aligned == pytest.approx({score: found[score] for score in aligned})
-    by_salience = SalienceListener(listener.salience, listener.model, listener.config)
-    assert repr(judge(by_salience, source, snr_db=[np.inf]).pooled["clean"]) == repr(found)
 
 
 def test_every_setting_counts(data: Path):
     """Otherwise the test above would compare nothing."""
     rows = [
-        judge(waves(64, 32, config), Annotated(data), snr_db=[np.inf]).pooled["clean"] for config in CONFIGS.values()
+        evaluate_source(waves(64, 32, config), Annotated(data), snr_db=[np.inf]).pooled["clean"]
+        for config in CONFIGS.values()
     ]
     assert len({(row["VR"], row["VFA"], row["OA"]) for row in rows}) == len(rows)
     plain, held, gated, _, elsewhere = rows
@@ -72,16 +72,14 @@ def test_every_setting_counts(data: Path):
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_the_compared_tracker_decides_as_the_estimator(name: str, monkeypatch: pytest.MonkeyPatch):
-    listener = waves(64, 32, CONFIGS[name])
-    monkeypatch.setattr(adapters, "load", lambda *_: listener)
-    sound = swelling(10.0)
-    heard, track = adapters.open_rmvpe("small", "torch", 1).hear(sound), listener.from_audio(sound, 16000)
-    np.testing.assert_array_equal(heard.voiced, track.voiced)
-    np.testing.assert_array_equal(np.where(heard.voiced, heard.f0_hz, 0.0), track.f0_hz)
-    np.testing.assert_array_equal(heard.confidence, track.confidence)
-    assert not heard.voiced.all()
-    assert (heard.f0_hz > 0).any() == (name != "another pitch")
+def test_the_compared_tracker_decides_as_the_estimator(name: str):
+    estimator, sound = waves(64, 32, CONFIGS[name]), swelling(10.0)
+    compared, track = track_everywhere(estimator, sound), estimator.from_audio(sound, 16000)
+    np.testing.assert_array_equal(compared.voiced, track.voiced)
+    np.testing.assert_array_equal(np.where(compared.voiced, compared.f0_hz, 0.0), track.f0_hz)
+    np.testing.assert_array_equal(compared.confidence, track.confidence)
+    assert not compared.voiced.all()
+    assert (compared.f0_hz > 0).any() == (name != "another pitch")
 
 
 @pytest.fixture
@@ -107,7 +105,7 @@ def test_flags_are_settings(command, data: Path, capsys: pytest.CaptureFixture[s
     assert said.endswith(", threshold 0.7, hysteresis 0.2, silence gate -40 dBFS, f0 from 100 Hz, f0 up to 900 Hz")
     config = DecodeConfig("local-average", 0.7, 100.0, 900.0, "silence", 0.2, -40.0)
     assert found["decoding"] == json.loads(json.dumps(asdict(config)))  # a tuple becomes a list
-    scores = judge(waves(64, 32, config), Annotated(data), snr_db=[np.inf]).pooled
+    scores = evaluate_source(waves(64, 32, config), Annotated(data), snr_db=[np.inf]).pooled
     assert found["pooled"] == scores
     assert found["pooled"] != plain["pooled"]
     assert found["pooled"]["clean"]["RPA"] == plain["pooled"]["clean"]["RPA"] == 1.0

@@ -10,7 +10,7 @@ from rmvpe.data.readers.folder import Annotated
 from rmvpe.data.readers.hybrid import Hybrid
 from rmvpe.errors import UserError
 from rmvpe.estimator import load
-from rmvpe.evaluation.evaluate import CLEAN, MUSIC, judge
+from rmvpe.evaluation.evaluate import CLEAN, MUSIC, evaluate
 from rmvpe.evaluation.trackers.adapters import find_trackers
 from rmvpe.evaluation.trackers.compare import compare, open_data
 from tests.helpers.hybrid import make_hybrid
@@ -39,7 +39,7 @@ def test_our_scores_are_those_of_evaluate(data: Path):
     source, music, ratios = Annotated(data / "voices"), find_music(data / "music"), (CLEAN, 0.0, MUSIC)
     found = compare(find_trackers(["rmvpe"], backend), source, snr_db=ratios, indices=[0, 1], music=music)
     estimator = load(backend=backend, device="cpu")
-    own = judge(estimator, source, snr_db=ratios, music=music)
+    own = evaluate(estimator, source, snr_db=ratios, music=music)
     result = found.results["rmvpe"]
     assert repr(result.pooled) == repr(own.pooled)  # repr: nan is nan
     assert repr(result.files) == repr(own.files)
