@@ -160,11 +160,11 @@ def _predict(audio: np.ndarray) -> TimedTrack:
 
 @contextmanager
 def _one_sentence() -> Iterator[None]:
-    """Turn every error but UserError into a TrackerError: the main process may not have the class of the error."""
+    """Turn every error into a UserError or a TrackerError: the main process may not have the class of the error."""
     try:
         yield
-    except UserError:
-        raise
+    except UserError as error:
+        raise UserError(str(error)) from None
     except (Exception, SystemExit) as error:
         lines = str(error).strip().splitlines()
         name = type(error).__name__
