@@ -18,8 +18,7 @@ from rmvpe.data.readers.registry import open_source
 from rmvpe.estimator import DEFAULT_WEIGHTS, load
 from rmvpe.evaluation.evaluate import Prediction, correct_frames, parse_ratio, predictions
 from rmvpe.evaluation.plot import LINES
-from rmvpe.files import atomic_path
-from rmvpe.plot import DOTS_PER_INCH, INK, PAPER, check_picture, style
+from rmvpe.plot import BACKGROUND, FOREGROUND, check_picture, save_figure, style
 from rmvpe.program import Command, run_program
 
 BINS = 10
@@ -49,20 +48,19 @@ def plot(curves: dict[str, np.ndarray], threshold: float, path: str) -> None:
     """Share right over confidence, a line per ratio, and the diagonal on which a calibrated confidence lies."""
     from matplotlib.figure import Figure
 
-    axes = (figure := Figure(figsize=(7.0, 6.0), facecolor=PAPER, layout="constrained")).subplots()
-    axes.plot([0, 100], [0, 100], color=INK, alpha=0.4, linestyle=":", label="calibrated")
+    axes = (figure := Figure(figsize=(7.0, 6.0), facecolor=BACKGROUND, layout="constrained")).subplots()
+    axes.plot([0, 100], [0, 100], color=FOREGROUND, alpha=0.4, linestyle=":", label="calibrated")
     for k, (name, (frames, mean, share)) in enumerate(curves.items()):
         colour, sizes = COLOURS[k % len(COLOURS)], 8 + 300 * frames / frames.sum()
         axes.plot(100 * mean, 100 * share, color=colour, linewidth=2.0, label=name)
         axes.scatter(100 * mean, 100 * share, s=sizes, color=colour, alpha=0.8, linewidths=0, clip_on=False)
-    axes.axvline(100 * threshold, color=INK, alpha=0.5, linewidth=1.0, label=f"threshold {threshold:g}")
+    axes.axvline(100 * threshold, color=FOREGROUND, alpha=0.5, linewidth=1.0, label=f"threshold {threshold:g}")
     axes.set(xlim=(0, 100), ylim=(0, 100))
-    axes.set_xlabel("confidence (%); area of a mark: its share of the frames", color=INK, fontsize=12)
-    axes.set_ylabel("sung, and within 50 cents (% of frames)", color=INK, fontsize=12)
-    axes.legend(loc="lower right", bbox_to_anchor=(1.0, 0.03), frameon=False, labelcolor=INK, fontsize=10.5)
+    axes.set_xlabel("confidence (%); area of a mark: its share of the frames", color=FOREGROUND, fontsize=12)
+    axes.set_ylabel("sung, and within 50 cents (% of frames)", color=FOREGROUND, fontsize=12)
+    axes.legend(loc="lower right", bbox_to_anchor=(1.0, 0.03), frameon=False, labelcolor=FOREGROUND, fontsize=10.5)
     style(axes)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=DOTS_PER_INCH, facecolor=PAPER)
+    save_figure(figure, path)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -25,7 +25,7 @@ from rmvpe.data.synthesis.demo import make_demo
 from rmvpe.files import atomic_path
 from rmvpe.interpolation import f0_at_times
 from rmvpe.mel import hz_to_mel, log_mel
-from rmvpe.plot import F0_COLOUR, INK, PAPER
+from rmvpe.plot import BACKGROUND, F0_COLOUR, FOREGROUND
 from rmvpe.program import Command, run_program
 
 MEL, CONFIG, RATE = MelConfig(), AugmentConfig(), MelConfig().sample_rate
@@ -66,7 +66,7 @@ def panels(item: Item, other: Item, rng: np.random.Generator) -> Iterator[Panel]
 
 def draw(shown: Iterator[Panel], f0_hz: np.ndarray, path: Path) -> None:
     """A grid of log-mels with the label `f0_hz` [frames] in them, written to `path`."""
-    figure = Figure(figsize=(12.0, 8.6), dpi=90, facecolor=PAPER, layout="constrained")
+    figure = Figure(figsize=(12.0, 8.6), dpi=90, facecolor=BACKGROUND, layout="constrained")
     canvas = FigureCanvasAgg(figure)
     ticks_hz, extent = (200, 1000, 2000, 4000, 7000), (0.0, SECONDS, *hz_to_mel(np.array([MEL.f_min_hz, MEL.f_max_hz])))
     for axes, (title, sound, shift, sings) in zip(figure.subplots(4, 4, sharex=True, sharey=True).flat, shown):
@@ -74,15 +74,15 @@ def draw(shown: Iterator[Panel], f0_hz: np.ndarray, path: Path) -> None:
         axes.imshow(picture, origin="lower", aspect="auto", cmap="magma", vmin=picture.max() - 8.0, extent=extent)
         shifted = np.where((f0_hz > 0) & sings, f0_hz, np.nan) * 2.0 ** (shift / 12)
         axes.plot(np.linspace(0.0, SECONDS, len(f0_hz)), hz_to_mel(shifted), color=F0_COLOUR, linewidth=1.4)
-        axes.set_title(title.replace("-", "−"), color=INK, fontsize=11, loc="left")
+        axes.set_title(title.replace("-", "−"), color=FOREGROUND, fontsize=11, loc="left")
         axes.set_yticks(hz_to_mel(np.array(ticks_hz)), ticks_hz)
-        axes.tick_params(colors=INK, labelsize=9, length=2)
+        axes.tick_params(colors=FOREGROUND, labelsize=9, length=2)
         axes.spines[:].set_visible(False)
-    figure.supxlabel("time (s)", color=INK, fontsize=11)
-    figure.supylabel("frequency (Hz)", color=INK, fontsize=11)
+    figure.supxlabel("time (s)", color=FOREGROUND, fontsize=11)
+    figure.supylabel("frequency (Hz)", color=FOREGROUND, fontsize=11)
     canvas.draw()
     # Only the picture's own colours: a quarter of the bytes, and as good to look at
-    greys = np.linspace(to_rgb(PAPER), to_rgb(INK), 12)
+    greys = np.linspace(to_rgb(BACKGROUND), to_rgb(FOREGROUND), 12)
     colours = np.vstack([colormaps["magma"](np.linspace(0.0, 1.0, 64))[:, :3], greys, to_rgb(F0_COLOUR)])
     palette = Image.new("P", (1, 1))
     palette.putpalette(np.round(255 * colours).astype(np.uint8).tobytes())

@@ -1,11 +1,14 @@
 """Files and folders that are either whole or absent: written beside their place, then renamed."""
 
+import json
+import math
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from rmvpe.errors import UserError
 
@@ -179,3 +182,23 @@ def check_folder(folder: Path) -> None:
         for path in missing:
             with suppress(OSError):
                 path.rmdir()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 text file, completely or not at all. Raises UserError if the folder cannot be written."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as a JSON file, with null for numbers that are not finite. Raises as `write_text`."""
+    write_text(path, json.dumps(without_nan(value), indent=1, allow_nan=False) + "\n")
+
+
+def without_nan(value: Any) -> Any:
+    """`value` as JSON can store it: None for NaN and infinity, also inside dicts, lists and tuples."""
+    if isinstance(value, dict):
+        return {key: without_nan(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [without_nan(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,30 +1,22 @@
 """`rmvpe evaluate`: scores of weights on a data set over voice-to-music ratios, as a table, files and a picture."""
 
 import argparse
-import csv
-import json
-import math
 import sys
 import time
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rmvpe.backends import BACKENDS
 from rmvpe.cli.options import add_decode_arguments, decode_settings, describe_settings
-from rmvpe.config import DecodeConfig
 from rmvpe.errors import UserError
-from rmvpe.estimator import DEFAULT_WEIGHTS, Estimator, load
-from rmvpe.files import atomic_path, check_folder
-from rmvpe.training.jsonl import without_nan
+from rmvpe.estimator import DEFAULT_WEIGHTS, load
+from rmvpe.files import check_folder
 
 if TYPE_CHECKING:
-    from rmvpe.evaluation.evaluate import Evaluation
+    from rmvpe.evaluation.report import ReportFiles
 
 SUMMARY = "Score weights on recordings with known f0, alone and inside music."
 DEFAULT_SNR = "clean,20,10,5,0,-5"
-SHOWN = {"RPA": "%", "RCA": "%", "OA": "%", "VR": "%", "VFA": "%", "octave": "%", "lag": "frames"}
-ABSENT = "-"  # in tables, where there is nothing to count over
 OUTPUTS = {
     "json": "write all scores, pooled and per file, to OUT",
     "csv": "write the scores per file to OUT",
@@ -53,18 +45,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--music", metavar="FOLDER", help=text)
     add_decode_arguments(parser)
     add("--limit", type=int, metavar="N", help="at most N files, evenly spread over the split")
+    add_output_arguments(parser)
+
+
+def add_output_arguments(parser: argparse.ArgumentParser) -> None:
+    """A flag for each file that a report can be written to."""
     for name, text in OUTPUTS.items():
-        add(f"--{name}", type=Path, metavar="OUT", help=text)
+        parser.add_argument(f"--{name}", type=Path, metavar="OUT", help=text)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Evaluate, print the table, write what is asked for; 1 if some files could not be judged."""
+    """Evaluate, print the table, write the files; returns 1 if some files could not be evaluated, else 0."""
     from rmvpe.data.mixing import find_music
     from rmvpe.data.readers.registry import open_source
-    from rmvpe.evaluation.evaluate import evaluate, evenly_spaced, parse_ratio, snr_name
+    from rmvpe.evaluation.evaluate import evaluate, evenly_spaced, snr_name
+    from rmvpe.evaluation.report import EvaluationSetup, evaluation_problems, evaluation_report
 
-    ratios = list(dict.fromkeys(map(parse_ratio, arguments.snr.split(","))))
-    check_flags(arguments)
+    ratios, files = parse_ratios(arguments.snr), report_files(arguments)
+    check_scoring(arguments.limit)
     music = None if arguments.music is None else find_music(arguments.music)
     source = open_source(arguments.data, arguments.split)
     indices = evenly_spaced(len(source), arguments.limit or len(source))
@@ -79,112 +77,56 @@ def run(arguments: argparse.Namespace) -> int:
         progress=sys.stderr.isatty(),
         keep_going=True,
     )
-    about = describe(arguments, estimator) | {"seconds": round(time.perf_counter() - began, 1)}
-    report(evaluation, about, arguments)
-    return complain(evaluation, [snr_name(ratio) for ratio in ratios], len(indices))
+    seconds = round(time.perf_counter() - began, 1)
+    setup = EvaluationSetup(
+        data=arguments.data,
+        split=arguments.split,
+        music=arguments.music,
+        weights=arguments.weights,
+        backend=estimator.backend.name,
+        device=estimator.backend.device,
+        config=estimator.config,
+        settings=describe_settings(estimator.config),
+    )
+    report = evaluation_report(evaluation, setup, seconds)
+    sys.stdout.write(f"{report.text}({seconds:g} s)\n")
+    report.write(files)
+    if files.plot is not None:
+        from rmvpe.evaluation.plot import plot_scores
+
+        plot_scores(evaluation, files.plot, report.title)
+    for problem in evaluation_problems(evaluation, list(map(snr_name, ratios)), len(indices)):
+        sys.stderr.write(f"rmvpe evaluate: {' '.join(problem.split())}\n")
+    return 1 if evaluation.failures else 0
 
 
-def check_flags(arguments: argparse.Namespace) -> None:
-    """Raise UserError for what would only come to light after the work."""
+def parse_ratios(text: str) -> list[float]:
+    """The different voice-to-music ratios in dB of a list such as "clean,20,0". Raises UserError for other words."""
+    from rmvpe.evaluation.evaluate import parse_ratio
+
+    return list(dict.fromkeys(map(parse_ratio, text.split(","))))
+
+
+def report_files(arguments: argparse.Namespace) -> "ReportFiles":
+    """The files of the flags in `OUTPUTS`. Raises UserError for one that cannot be written, before any work is done."""
+    from rmvpe.evaluation.report import ReportFiles
+
+    paths = {name: path for name in OUTPUTS if (path := getattr(arguments, name)) is not None}
+    if "plot" in paths:
+        from rmvpe.plot import check_picture
+
+        check_picture(paths["plot"])
+    for name, path in paths.items():
+        if path.is_dir():
+            raise UserError(f"--{name} {path} is a folder: give the name of a file")
+        check_folder(path.parent)
+    return ReportFiles(**paths)
+
+
+def check_scoring(limit: int | None) -> None:
+    """Raise UserError if mir_eval is not installed, or for a number of files that is not positive."""
     from rmvpe.evaluation.metrics import require_mir_eval
 
     require_mir_eval()
-    if arguments.limit is not None and arguments.limit < 1:
-        raise UserError(f"--limit {arguments.limit} leaves no file: give 1 or more")
-    if arguments.plot is not None:
-        from rmvpe.plot import check_picture
-
-        check_picture(arguments.plot)
-    for name in OUTPUTS:
-        path = getattr(arguments, name)
-        if path is not None and path.is_dir():
-            raise UserError(f"--{name} {path} is a folder: give a file's name")
-        if path is not None:
-            check_folder(path.parent)
-
-
-def describe(arguments: argparse.Namespace, estimator: Estimator) -> dict[str, Any]:
-    """What was measured; "decoding" are the settings of `DecodeConfig`."""
-    return {
-        "data": arguments.data,
-        "split": arguments.split,
-        "music": arguments.music,
-        "weights": arguments.weights,
-        "backend": estimator.backend.name,
-        "device": estimator.backend.device,
-        "threshold": estimator.config.threshold,
-        "decoding": asdict(estimator.config),
-    }
-
-
-def report(evaluation: "Evaluation", about: dict[str, Any], arguments: argparse.Namespace) -> None:
-    """The table on stdout, and the files that the command line asks for."""
-    table = f"{headline(evaluation, about)}\n\n{markdown(evaluation)}\n"
-    sys.stdout.write(f"{table}({about['seconds']:g} s)\n")
-    if arguments.markdown:
-        write(arguments.markdown, table)
-    if arguments.json:
-        rows = {"pooled": evaluation.pooled, "files": evaluation.files, "failures": list(evaluation.failures)}
-        write(arguments.json, json.dumps(without_nan(about | rows), indent=1) + "\n")
-    if arguments.csv:
-        write_csv(arguments.csv, evaluation)
-    if arguments.plot:
-        from rmvpe.evaluation.plot import plot_scores
-
-        plot_scores(evaluation, arguments.plot, title=headline(evaluation, about))
-
-
-def headline(evaluation: "Evaluation", about: dict[str, Any]) -> str:
-    """One line: which weights, on how much of what."""
-    files = len({row["file"] for row in evaluation.files})
-    weights, data = Path(about["weights"]).name, Path(about["data"]).name
-    music = f" with music from {Path(about['music']).name}" if about["music"] else ""
-    return (
-        f"{weights} by {about['backend']} on {about['device']}: {files} file{'s' if files != 1 else ''} of {data} "
-        f"({about['split']}){music}, {describe_settings(DecodeConfig(**about['decoding']))}"
-    )
-
-
-def markdown(evaluation: "Evaluation") -> str:
-    """The pooled scores as a Markdown table: shares in %, the lag in frames of 10 ms."""
-    heads = [f"{name} {unit}" if unit == "%" else name for name, unit in SHOWN.items()]
-    lines = ["| voice to music | files | " + " | ".join(heads) + " |", "|---" + "|---:" * (len(heads) + 1) + "|"]
-    for ratio, row in evaluation.pooled.items():
-        files = sum(file["ratio"] == ratio for file in evaluation.files)
-        cells = [_cell(row[name], unit) for name, unit in SHOWN.items()]
-        lines.append(f"| {ratio} | {files} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
-def _cell(score: float, unit: str) -> str:
-    if math.isnan(score):
-        return ABSENT
-    return f"{100 * score:.2f}" if unit == "%" else f"{score:.0f}"
-
-
-def write(path: Path, text: str) -> None:
-    """A text file, whole or not at all."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-def write_csv(path: Path, evaluation: "Evaluation") -> None:
-    """One line per file and ratio; shares from 0 to 1, empty where there is nothing to count over."""
-    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(["file", "ratio", *SHOWN])
-        for row in without_nan(evaluation.files):
-            rows.writerow([row["file"], row["ratio"], *(row[name] for name in SHOWN)])
-
-
-def complain(evaluation: "Evaluation", wanted: list[str], files: int) -> int:
-    """Tell on stderr what could not be measured; returns the exit code."""
-    absent = [name for name in wanted if name not in evaluation.pooled]
-    if absent:
-        text = f"{', '.join(absent)} left out, as no file has music beside the voice: give --music FOLDER"
-        sys.stderr.write(f"rmvpe evaluate: {text}\n")
-    for text in evaluation.failures:
-        sys.stderr.write(f"rmvpe evaluate: {' '.join(text.split())}\n")
-    if evaluation.failures:
-        sys.stderr.write(f"rmvpe evaluate: {len(evaluation.failures)} of {files} files could not be judged\n")
-    return 1 if evaluation.failures else 0
+    if limit is not None and limit < 1:
+        raise UserError(f"--limit {limit} leaves no file: give 1 or more")

@@ -1,1 +1,1 @@
-"""How accurate an estimate is, on data with known f0; other trackers on the same audio; whether two answers agree."""
+"""Accuracy on data with known f0, comparison with other trackers, agreement of two backends."""

@@ -1,4 +1,4 @@
-"""Do two computations of the same salience agree? Differences in salience, in cents, and in voicing."""
+"""Do two backends agree on the salience of the same audio? Differences in salience, in cents, and in voicing."""
 
 from dataclasses import dataclass
 
@@ -8,22 +8,27 @@ from rmvpe.config import DecodeConfig
 from rmvpe.decode import check_salience, decode
 from rmvpe.pitch import cents_between
 
-SALIENCE_TOLERANCE = 1e-4  # float32 convolutions summed in another order differ by some 1e-6 to 1e-5
-CENTS_TOLERANCE = 0.1  # a fiftieth of what trained listeners can hear
-FLIP_MARGIN = 1e-3  # a frame whose confidence is this close to the threshold may fall on either side of it
+SALIENCE_TOLERANCE = 1e-4  # float32 convolutions that are summed in another order differ by 1e-6 to 1e-5
+CENTS_TOLERANCE = 0.1  # trained listeners hear differences from about 5 cents on
+FLIP_MARGIN = 1e-3  # a frame whose confidence is this close to the threshold may be voiced or not
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What `compare_salience` found. Differences are NaN where an input is NaN, and 0 where nothing was compared."""
+    """The result of `compare_salience`.
+
+    A difference is NaN if an input is NaN, and 0 if there is nothing to compare.
+    """
 
     frames: int
-    voiced_both: int  # frames voiced in both, over which `max_cents` is taken
+    voiced_both: int  # frames that are voiced in both
     max_salience: float  # largest |difference| of salience
-    max_cents: float  # largest |difference| of f0
-    frames_apart: int  # of `voiced_both`, frames whose f0 differs by more than CENTS_TOLERANCE
-    flips: int  # frames voiced in one and not in the other
-    flip_distance: float  # largest distance from the threshold, in either input, of a flipped frame's confidence
+    max_cents: float  # largest |difference| of f0 in cents, over the frames that are voiced in both
+    frames_apart: int  # frames that are voiced in both and whose f0 differs by more than CENTS_TOLERANCE
+    flips: int  # frames that are voiced in only one of the two
+    flip_distance: (
+        float  # largest distance between the confidence of a flipped frame, in either input, and the threshold
+    )
 
     def agrees(
         self,
@@ -31,7 +36,10 @@ class Comparison:
         cents_tolerance: float = CENTS_TOLERANCE,
         flip_margin: float = FLIP_MARGIN,
     ) -> bool:
-        """Whether everything is within tolerance. NaN never is."""
+        """Whether all differences are within tolerance: of salience, of f0 in cents, and `flip_distance`.
+
+        NaN is never within tolerance.
+        """
         return (
             self.max_salience <= salience_tolerance
             and self.max_cents <= cents_tolerance
@@ -40,14 +48,14 @@ class Comparison:
 
 
 def compare_salience(a: np.ndarray, b: np.ndarray, config: DecodeConfig) -> Comparison:
-    """Compare two saliences [frames, 360] of the same audio, decoded as `config` says.
+    """Compare two saliences of the same audio, both [frames, 360], 0 to 1, and their f0 and voicing under `config`.
 
     Raises ValueError if the shapes differ or are not [frames, 360].
     """
     check_salience(a)
     check_salience(b)
     if a.shape != b.shape:
-        raise ValueError(f"saliences of {len(a)} and {len(b)} frames cannot be compared")
+        raise ValueError(f"cannot compare saliences of {len(a)} and {len(b)} frames")
     f0_a, voiced_a, confidence_a = decode(a, config)
     f0_b, voiced_b, confidence_b = decode(b, config)
     both, flipped = voiced_a & voiced_b, voiced_a != voiced_b

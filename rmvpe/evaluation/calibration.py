@@ -1,4 +1,8 @@
-"""Fit the calibration that weights bring (`rmvpe.calibration`) on frames that are known to be right or wrong."""
+"""Fit the calibration of a network (`rmvpe.calibration`) on frames whose pitch is known to be right or wrong.
+
+Platt scaling: Platt 1999, "Probabilistic outputs for support vector machines and comparisons to regularized likelihood
+methods", in Advances in Large Margin Classifiers, MIT Press, 61-74.
+"""
 
 import numpy as np
 
@@ -6,27 +10,29 @@ from rmvpe.calibration import NONE, logit
 
 NEWTON_STEPS = 50
 
-RIDGE = 1e-6  # keeps Newton's step finite where the two kinds of frames are cleanly parted
+RIDGE = 1e-6  # keeps Newton's step finite if one salience separates all right frames from all wrong ones
 
 
 def fit_calibration(salience: np.ndarray, right: np.ndarray) -> tuple[float, float]:
-    """Slope and offset by maximum likelihood, from salience [frames] and whether each frame is right, bool [frames].
+    """Slope and offset of the calibration, by maximum likelihood (Newton's method).
 
-    Raises ValueError where all frames are right or none is, or where more salience does not mean more of them.
+    `salience`: the largest salience of each frame, 0 to 1, [frames]. `right`: whether its pitch is right, bool
+    [frames]. Raises ValueError if all frames are right or all are wrong, or if frames with more salience are not right
+    more often.
     """
     if right.all() or not right.any():
-        raise ValueError("calibration needs frames that are right and frames that are not")
+        raise ValueError("calibration needs frames that are right and frames that are wrong")
     inputs = np.stack([logit(salience), np.ones(len(salience))], axis=1)  # [frames, 2]
     weights = np.array(NONE)
     for _ in range(NEWTON_STEPS):
-        chance = 1.0 / (1.0 + np.exp(-np.clip(inputs @ weights, -500.0, 500.0)))
-        gradient = inputs.T @ (right - chance) - RIDGE * weights
-        curvature = (inputs * (chance * (1.0 - chance))[:, None]).T @ inputs + RIDGE * np.eye(2)
+        probability = 1.0 / (1.0 + np.exp(-np.clip(inputs @ weights, -500.0, 500.0)))
+        gradient = inputs.T @ (right - probability) - RIDGE * weights
+        curvature = (inputs * (probability * (1.0 - probability))[:, None]).T @ inputs + RIDGE * np.eye(2)
         step = np.linalg.solve(curvature, gradient)
         weights = weights + step * min(1.0, 1.0 / max(float(np.abs(step).max()), 1e-12))  # at most 1: no overshoot
         if np.abs(step).max() < 1e-9:
             break
     slope, offset = (float(value) for value in weights)
     if slope <= 0.0:
-        raise ValueError("calibration failed: frames of more salience are not right more often")
+        raise ValueError("calibration failed: frames with more salience are not right more often")
     return slope, offset

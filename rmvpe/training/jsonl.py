@@ -1,7 +1,6 @@
 """Logs with one JSON object per line, appended line by line, so that a crash loses at most one line."""
 
 import json
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,12 +56,3 @@ def keep(path: Path, wanted: Callable[[str, int], bool]) -> None:
     text = "".join(line + "\n" for number, line in enumerate(complete_lines(path), 1) if wanted(line, number))
     with writing(path), atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
-
-
-def without_nan(value: Any) -> Any:
-    """`value` with None (null in JSON) in the place of numbers that are not finite."""
-    if isinstance(value, dict):
-        return {key: without_nan(part) for key, part in value.items()}
-    if isinstance(value, list):
-        return [without_nan(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rmvpe.files import atomic_path
-from rmvpe.plot import DOTS_PER_INCH, INK, PAPER, check_picture, style
+from rmvpe.plot import BACKGROUND, FOREGROUND, check_picture, save_figure, style
 from rmvpe.training.loss_curves import MAX_ABSOLUTE, MAX_RELATIVE, LossComparison, LossCurve, relative_error
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ def plot_run(
     at all. Raises UserError for an ending that is no picture's, or without matplotlib.
     """
     check_picture(path)
-    _save(draw_run(curve, rpa, title), path)
+    save_figure(draw_run(curve, rpa, title), path)
 
 
 def plot_comparison(
@@ -50,7 +49,7 @@ def plot_comparison(
     The steps that `comparison` is about are shaded, and the error it allows. Errors as `plot_run`.
     """
     check_picture(path)
-    _save(draw_comparison(a, b, comparison, labels, title), path)
+    save_figure(draw_comparison(a, b, comparison, labels, title), path)
 
 
 def draw_run(curve: LossCurve, rpa: Mapping[str, tuple[Sequence[int], Sequence[float]]], title: str = "") -> "Figure":
@@ -91,7 +90,7 @@ def draw_comparison(
     step, of_a, of_b = np.intersect1d(a.step, b.step, return_indices=True)
     _difference(lower, step, 100 * relative_error(a.loss[of_a], b.loss[of_b]), labels)
     for axes in (upper, lower):
-        axes.axvspan(comparison.step[0] - 0.5, comparison.step[-1] + 0.5, color=INK, alpha=0.09, linewidth=0)
+        axes.axvspan(comparison.step[0] - 0.5, comparison.step[-1] + 0.5, color=FOREGROUND, alpha=0.09, linewidth=0)
     lower.axhspan(-100 * MAX_RELATIVE, 100 * MAX_RELATIVE, color=GREEN, alpha=0.13, linewidth=0)
     _step_axis([upper, lower], np.union1d(a.step, b.step))
     lower.set_title(in_words(comparison), color=GREEN if comparison.passed else PINK, fontsize=11, loc="right", pad=8)
@@ -160,7 +159,9 @@ def _name(axes: "Axes", step: np.ndarray, values: np.ndarray, name: str) -> None
     late = np.isfinite(values) & (step > 0.65 * step.max())
     if late.any():
         place = (step.max(), values[late].max())
-        axes.annotate(name, place, (0, 5), textcoords="offset points", color=INK, ha="right", va="bottom", fontsize=11)
+        axes.annotate(
+            name, place, (0, 5), textcoords="offset points", color=FOREGROUND, ha="right", va="bottom", fontsize=11
+        )
 
 
 def _loss_axis(axes: "Axes", curves: Sequence[np.ndarray]) -> None:
@@ -168,7 +169,7 @@ def _loss_axis(axes: "Axes", curves: Sequence[np.ndarray]) -> None:
 
     values = np.concatenate(curves)
     values = values[np.isfinite(values) & (values > 0)]
-    axes.set_ylabel("loss (nat per bin)", color=INK, fontsize=12)
+    axes.set_ylabel("loss (nat per bin)", color=FOREGROUND, fontsize=12)
     if not len(values) or values.max() < LOG_FROM * values.min():
         return
     axes.set_yscale("log")
@@ -188,20 +189,20 @@ def _accuracy(axes: "Axes", rpa: Mapping[str, tuple[Sequence[int], Sequence[floa
         axes.plot(steps, per_cent, color=colour, linewidth=1.8, marker=marker, markersize=4, label=ratio)
     axes.set_ylim(-3, 103)
     axes.set_yticks(range(0, 101, 25))
-    axes.set_ylabel("validation RPA (%)", color=INK, fontsize=12)
+    axes.set_ylabel("validation RPA (%)", color=FOREGROUND, fontsize=12)
     _legend(axes, columns=max(len(rpa), 1))
 
 
 def _difference(axes: "Axes", step: np.ndarray, per_cent: np.ndarray, labels: Sequence[str]) -> None:
     shown, median, least, greatest = thinned(step, per_cent)
-    axes.axhline(0, color=INK, alpha=0.4, linewidth=0.8)
+    axes.axhline(0, color=FOREGROUND, alpha=0.4, linewidth=0.8)
     if not np.array_equal(least, greatest, equal_nan=True):
         axes.fill_between(shown, least, greatest, color=VIOLET, alpha=0.3, linewidth=0)
     axes.plot(shown, median, color=VIOLET, linewidth=1.2, marker="o" if len(shown) == 1 else "")
     largest = np.nanmax(np.abs(per_cent[np.isfinite(per_cent)]), initial=0.0)
     reach = max(1.15 * largest, 1e-6)
     axes.set_ylim(-reach, reach)
-    axes.set_ylabel(f"{labels[1]} − {labels[0]}\n(% of {labels[0]})", color=INK, fontsize=11)
+    axes.set_ylabel(f"{labels[1]} − {labels[0]}\n(% of {labels[0]})", color=FOREGROUND, fontsize=11)
 
 
 def _step_axis(panels: Sequence["Axes"], step: np.ndarray) -> None:
@@ -214,7 +215,7 @@ def _step_axis(panels: Sequence["Axes"], step: np.ndarray) -> None:
         axes.xaxis.set_major_locator(MaxNLocator(9, integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         axes.tick_params(axis="x", labelbottom=axes is panels[-1])
-    panels[-1].set_xlabel("step (updates)", color=INK, fontsize=12)
+    panels[-1].set_xlabel("step (updates)", color=FOREGROUND, fontsize=12)
 
 
 def _legend(axes: "Axes", columns: int) -> None:
@@ -225,25 +226,18 @@ def _legend(axes: "Axes", columns: int) -> None:
         ncols=columns,
         frameon=False,
         fontsize=11,
-        labelcolor=INK,
+        labelcolor=FOREGROUND,
     )
 
 
 def _panels(heights: Sequence[float], title: str) -> tuple["Figure", list["Axes"]]:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=SIZE_INCHES, facecolor=PAPER, layout="constrained")
-    FigureCanvasAgg(figure)
-    figure.suptitle(title, color=INK, fontsize=13, x=0.01, ha="left")
+    figure = Figure(figsize=SIZE_INCHES, facecolor=BACKGROUND, layout="constrained")
+    figure.suptitle(title, color=FOREGROUND, fontsize=13, x=0.01, ha="left")
     grid = figure.subplots(len(heights), 1, sharex=True, squeeze=False, gridspec_kw={"height_ratios": heights})
     for axes in grid[:, 0]:
         style(axes)
-        axes.tick_params(which="minor", colors=INK, length=2)
-        axes.grid(color=INK, alpha=0.12, linewidth=0.8)
+        axes.tick_params(which="minor", colors=FOREGROUND, length=2)
+        axes.grid(color=FOREGROUND, alpha=0.12, linewidth=0.8)
     return figure, list(grid[:, 0])
-
-
-def _save(figure: "Figure", path: str | os.PathLike[str]) -> None:
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=DOTS_PER_INCH, facecolor=PAPER)

@@ -24,7 +24,7 @@ import numpy as np
 
 from rmvpe.config import TrainConfig
 from rmvpe.errors import UserError
-from rmvpe.files import atomic_path
+from rmvpe.files import atomic_path, without_nan
 from rmvpe.processes import Ranks
 from rmvpe.training import jsonl, tcap_log
 from rmvpe.training.loss_curves import RUN_LOG, LossCurve
@@ -90,7 +90,7 @@ class RunLog:
         if not self.is_main_process:
             return
         events = self._open_events()
-        jsonl.append(self.logdir / RUN_LOG, [json.dumps(jsonl.without_nan(dict(record)))])
+        jsonl.append(self.logdir / RUN_LOG, [json.dumps(without_nan(dict(record)))])
         step = (0, int(record["step"]))  # there are no epochs: examples are drawn without end
         jsonl.append(self.logdir / SDAA, [tcap_log.log_line(step, _sdaa_data(record), self._start)])
         self._remember(record)
@@ -104,9 +104,7 @@ class RunLog:
             return
         events = self._open_events()
         record = {"step": step, "validation": evaluation.pooled}
-        jsonl.append(
-            self.logdir / FILES, [json.dumps(jsonl.without_nan({"step": step, **row})) for row in evaluation.files]
-        )
+        jsonl.append(self.logdir / FILES, [json.dumps(without_nan({"step": step, **row})) for row in evaluation.files])
         jsonl.append(self.logdir / RUN_LOG, [json.dumps(record)])
         self._remember(record)
         values = {

@@ -1,1 +1,1 @@
-"""Pitch trackers of other projects beside this one: adapters, their processes, the comparison, its picture."""
+"""Comparison with pitch trackers of other projects: adapters, their processes, the comparison, its picture."""

@@ -1,9 +1,9 @@
 """Several pitch trackers on the same audio: accuracy over voice-to-music ratios, speed and memory.
 
-Every tracker hears the same mixes (`rmvpe.evaluation.evaluate.mixed`), in a process of its own, one after the other.
-Its answer is brought to 10 ms frames (`rmvpe.evaluation.trackers.adapters.on_grid`) and read at the annotation's times,
-as `rmvpe.evaluation.evaluate` does with a network's, so that this project's figures here and there are the same. Scores
-are pooled over the mixes that every tracker has answered.
+Every tracker gets the same mixes (`rmvpe.evaluation.evaluate.mixed`). The trackers run one after the other, each in its
+own process. A track is converted to 10 ms frames (`rmvpe.evaluation.trackers.adapters.on_grid`) and evaluated at the
+annotation's times, as `rmvpe.evaluation.evaluate` does it, so that this project's scores are the same there and here.
+Scores are pooled over the mixes on which no tracker failed.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,20 +21,23 @@ from rmvpe.data.readers.registry import Concatenated, open_source
 from rmvpe.errors import UserError
 from rmvpe.evaluation.evaluate import MUSIC, mixed, snr_name, with_music
 from rmvpe.evaluation.metrics import Tally, tally
-from rmvpe.evaluation.trackers.adapters import HOP_S, HOP_SAMPLES, RATE_HZ, Kind, on_grid
-from rmvpe.evaluation.trackers.process import Answer, TrackerError, TrackerProcess
+from rmvpe.evaluation.trackers.adapters import HOP_S, HOP_SAMPLES, RATE_HZ, TrackerSpec, on_grid
+from rmvpe.evaluation.trackers.process import TimedTrack, TrackerError, TrackerExited, TrackerProcess
 from rmvpe.framing import samples_to_frames
 
-GRID = ModelConfig.small()  # its 10 ms frames are those by which a voice's level is measured for the mix
-OVERHANG_S = 0.5  # sound after the last annotated point that is worth a word
-GRID_TOLERANCE_S = 5e-4  # of an annotation's step, against 10 ms
-Say = Callable[[str], None]
+GRID = ModelConfig.small()  # the level of a voice in a mix is measured in its 10 ms frames
+OVERHANG_S = 0.5  # more sound than this after the last annotated point is reported
+GRID_TOLERANCE_S = 5e-4  # a step of an annotation that differs by more from 10 ms is reported
+Log = Callable[[str], None]  # gets one sentence
 Key = tuple[int, str]  # item, ratio
 
 
 @dataclass(frozen=True)
 class Mix:
-    """One item at one ratio: audio float32 [samples] at 16 kHz, and its annotation on its own times."""
+    """One item at one ratio.
+
+    `audio`: 16 kHz mono float32 [samples]. `ref_time_s`, `ref_hz`: its annotation [points], 0 Hz = unvoiced.
+    """
 
     key: Key
     name: str
@@ -44,8 +47,8 @@ class Mix:
 
 
 @dataclass
-class Heard:
-    """What one tracker made of the mixes; times in seconds, `peak_memory` in bytes."""
+class TrackerScores:
+    """The scores and the cost of one tracker over the mixes so far; times in seconds, `peak_memory` in bytes."""
 
     settings: str
     start_s: float
@@ -56,22 +59,23 @@ class Heard:
     seconds: float = 0.0
     cpu_seconds: float = 0.0
 
-    def add(self, mix: Mix, answer: Answer) -> None:
-        """Score an answer."""
-        track = on_grid(answer.track, samples_to_frames(len(mix.audio), HOP_SAMPLES))
+    def add(self, mix: Mix, timed: TimedTrack) -> None:
+        """Add the scores of the track of a mix."""
+        track = on_grid(timed.track, samples_to_frames(len(mix.audio), HOP_SAMPLES))
         self.tallies[mix.key] = tally(mix.ref_time_s, mix.ref_hz, track.time_s, track.f0_hz, track.voiced)
         self.names[mix.key] = mix.name
         self.audio_s += len(mix.audio) / RATE_HZ
-        self.seconds += answer.seconds
-        self.cpu_seconds += answer.cpu_seconds
+        self.seconds += timed.seconds
+        self.cpu_seconds += timed.cpu_seconds
 
 
 @dataclass(frozen=True)
-class Result:
+class TrackerResult:
     """A tracker's scores and cost.
 
-    `pooled` and `files` as in `rmvpe.evaluation.evaluate.Evaluation`. `seconds` on the clock and `cpu_seconds` of all
-    threads together are per second of audio; `start_s`: until it was ready; `peak_memory`: bytes, None if unknown.
+    `pooled` and `files` as in `rmvpe.evaluation.evaluate.Evaluation`. `seconds` and `cpu_seconds` (of all threads
+    together) are per second of audio. `start_s`: seconds for loading and the first call. `peak_memory`: bytes, None if
+    unknown.
     """
 
     name: str
@@ -87,21 +91,25 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """Results by tracker in the order asked for; `left_out`: why a tracker has none; `failures`: of files; `notes`."""
+class TrackerComparison:
+    """The results of all trackers, by name, in the order of the request.
 
-    results: dict[str, Result]
-    left_out: dict[str, str]
+    `skipped`: by name, why a tracker has no result. `failures`: why files were not compared. `notes`: about the
+    annotations. `audio_s`: seconds of audio at one ratio.
+    """
+
+    results: dict[str, TrackerResult]
+    skipped: dict[str, str]
     failures: tuple[str, ...]
     notes: tuple[str, ...]
-    audio_s: float  # of one pass over the items, one ratio
+    audio_s: float
 
 
 def open_data(spec: str, split: str) -> Source:
-    """The data that `spec` names: any folder of sound with annotations beside it, or what `open_source` takes.
+    """The data set `spec`: a folder, or what `open_source` accepts.
 
-    A folder with a sub-folder `split` of .pv labels, or that holds such labels itself, is a Hybrid folder; any other
-    is read as "folder:". Raises as `open_source`.
+    A folder that contains .pv labels, or whose sub-folder `split` does, is read as a Hybrid folder. Any other folder
+    contains sound files with an annotation beside each ("folder:"). Raises as `open_source`.
     """
     folder = Path(spec)
     if not folder.is_dir():
@@ -114,44 +122,44 @@ def open_data(spec: str, split: str) -> Source:
 
 
 def compare(
-    kinds: Mapping[str, Kind],
+    specs: Mapping[str, TrackerSpec],
     source: Source,
     *,
     snr_db: Sequence[float],
     indices: Sequence[int],
     music: Sequence[Path] | None = None,
     threads: int = 1,
-    say: Say = lambda text: None,
-) -> Comparison:
-    """Run every tracker of `kinds` on the items `indices` of `source` at each ratio.
+    log: Log = lambda text: None,
+) -> TrackerComparison:
+    """Run every tracker of `specs` on the items `indices` of `source` at each ratio `snr_db`.
 
-    `threads`: for each tracker's libraries. `say`: is told in a sentence what goes on. A tracker that is not installed,
-    cannot be made ready, fails on everything or dies is left out; an item that cannot be read is a failure.
+    `threads`: for each tracker's libraries. `log`: is called with a sentence about what happens. A tracker that is not
+    installed, cannot be loaded, fails on everything or crashes is skipped; an item that cannot be read is a failure.
     Raises UserError if no tracker or no item is left, or for weights that cannot be loaded.
     """
-    left_out = {name: why for name, kind in kinds.items() if (why := kind.missing())}
-    for name, why in left_out.items():
-        say(f"{name} left out: {why}")
+    skipped = {name: why for name, spec in specs.items() if (why := spec.missing())}
+    for name, why in skipped.items():
+        log(f"{name} skipped: {why}")
     failures: dict[int, str] = {}
-    heard: dict[str, Heard] = {}
-    for name in (name for name in kinds if name not in left_out):
+    scores: dict[str, TrackerScores] = {}
+    for name in (name for name in specs if name not in skipped):
         mixes = make_mixes(source, indices, snr_db, music, failures)
         try:
-            heard[name] = run(name, kinds[name], mixes, threads, say)
+            scores[name] = run_tracker(name, specs[name], mixes, threads, log)
         except TrackerError as error:
-            left_out[name] = str(error)
-            say(f"{name} left out: {error}")
+            skipped[name] = str(error)
+            log(f"{name} skipped: {error}")
     if len(failures) == len(indices):
-        raise UserError(f"none of {len(indices)} files can be judged; the first: {next(iter(failures.values()))}")
-    if not heard:
-        raise UserError(f"no tracker is left: {'; '.join(f'{name}: {why}' for name, why in left_out.items())}")
-    common = set.intersection(*(set(answers.tallies) for answers in heard.values()))
+        raise UserError(f"none of {len(indices)} files can be compared; the first: {next(iter(failures.values()))}")
+    if not scores:
+        raise UserError(f"no tracker is left: {'; '.join(f'{name}: {why}' for name, why in skipped.items())}")
+    common = set.intersection(*(set(of_tracker.tallies) for of_tracker in scores.values()))
     if not common:
-        raise UserError("no audio was answered by all trackers: ask for fewer of them, or give music with --music")
-    results = {name: summarise(name, kinds[name], answers, snr_db, common) for name, answers in heard.items()}
-    judged = [index for index in indices if index not in failures]
-    audio_s = float(sum(source.duration_s(index) for index in judged))
-    return Comparison(results, left_out, tuple(failures.values()), tuple(notes(source, judged)), audio_s)
+        raise UserError("there is no audio on which all trackers work: name fewer of them, or give music with --music")
+    results = {name: summarise(name, specs[name], scores[name], snr_db, common) for name in scores}
+    compared = [index for index in indices if index not in failures]
+    audio_s = float(sum(source.duration_s(index) for index in compared))
+    return TrackerComparison(results, skipped, tuple(failures.values()), tuple(notes(source, compared)), audio_s)
 
 
 def make_mixes(
@@ -161,7 +169,7 @@ def make_mixes(
     music: Sequence[Path] | None,
     failures: dict[int, str],
 ) -> Iterator[Mix]:
-    """The items at the ratios, one in memory at a time; what cannot be read is told in `failures` and passed over."""
+    """The items at the ratios, one in memory at a time. Items that cannot be read are added to `failures`."""
     for index in indices:
         if index in failures:
             continue
@@ -178,52 +186,55 @@ def make_mixes(
                 yield Mix((index, snr_name(snr)), item.name, audio, item.time_s, ref_hz)
 
 
-def run(name: str, kind: Kind, mixes: Iterator[Mix], threads: int, say: Say) -> Heard:
-    """One tracker on all mixes. Raises TrackerError if it has no answer at all."""
-    why = ""
-    with TrackerProcess(kind, threads) as process:
-        heard = Heard(process.settings, process.start_s)
+def run_tracker(name: str, spec: TrackerSpec, mixes: Iterator[Mix], threads: int, log: Log) -> TrackerScores:
+    """One tracker on all mixes. Raises TrackerError if it crashes, or fails on all of them."""
+    last_failure = ""
+    with TrackerProcess(spec, threads) as process:
+        scores = TrackerScores(process.settings, process.start_s)
         for mix in mixes:
+            where = f"{mix.name}, {mix.key[1]}"
             try:
-                heard.add(mix, process.hear(mix.audio))
+                scores.add(mix, process.predict(mix.audio))
+            except TrackerExited as error:
+                raise TrackerExited(f"at {where}, {error}") from error
             except TrackerError as error:
-                if not process.alive:
-                    raise TrackerError(f"at {mix.name}, {mix.key[1]}, {error}") from error
-                why = f"{mix.name}, {mix.key[1]}: {error}"
-                say(f"{name} fails on {why}, which is left out for all")
-        if why and not heard.tallies:
-            raise TrackerError(f"it fails on everything, last on {why}")
-        heard.peak_memory = process.peak_memory()
-    say(f"{name}: {heard.cpu_seconds / max(heard.audio_s, HOP_S):.3f} processor seconds per second of audio")
-    return heard
+                last_failure = f"{where}: {error}"
+                log(f"{name} fails on {last_failure}; no tracker is scored on it")
+        if last_failure and not scores.tallies:
+            raise TrackerError(f"it fails on everything, last on {last_failure}")
+        scores.peak_memory = process.peak_memory()
+    log(f"{name}: {scores.cpu_seconds / max(scores.audio_s, HOP_S):.3f} processor seconds per second of audio")
+    return scores
 
 
-def summarise(name: str, kind: Kind, heard: Heard, snr_db: Sequence[float], common: set[Key]) -> Result:
-    """Scores over the mixes `common`, cost over all that were heard."""
-    found = {key: heard.tallies[key] for key in heard.tallies if key in common}
+def summarise(
+    name: str, spec: TrackerSpec, scores: TrackerScores, snr_db: Sequence[float], common: set[Key]
+) -> TrackerResult:
+    """The scores over the mixes `common`; the cost over all mixes of this tracker."""
+    tallies = {key: found for key, found in scores.tallies.items() if key in common}
     pooled = {}
     for ratio in map(snr_name, snr_db):
-        of_ratio = [one for (_, other), one in found.items() if other == ratio]
+        of_ratio = [found for (_, other), found in tallies.items() if other == ratio]
         if of_ratio:
             pooled[ratio] = sum(of_ratio[1:], of_ratio[0]).scores()
-    files = [{"file": heard.names[key], "ratio": key[1], **one.scores()} for key, one in found.items()]
-    audio_s = max(heard.audio_s, HOP_S)
-    return Result(
+    files = [{"file": scores.names[key], "ratio": key[1], **found.scores()} for key, found in tallies.items()]
+    audio_s = max(scores.audio_s, HOP_S)
+    return TrackerResult(
         name=name,
-        label=kind.label,
-        ours=kind.ours,
-        settings=heard.settings,
+        label=spec.label,
+        ours=spec.ours,
+        settings=scores.settings,
         pooled=pooled,
         files=files,
-        seconds=heard.seconds / audio_s,
-        cpu_seconds=heard.cpu_seconds / audio_s,
-        start_s=heard.start_s,
-        peak_memory=heard.peak_memory,
+        seconds=scores.seconds / audio_s,
+        cpu_seconds=scores.cpu_seconds / audio_s,
+        start_s=scores.start_s,
+        peak_memory=scores.peak_memory,
     )
 
 
 def notes(source: Source, indices: Sequence[int]) -> Iterator[str]:
-    """What is worth knowing about the annotations of these items, in a sentence each."""
+    """What a user should know about the annotations of these items, one sentence each."""
     parts = source.sources if isinstance(source, Concatenated) else [source]
     absent = [name for part in parts if isinstance(part, Annotated) for name in part.not_annotated]
     if absent:
@@ -233,35 +244,35 @@ def notes(source: Source, indices: Sequence[int]) -> Iterator[str]:
     if not recordings:
         return
     longer: list[tuple[str, float]] = []
-    other: list[tuple[str, float]] = []
+    other_grid: list[tuple[str, float]] = []
     for index in indices:
-        part, own = recordings[index]
-        beyond_s = sound_s(part.recordings[own].audio) - part.duration_s(own)
-        if beyond_s > OVERHANG_S:
-            longer.append((part.name(own), beyond_s))
-        steps = np.diff(part.annotation(own)[0])
+        part, own_index = recordings[index]
+        overhang_s = sound_s(part.recordings[own_index].audio) - part.duration_s(own_index)
+        if overhang_s > OVERHANG_S:
+            longer.append((part.name(own_index), overhang_s))
+        steps = np.diff(part.annotation(own_index)[0])
         if len(steps) and np.abs(steps - HOP_S).max() > GRID_TOLERANCE_S:
-            other.append((part.name(own), 1000 * float(np.median(steps))))
+            other_grid.append((part.name(own_index), 1000 * float(np.median(steps))))
     if longer:
-        name, beyond_s = longer[0]
+        name, overhang_s = longer[0]
         yield (
-            f"{_of(longer, indices)} longer than the annotation (the first: {name}, by {beyond_s:.2f} s): "
-            "only what is annotated is compared"
+            f"{_count(longer, indices)} longer than the annotation (the first: {name}, by {overhang_s:.2f} s): "
+            "only the annotated part is compared"
         )
-    if other:
-        name, step_ms = other[0]
+    if other_grid:
+        name, step_ms = other_grid[0]
         yield (
-            f"{_of(other, indices)} annotated on another grid than 10 ms (the first: {name}, every {step_ms:.4g} ms): "
-            "answers are read at the annotation's own times"
+            f"{_count(other_grid, indices)} not annotated every 10 ms (the first: {name}, every {step_ms:.4g} ms): "
+            "pitch is compared at the annotation's own times"
         )
 
 
-def _of(some: Sequence[object], all_: Sequence[object]) -> str:
+def _count(some: Sequence[object], all_: Sequence[object]) -> str:
     return f"{len(some)} of {len(all_)} files {'is' if len(some) == 1 else 'are'}"
 
 
 def _recordings(source: Source) -> Iterator[tuple[Recordings, int]]:
-    """Each item's data set and its number there, in order; none where a source has no recordings of its own."""
+    """Each item's data set and its index in it, in order; nothing for a source without recordings of its own."""
     parts = source.sources if isinstance(source, Concatenated) else [source]
     if all(isinstance(part, Recordings) for part in parts):
         for part in parts:

@@ -2,54 +2,57 @@
 
 import math
 import os
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rmvpe.evaluation.evaluate import MUSIC, RATIO_NAMES
-from rmvpe.evaluation.trackers.compare import Comparison, Result
-from rmvpe.files import atomic_path
-from rmvpe.plot import DOTS_PER_INCH, F0_COLOUR, INK, PAPER, check_picture, style
+from rmvpe.evaluation.trackers.compare import TrackerComparison, TrackerResult
+from rmvpe.plot import BACKGROUND, F0_COLOUR, FOREGROUND, check_picture, save_figure, style
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 SIZE_INCHES = (13.0, 5.4)
-OURS = (F0_COLOUR, "#7aa2ff", "#9dffb0")  # the first of this project's is the brightest
-OTHERS = ("#ffb454", "#ff6b6b", "#b39dff", "#8bd450", "#e58fd0", "#d9c667", "#6fa8a3", "#c08a63")
-MARKS = ("s", "^", "D", "v", "P", "X", "<", ">")
-LABEL_GAP = 0.045  # least distance of two names beside the lines, as a share of the axis
-# Side of a mark -> offset of its name in points, and how the name is aligned there; tried in this order
-SIDES = {
-    "above": ((0, 9), "center", "bottom"),
-    "below": ((0, -9), "center", "top"),
-    "right": ((11, 0), "left", "center"),
-    "left": ((-11, 0), "right", "center"),
-}
-# Shares of the right panel's width and height: half of a mark, and a letter
-MARK_SIZE, LETTER_SIZE = (0.018, 0.022), (0.019, 0.045)
-LEAST_COST_S = 1e-5  # the axis is logarithmic
+OUR_COLOURS = (F0_COLOUR, "#7aa2ff", "#9dffb0")  # the first of this project's trackers is the brightest
+OTHER_COLOURS = ("#ffb454", "#ff6b6b", "#b39dff", "#8bd450", "#e58fd0", "#d9c667", "#6fa8a3", "#c08a63")
+OTHER_MARKERS = ("s", "^", "D", "v", "P", "X", "<", ">")
+MIN_COST_S = 1e-5  # the axis is logarithmic
 TICKS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
-MOST_WITH_ALL_TICKS = 500.0
+MAX_COST_RATIO_ALL_TICKS = 500.0  # over a larger range only every third tick is drawn
+LEGEND_LETTERS = 15  # longer names take several lines
+FIGURE_SPACE = "\u2007"  # as wide as a digit
 
 
-def plot_trackers(comparison: Comparison, path: str | os.PathLike[str], title: str = "") -> None:
+@dataclass(frozen=True)
+class Look:
+    """How a tracker is drawn in both panels."""
+
+    colour: str
+    marker: str
+    ours: bool
+
+
+def plot_trackers(comparison: TrackerComparison, path: str | os.PathLike[str], title: str = "") -> None:
     """Draw a comparison. `path` ends in .png, .pdf or .svg; raises UserError as `rmvpe.plot.plot_track`."""
     check_picture(path)
-    figure = draw(comparison, title)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=DOTS_PER_INCH, facecolor=PAPER)
+    save_figure(draw(comparison, title), path)
 
 
-def draw(comparison: Comparison, title: str = "") -> "Figure":
-    """The matplotlib figure that `plot_trackers` saves; it belongs to no window and no pyplot state."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+def draw(comparison: TrackerComparison, title: str = "") -> "Figure":
+    """The figure that `plot_trackers` saves; pyplot does not know it.
+
+    Each panel has a legend at its right, in the order of its values, so that names cannot overlap.
+    """
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    figure = Figure(figsize=SIZE_INCHES, facecolor=PAPER, layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1))
-    FigureCanvasAgg(figure)
+    figure = Figure(figsize=SIZE_INCHES, facecolor=BACKGROUND, layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1))
     results = list(comparison.results.values())
     looks = _looks(results)
     ratios = [ratio for ratio in results[0].pooled if ratio != RATIO_NAMES[MUSIC]]
@@ -59,146 +62,97 @@ def draw(comparison: Comparison, title: str = "") -> "Figure":
     for axes in (left, right):
         style(axes)
         axes.set_axisbelow(True)
-        axes.grid(color=INK, alpha=0.13, linewidth=0.8)
+        axes.grid(color=FOREGROUND, alpha=0.13, linewidth=0.8)
     left.grid(axis="x", visible=False)
-    figure.suptitle(title, color=INK, fontsize=11, x=0.012, ha="left", alpha=0.75)
+    figure.suptitle(title, color=FOREGROUND, fontsize=11, x=0.012, ha="left", alpha=0.75)
     return figure
 
 
-def _looks(results: list[Result]) -> dict[str, tuple[str, str]]:
-    """Colour and mark of each tracker by name."""
-    looks: dict[str, tuple[str, str]] = {}
-    for ours, colours in ((True, OURS), (False, OTHERS)):
-        for place, result in enumerate(result for result in results if result.ours == ours):
-            mark = "o" if ours else MARKS[place % len(MARKS)]
-            looks[result.name] = (colours[place % len(colours)], mark)
+def _looks(results: Sequence[TrackerResult]) -> dict[str, Look]:
+    """The look of each tracker, by name."""
+    ours = [result.name for result in results if result.ours]
+    others = [result.name for result in results if not result.ours]
+    looks = {name: Look(OUR_COLOURS[k % len(OUR_COLOURS)], "o", True) for k, name in enumerate(ours)}
+    for k, name in enumerate(others):
+        looks[name] = Look(OTHER_COLOURS[k % len(OTHER_COLOURS)], OTHER_MARKERS[k % len(OTHER_MARKERS)], False)
     return looks
 
 
-def _over_ratio(axes: "Axes", results: list[Result], looks: dict[str, tuple[str, str]], ratios: list[str]) -> None:
-    """Raw pitch accuracy, a line per tracker with its name at the end."""
-    ends: list[tuple[float, str, str, bool]] = []
-    lowest = 100.0
-    for result in sorted(results, key=lambda result: result.ours):  # ours on top
-        shares = [100 * result.pooled[ratio]["RPA"] for ratio in ratios]
-        colour, mark = looks[result.name]
-        width = 3.2 if result.ours else 1.8
-        axes.plot(shares, color=colour, marker=mark, markersize=8 if result.ours else 6, linewidth=width, clip_on=False)
-        if shares:
-            ends.append((shares[-1], result.label, colour, result.ours))
-            lowest = min(lowest, *(share for share in shares if math.isfinite(share)), 100.0)
-    bottom = max(0.0, 10.0 * math.floor((lowest - 1.0) / 10.0))
-    axes.set_ylim(bottom, 100.0)
-    places = spread_apart([end[0] for end in ends], LABEL_GAP * (100.0 - bottom), bottom, 100.0)
-    for (share, label, colour, ours), place in zip(ends, places):
-        text = f"{label}  {share:.0f}"
-        at, weight = (len(ratios) - 1, place), "bold" if ours else "normal"
-        axes.annotate(
-            text, at, (14, 0), textcoords="offset points", color=colour, va="center", fontsize=11, fontweight=weight
+def _over_ratio(axes: "Axes", results: Sequence[TrackerResult], looks: dict[str, Look], ratios: list[str]) -> None:
+    """Raw pitch accuracy, a line per tracker."""
+    lines: list[Artist] = []
+    percent = {result.name: [100 * result.pooled[ratio]["RPA"] for ratio in ratios] for result in results}
+    for result in results:
+        look = looks[result.name]
+        lines += axes.plot(
+            percent[result.name],
+            color=look.colour,
+            marker=look.marker,
+            markersize=8 if look.ours else 6,
+            linewidth=3.2 if look.ours else 1.8,
+            zorder=3 if look.ours else 2,
+            clip_on=False,
         )
+    lowest = min((value for values in percent.values() for value in values if math.isfinite(value)), default=100.0)
+    axes.set_ylim(max(0.0, 10.0 * math.floor((lowest - 1.0) / 10.0)), 100.0)
     axes.set_xticks(range(len(ratios)), [name.removesuffix(" dB") for name in ratios])
-    axes.set_xlim(-0.25, max(len(ratios) - 1, 0.5) * 1.29)
-    axes.set_xlabel("voice to music (dB)", color=INK, fontsize=12)
-    axes.set_ylabel("frames with the right pitch (RPA, %)", color=INK, fontsize=12)
-    axes.set_title("Pitch of the voice inside louder and louder music", color=INK, fontsize=13, loc="left", pad=10)
+    axes.set_xlim(-0.25, len(ratios) - 0.75)
+    axes.set_xlabel("voice to music (dB)", color=FOREGROUND, fontsize=12)
+    axes.set_ylabel("frames with the right pitch (RPA, %)", color=FOREGROUND, fontsize=12)
+    axes.set_title(
+        "Pitch of the voice inside louder and louder music", color=FOREGROUND, fontsize=13, loc="left", pad=10
+    )
+    last = [values[-1] for values in percent.values()]
+    _legend(axes, lines, results, last, f"RPA %, {ratios[-1]}")
 
 
-def _against_cost(axes: "Axes", results: list[Result], looks: dict[str, tuple[str, str]], ratios: list[str]) -> None:
+def _against_cost(axes: "Axes", results: Sequence[TrackerResult], looks: dict[str, Look], ratios: list[str]) -> None:
     """Overall accuracy, the mean over the ratios, against processor time."""
     from matplotlib.ticker import NullFormatter, NullLocator
 
-    accuracies = [100 * float(np.mean([result.pooled[ratio]["OA"] for ratio in ratios])) for result in results]
-    costs = [max(result.cpu_seconds, LEAST_COST_S) for result in results]
-    left, right = min(costs) / 2.2, max(costs) * 3.0
-    bottom, top = max(0.0, min(accuracies) - 4.0), min(100.0, max(accuracies) + 5.0)
+    percent = [100 * float(np.mean([result.pooled[ratio]["OA"] for ratio in ratios])) for result in results]
+    costs = [max(result.cpu_seconds, MIN_COST_S) for result in results]
+    marks: list[Artist] = []
+    for result, cost, value in zip(results, costs, percent):
+        look = looks[result.name]
+        size = 150 if look.ours else 80
+        marks.append(axes.scatter([cost], [value], s=size, color=look.colour, marker=look.marker, zorder=3))
+    low, high = min(costs) / 2.2, max(costs) * 2.2
     axes.set_xscale("log")
-    axes.set_xlim(left, right)
-    axes.set_ylim(bottom, top)
-    across = (np.log(costs) - math.log(left)) / math.log(right / left)
-    up = (np.array(accuracies) - bottom) / (top - bottom)
-    sides = free_sides(list(zip(across.tolist(), up.tolist())), [len(result.label) for result in results])
-    for result, cost, accuracy, side in zip(results, costs, accuracies, sides):
-        colour, mark = looks[result.name]
-        axes.scatter([cost], [accuracy], s=150 if result.ours else 80, color=colour, marker=mark, zorder=3)
-        offset, horizontal, vertical = SIDES[side]
-        axes.annotate(
-            result.label,
-            (cost, accuracy),
-            offset,
-            textcoords="offset points",
-            ha=horizontal,
-            va=vertical,
-            color=colour,
-            fontsize=11,
-            fontweight="bold" if result.ours else "normal",
-        )
-    # Over many decades only 0.01, 0.1, 1: more would run into each other
-    shown = TICKS_S[::3] if right / left > MOST_WITH_ALL_TICKS else TICKS_S
-    ticks = [tick for tick in shown if left <= tick <= right]
+    axes.set_xlim(low, high)
+    axes.set_ylim(max(0.0, min(percent) - 4.0), min(100.0, max(percent) + 5.0))
+    shown = TICKS_S[::3] if high / low > MAX_COST_RATIO_ALL_TICKS else TICKS_S
+    ticks = [tick for tick in shown if low <= tick <= high]
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlabel("processor seconds per second of audio", color=INK, fontsize=12)
-    axes.set_ylabel("frames with pitch and voicing right (OA, %)", color=INK, fontsize=12)
-    axes.set_title("Mean over the ratios, and what it costs", color=INK, fontsize=13, loc="left", pad=10)
+    axes.set_xlabel("processor seconds per second of audio", color=FOREGROUND, fontsize=12)
+    axes.set_ylabel("frames with pitch and voicing right (OA, %)", color=FOREGROUND, fontsize=12)
+    axes.set_title("Mean over the ratios, and its cost", color=FOREGROUND, fontsize=13, loc="left", pad=10)
+    _legend(axes, marks, results, percent, "OA %, mean")
 
 
-def free_sides(points: list[tuple[float, float]], letters: list[int]) -> list[str]:
-    """For each of `points` (shares of the axes' width and height) the side, one of `SIDES`, where its name fits.
-
-    `letters`: the lengths of the names. The first side free of other marks and of the names already placed, else above.
-    """
-    marks = [(x - MARK_SIZE[0], y - MARK_SIZE[1], x + MARK_SIZE[0], y + MARK_SIZE[1]) for x, y in points]
-    names: list[tuple[float, float, float, float]] = []
-    chosen = []
-    for place, ((x, y), count) in enumerate(zip(points, letters)):
-        taken = names + marks[:place] + marks[place + 1 :]
-        boxes = {side: _name_box(x, y, count * LETTER_SIZE[0], side) for side in SIDES}
-        free = [side for side, box in boxes.items() if not any(_overlap(box, other) for other in taken)]
-        chosen.append(free[0] if free else "above")
-        names.append(boxes[chosen[-1]])
-    return chosen
-
-
-def _name_box(x: float, y: float, width: float, side: str) -> tuple[float, float, float, float]:
-    """Left, bottom, right and top of a name beside the mark at (x, y)."""
-    height = LETTER_SIZE[1]
-    if side in ("above", "below"):
-        low = y + MARK_SIZE[1] if side == "above" else y - MARK_SIZE[1] - height
-        return x - width / 2, low, x + width / 2, low + height
-    start = x + MARK_SIZE[0] if side == "right" else x - MARK_SIZE[0] - width
-    return start, y - height / 2, start + width, y + height / 2
-
-
-def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> bool:
-    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
-
-
-def spread_apart(places: list[float], gap: float, low: float, high: float) -> list[float]:
-    """`places` moved as little as needed to lie at least `gap` from each other, in their order, from `low` to `high`.
-
-    Where they do not fit, they lie evenly over the whole range.
-    """
-    if not places:
-        return []
-    gap = min(gap, (high - low) / max(len(places) - 1, 1))
-    order = np.argsort(places, kind="stable")
-    moved = np.clip(np.asarray(places, dtype=np.float64)[order], low, high)
-    offsets = gap * np.arange(len(moved))
-    # Without the gaps the places have to ascend: the nearest ascending sequence is a pooling of neighbours
-    level = np.clip(_ascending(moved - offsets), low, high - offsets[-1])
-    result = np.empty(len(moved))
-    result[order] = level + offsets
-    return result.tolist()
-
-
-def _ascending(values: np.ndarray) -> np.ndarray:
-    """The ascending sequence nearest to `values` in the least squares (pool adjacent violators)."""
-    pools: list[tuple[float, int]] = []
-    for value in values.tolist():
-        mean, count = value, 1
-        while pools and pools[-1][0] > mean:
-            before, others = pools.pop()
-            mean, count = (mean * count + before * others) / (count + others), count + others
-        pools.append((mean, count))
-    return np.repeat([mean for mean, _ in pools], [count for _, count in pools])
+def _legend(
+    axes: "Axes", handles: Sequence["Artist"], results: Sequence[TrackerResult], percent: Sequence[float], heading: str
+) -> None:
+    """Value and name of each tracker at the right of the panel, highest value first, each in its own colour."""
+    order = sorted(range(len(results)), key=lambda k: -percent[k] if math.isfinite(percent[k]) else math.inf)
+    indent = f"\n{2 * FIGURE_SPACE}  "
+    names = [indent.join(textwrap.wrap(results[k].label, LEGEND_LETTERS)) for k in order]
+    texts = [f"{percent[k]:.0f}".rjust(2, FIGURE_SPACE) + f"  {name}" for k, name in zip(order, names)]
+    legend = axes.legend(
+        [handles[k] for k in order],
+        texts,
+        loc="upper left",
+        bbox_to_anchor=(1.0, 1.0),
+        title=heading,
+        title_fontproperties={"size": 10.5},
+        alignment="left",
+        frameon=False,
+        fontsize=11,
+        labelspacing=0.75,
+        labelcolor=FOREGROUND,
+    )
+    legend.get_title().set_color(FOREGROUND)
+    for text, k in zip(legend.get_texts(), order):
+        text.set_fontweight("bold" if results[k].ours else "normal")

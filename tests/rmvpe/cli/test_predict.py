@@ -226,7 +226,7 @@ def test_without_matplotlib_it_is_named(
     folder: Path, predict: Predict, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    assert "run pip install" in refused(predict, capsys, "in/a.wav", "-o", "out/a.csv", "--plot")
+    assert "pip install matplotlib" in refused(predict, capsys, "in/a.wav", "-o", "out/a.csv", "--plot")
 
 
 def test_files_without_samples_or_voice(folder: Path, predict: Predict, capsys: pytest.CaptureFixture[str]):

@@ -15,7 +15,7 @@ from rmvpe.data.readers.folder import Annotated
 from rmvpe.evaluation.evaluate import evaluate as evaluate_source
 from rmvpe.evaluation.evaluate import predictions
 from rmvpe.evaluation.metrics import melody_scores, tally
-from rmvpe.evaluation.trackers import adapters
+from rmvpe.evaluation.trackers.adapters import track_everywhere
 from rmvpe.pitch import bins_to_hz
 from rmvpe.program import whole_parser
 from tests.helpers.waves import swelling, waves
@@ -73,16 +73,14 @@ def test_every_setting_counts(data: Path):
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_the_compared_tracker_decides_as_the_estimator(name: str, monkeypatch: pytest.MonkeyPatch):
-    listener = waves(64, 32, CONFIGS[name])
-    monkeypatch.setattr(adapters, "load", lambda *_: listener)
-    sound = swelling(10.0)
-    heard, track = adapters.open_rmvpe("small", "torch", 1).hear(sound), listener.from_audio(sound, 16000)
-    np.testing.assert_array_equal(heard.voiced, track.voiced)
-    np.testing.assert_array_equal(np.where(heard.voiced, heard.f0_hz, 0.0), track.f0_hz)
-    np.testing.assert_array_equal(heard.confidence, track.confidence)
-    assert not heard.voiced.all()
-    assert (heard.f0_hz > 0).any() == (name != "another pitch")
+def test_the_compared_tracker_decides_as_the_estimator(name: str):
+    estimator, sound = waves(64, 32, CONFIGS[name]), swelling(10.0)
+    compared, track = track_everywhere(estimator, sound), estimator.from_audio(sound, 16000)
+    np.testing.assert_array_equal(compared.voiced, track.voiced)
+    np.testing.assert_array_equal(np.where(compared.voiced, compared.f0_hz, 0.0), track.f0_hz)
+    np.testing.assert_array_equal(compared.confidence, track.confidence)
+    assert not compared.voiced.all()
+    assert (compared.f0_hz > 0).any() == (name != "another pitch")
 
 
 @pytest.fixture

@@ -1,8 +1,7 @@
-"""Tracker adapters: names, what is missing, the common grid; peers that are installed hear a sung tone on time."""
+"""Tracker adapters: names, missing libraries, the common grid; installed trackers find the pitch of a tone on time."""
 
 import pickle
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +9,15 @@ import pytest
 from rmvpe.backends import choose_backend
 from rmvpe.errors import UserError
 from rmvpe.estimator import load
-from rmvpe.evaluation.trackers.adapters import FCPE_THRESHOLD, PEERS, RATE_HZ, Kind, find_trackers, on_grid, open_fcpe
+from rmvpe.evaluation.trackers.adapters import (
+    FCPE_THRESHOLD,
+    PEERS,
+    RATE_HZ,
+    TrackerSpec,
+    find_trackers,
+    on_grid,
+    open_fcpe,
+)
 from rmvpe.interpolation import f0_at_times
 from rmvpe.track import F0Track
 
@@ -20,7 +27,8 @@ def sung(seconds: float = 3.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     time_s = np.arange(int(RATE_HZ * seconds)) / RATE_HZ
     f0_hz = 220.0 * 2 ** (0.05 * np.sin(2 * np.pi * 5.5 * time_s) + time_s / 12)
     phase = 2 * np.pi * np.cumsum(f0_hz) / RATE_HZ
-    return (0.12 * sum(np.sin(k * phase) / k for k in range(1, 8))).astype(np.float32), time_s, f0_hz
+    voice = np.sum([np.sin(k * phase) / k for k in range(1, 8)], axis=0)
+    return (0.12 * voice).astype(np.float32), time_s, f0_hz
 
 
 def backend_or_skip() -> str:
@@ -33,22 +41,23 @@ def backend_or_skip() -> str:
 def test_trackers_are_found_by_name_once_and_in_order():
     found = find_trackers([" praat", "rmvpe", "praat", "rmvpe:runs/x/best.safetensors"])
     assert list(found) == ["praat", "rmvpe", "rmvpe:runs/x/best.safetensors"]
-    assert [kind.label for kind in found.values()] == ["Praat", "rmvpe", "rmvpe best"]
-    assert [kind.ours for kind in found.values()] == [False, True, True]
-    with pytest.raises(UserError, match="'sonar' is no tracker: choose among rmvpe"):
+    assert [spec.label for spec in found.values()] == ["Praat", "rmvpe", "rmvpe best"]
+    assert [spec.ours for spec in found.values()] == [False, True, True]
+    with pytest.raises(UserError, match="'sonar' is not a tracker: choose among rmvpe"):
         find_trackers(["rmvpe", "sonar"])
 
 
-def test_a_kind_can_go_to_another_process():
-    for kind in [*PEERS.values(), *find_trackers(["rmvpe"]).values()]:
-        assert pickle.loads(pickle.dumps(kind)).label == kind.label
+def test_a_spec_can_be_sent_to_another_process():
+    for spec in [*PEERS.values(), *find_trackers(["rmvpe"]).values()]:
+        assert pickle.loads(pickle.dumps(spec)).label == spec.label
 
 
-def test_what_is_not_installed_is_named_with_the_command():
-    absent = Kind("X", open_fcpe, ("no_such_module",), "no-such-package")
+def test_a_missing_library_is_named_with_the_command():
+    absent = TrackerSpec("X", open_fcpe, ("no_such_module",), "no-such-package")
     assert absent.missing() == "no_such_module is not installed: run pip install no-such-package"
-    assert Kind("X", open_fcpe, ("no_such_module", "numpy"), "x", any_of=True).missing() is None
-    assert Kind("X", open_fcpe, ("no_such_module", "numpy"), "x").missing() is not None
+    assert find_trackers(["rmvpe"], "torch")["rmvpe"].package == "torch"
+    assert TrackerSpec("X", open_fcpe, ("no_such_module", "numpy"), "x", any_of=True).missing() is None
+    assert TrackerSpec("X", open_fcpe, ("no_such_module", "numpy"), "x").missing() is not None
 
 
 def test_a_track_on_the_grid_comes_back_as_it_is():
@@ -72,7 +81,8 @@ def test_other_frames_are_read_in_log_frequency_at_their_own_times():
 
 
 def test_no_pitch_is_never_voiced():
-    track = F0Track(0.01 * np.arange(4), [np.nan, 100.0, 0.0, 100.0], [True, True, True, False], np.ones(4))
+    f0_hz, voiced = np.array([np.nan, 100.0, 0.0, 100.0]), np.array([True, True, True, False])
+    track = F0Track(0.01 * np.arange(4), f0_hz, voiced, np.ones(4))
     grid = on_grid(track, 4)
     np.testing.assert_array_equal(grid.f0_hz, [0.0, 100.0, 0.0, 100.0])
     np.testing.assert_array_equal(grid.voiced, [False, True, False, False])
@@ -81,7 +91,7 @@ def test_no_pitch_is_never_voiced():
 def test_our_own_voiced_frames_are_what_predict_gives():
     backend = backend_or_skip()
     audio = np.concatenate([sung()[0], np.zeros(RATE_HZ, dtype=np.float32)])
-    track = find_trackers(["rmvpe"], backend)["rmvpe"].open(1).hear(audio)
+    track = find_trackers(["rmvpe"], backend)["rmvpe"].open(1).predict(audio)
     given = load(backend=backend, device="cpu").from_audio(audio, RATE_HZ)
     np.testing.assert_array_equal(track.time_s, given.time_s)
     np.testing.assert_array_equal(track.voiced, given.voiced)
@@ -89,29 +99,30 @@ def test_our_own_voiced_frames_are_what_predict_gives():
     assert (track.f0_hz > 0).all()  # a pitch for every frame, voiced or not
 
 
-def test_our_own_tells_wrong_weights():
+def test_wrong_weights_are_a_user_error():
     backend_or_skip()
+    name = "rmvpe:nothing.safetensors"
     with pytest.raises(UserError, match="nothing"):
-        find_trackers([f"rmvpe:{Path('nothing.safetensors')}"])[f"rmvpe:{Path('nothing.safetensors')}"].open(1)
+        find_trackers([name])[name].open(1)
 
 
 @pytest.mark.parametrize("name", PEERS)
-def test_a_peer_hears_a_sung_tone_on_time(name: str):
-    kind = PEERS[name]
-    for module in kind.modules:
+def test_a_peer_finds_the_pitch_of_a_sung_tone_on_time(name: str):
+    spec = PEERS[name]
+    for module in spec.modules:
         pytest.importorskip(module)
     audio, time_s, f0_hz = sung()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # foreign code; in use it runs in a process of its own
-        track = kind.open(1).hear(audio)
+        track = spec.open(1).predict(audio)
     middle = np.arange(0.5, 2.5, 0.01)
     errors = []
     shifts = np.arange(-20, 21) * 0.001
     for shift in shifts:
-        heard = f0_at_times(track.time_s, np.nan_to_num(track.f0_hz), middle + shift)
-        errors.append(np.abs(1200 * np.log2(np.maximum(heard, 1.0) / np.interp(middle, time_s, f0_hz))).mean())
+        found = f0_at_times(track.time_s, np.nan_to_num(track.f0_hz), middle + shift)
+        errors.append(np.abs(1200 * np.log2(np.maximum(found, 1.0) / np.interp(middle, time_s, f0_hz))).mean())
     assert min(errors) < 20.0  # cents: CREPE dithers and pYIN has steps of 10
-    # Half a frame: with frame times that are wrong by more, we would make a tracker look late
+    # Half a frame: if the frame times were wrong by more, a good tracker would look late
     assert abs(shifts[int(np.argmin(errors))]) <= 0.005
     voiced = np.interp(middle, track.time_s, track.voiced.astype(float))
     assert voiced.mean() > 0.95
@@ -125,7 +136,7 @@ def test_fcpe_is_what_its_own_infer_gives():
     audio = np.concatenate([sung()[0], np.zeros(RATE_HZ, dtype=np.float32)])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        track = open_fcpe(1).hear(audio)
+        track = open_fcpe(1).predict(audio)
         own = spawn_bundled_infer_model(device="cpu").infer(
             torch.from_numpy(audio)[None, :, None], RATE_HZ, decoder_mode="local_argmax", threshold=FCPE_THRESHOLD
         )
