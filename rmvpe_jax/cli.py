@@ -24,7 +24,13 @@ class Jax(Framework):
     def add_arguments(self, group: argparse._ArgumentGroup) -> None:
         text = "devices of this host to train on; PyTorch's processes are JAX's devices (default: all of the kind)"
         add(group, "nproc_per_node", "-np", type=int, metavar="N", help=text)
-        distributed.add_arguments(group)
+        group.add_argument(
+            "--coordinator",
+            metavar="HOST:PORT|auto",
+            help="several hosts: process 0 and a free port of it; auto: ask Slurm, Open MPI, Kubernetes or Cloud TPU",
+        )
+        add(group, "num_processes", type=int, metavar="N", help="processes in all, one per host (default: 1)")
+        add(group, "process_id", type=int, metavar="I", help="number of this process, 0 to N - 1 (default: 0)")
 
     def relaunch(self, arguments: argparse.Namespace, argv: Sequence[str]) -> int | None:
         return None  # each host starts its own process

@@ -87,7 +87,7 @@ class JaxTrainer:
         return jax.pmap(
             partial(function, self.graph, self.config),
             axis_name=AXIS,
-            devices=distributed.everyone(self.devices, self.ranks),
+            devices=distributed.all_devices(self.devices, self.ranks),
             in_axes=in_axes,
             donate_argnums=donate,
         )
@@ -101,7 +101,7 @@ class JaxTrainer:
         """One update from this process's micro-batches; see `rmvpe.training.loop.Trainer`."""
         shares = [{name: self._share(batch[name]) for name in INPUTS} for batch in batches]
         rate = np.float32(learning_rate)
-        with distributed.together(self.ranks):
+        with distributed.collective_errors(self.ranks):
             if len(shares) == 1:
                 self.state, numbers = self._one_batch(self.state, shares[0], rate)
             else:
