@@ -1,9 +1,8 @@
-"""Checkpoints for JAX: the model of one, and Orbax folders.
+"""Checkpoints for JAX: a model from a checkpoint, and checkpoints as Orbax folders.
 
-A folder holds Orbax items: `weights` (parameters and batch statistics, as numpy arrays under dotted NNX paths) and
-`about` (JSON: format, config, metadata). A training run adds items of its own beside them (optimizer, random state):
-`items` gives ours to whoever writes the folder, be it `save` here or an Orbax CheckpointManager, and `load` reads these
-two only. Orbax writes a folder under a temporary name and renames it, so it is whole or absent.
+A folder holds two Orbax items: `weights` (parameters and batch statistics, as numpy arrays under dotted NNX paths) and
+`about` (JSON: format, config, metadata). A training state (`rmvpe_jax.state`) holds more items; `load` reads these two
+only. A folder is complete or absent: it is written under a temporary name and then renamed.
 """
 
 import os
@@ -25,12 +24,17 @@ from rmvpe.files import output_folder
 from rmvpe_jax.model import RMVPE
 from rmvpe_jax.params import nnx_to_torch, torch_to_nnx
 
-WEIGHTS, ABOUT = "weights", "about"  # the items' names
-MARGIN, SPARE_BYTES = 1.05, 1 << 18  # what Orbax writes beside the arrays, generously
+WEIGHTS, ABOUT = "weights", "about"  # names of the items
+MARGIN, SPARE_BYTES = 1.05, 1 << 18  # an upper bound for what Orbax writes beside the arrays
+
+Arrays = dict[str, np.ndarray]  # under dotted NNX paths
 
 
 def load_model(checkpoint: Checkpoint, conv_dtype: DTypeLike = jnp.float32, axis_name: str | None = None) -> RMVPE:
-    """The checkpoint's network in evaluation mode. Raises ConversionError if the tensors are not the config's."""
+    """The checkpoint's network in evaluation mode; for `conv_dtype` and `axis_name` see `RMVPE`.
+
+    Raises ConversionError if the tensors do not fit the config.
+    """
     model = RMVPE(checkpoint.config, seed=None, conv_dtype=conv_dtype, axis_name=axis_name)
     load_tensors(model, checkpoint)
     model.eval()
@@ -38,20 +42,20 @@ def load_model(checkpoint: Checkpoint, conv_dtype: DTypeLike = jnp.float32, axis
 
 
 def load_tensors(model: RMVPE, checkpoint: Checkpoint) -> None:
-    """Put the checkpoint's weights into the model. Raises ConversionError if they are not its config's."""
+    """Put the checkpoint's weights into the model. Raises ConversionError if they do not fit its config."""
     flat = torch_to_nnx(checkpoint.tensors, model.config)
     state = nnx.to_flat_state(nnx.state(model, (nnx.Param, nnx.BatchStat)))
     filled = {path: variable.replace(jnp.asarray(flat[dotted(path)])) for path, variable in state}
     nnx.update(model, nnx.from_flat_state(filled))
 
 
-def get_weights(model: RMVPE) -> dict[str, np.ndarray]:
-    """The model's parameters and batch statistics, as numpy arrays under dotted NNX paths."""
+def get_weights(model: RMVPE) -> Arrays:
+    """The model's parameters and batch statistics."""
     return flatten([nnx.state(model, (nnx.Param, nnx.BatchStat))])
 
 
-def flatten(states: Iterable[nnx.State]) -> dict[str, np.ndarray]:
-    """The arrays of NNX states, such as parameters and batch statistics, under dotted paths."""
+def flatten(states: Iterable[nnx.State]) -> Arrays:
+    """The arrays of several NNX states, such as parameters and batch statistics, in one dict."""
     leaves = (leaf for state in states for leaf in nnx.to_flat_state(state))
     return {dotted(path): np.asarray(variable[...]) for path, variable in leaves}
 
@@ -62,7 +66,7 @@ def dotted(path: tuple[Any, ...]) -> str:
 
 
 def to_checkpoint(model: RMVPE, metadata: Mapping[str, str]) -> Checkpoint:
-    """The model's weights under the official names, with its config: what every other program reads."""
+    """The model's weights under the official names, with its config."""
     return Checkpoint(model.config, nnx_to_torch(get_weights(model), model.config), dict(metadata))
 
 
@@ -74,20 +78,20 @@ def save(
 ) -> None:
     """Write an Orbax folder of a model, or of tensors under the official names (`Checkpoint.tensors`).
 
-    A checkpoint that is there already is replaced once the new one is complete. Raises UserError if the folder holds
-    something else or cannot be written, ConversionError if the tensors are not the config's.
+    An older checkpoint in `directory` is replaced once the new one is complete. Raises UserError if the folder holds
+    something else or cannot be written, ConversionError if the tensors do not fit the config.
     """
     flat = get_weights(weights) if isinstance(weights, RMVPE) else torch_to_nnx(weights, config)
     target = Path(directory).absolute()
     if target.is_dir() and any(target.iterdir()) and not is_checkpoint(target):
-        raise UserError(f"{directory} is a folder of something else: choose a new or empty folder for the checkpoint")
+        raise UserError(f"{directory} holds something else than a checkpoint: choose a new or empty folder")
     replace(target, items(flat, config, metadata), f"cannot write {directory}", "choose another folder")
 
 
-def replace(target: Path, content: Mapping[str, Any], complaint: str, mend: str) -> None:
-    """Write an Orbax folder beside `target`, then give it that name; UserError with `complaint` and `mend` if it fails.
+def replace(target: Path, content: Mapping[str, Any], message: str, fix: str) -> None:
+    """Write an Orbax folder beside `target`, then rename it to `target`. Raises UserError "`message`: reason; `fix`".
 
-    At any moment the folder is whole, the old one or the new, or absent.
+    At any moment `target` is the complete old folder, the complete new one, or absent.
     """
     import orbax.checkpoint as ocp
 
@@ -100,18 +104,18 @@ def replace(target: Path, content: Mapping[str, Any], complaint: str, mend: str)
         raise
     except (OSError, ValueError) as error:  # tensorstore has no error class of its own
         reason = getattr(error, "strerror", None) or first_line(error)
-        raise UserError(f"{complaint}: {reason}; {mend}") from error
+        raise UserError(f"{message}: {reason}; {fix}") from error
 
 
 def reserve(path: Path, content: Mapping[str, Any]) -> None:
     """Raise OSError if the disk has no room for `content`.
 
-    Orbax would notice too, but by then its threads have begun hundreds of arrays, and each prints a traceback.
+    Orbax would fail too, but its threads would then be writing hundreds of arrays, and each would print a traceback.
     """
     arrays = (array for item in content.values() for array in jax.tree.leaves(item.item))
     size = sum(array.nbytes if isinstance(array, np.ndarray) else 0 for array in arrays)
     with path.open("wb") as file:
-        if hasattr(os, "posix_fallocate"):  # on Linux; elsewhere Orbax has to find out
+        if hasattr(os, "posix_fallocate"):  # on Linux; elsewhere the write itself fails
             os.posix_fallocate(file.fileno(), 0, int(size * MARGIN) + SPARE_BYTES)
     path.unlink()
 
@@ -119,7 +123,7 @@ def reserve(path: Path, content: Mapping[str, Any]) -> None:
 def checkpointer() -> Any:
     """Orbax's reader and writer of folders of items, for this process alone.
 
-    Of several processes that train together one writes and each reads when it likes: nobody waits for the others.
+    Of several processes that train together, one writes and all read, at any time and without waiting for the others.
     """
     import orbax.checkpoint as ocp
 
@@ -131,16 +135,16 @@ def checkpointer() -> Any:
     return ocp.Checkpointer(handler, multiprocessing_options=alone)
 
 
-def items(flat: Mapping[str, np.ndarray], config: ModelConfig, metadata: Mapping[str, str]) -> dict[str, Any]:
-    """The Orbax items of arrays under dotted NNX paths (`get_weights`), as arguments of `ocp.args.Composite`."""
+def items(weights: Mapping[str, np.ndarray], config: ModelConfig, metadata: Mapping[str, str]) -> dict[str, Any]:
+    """The Orbax items of a model's weights (`get_weights`), as arguments of `ocp.args.Composite`."""
     import orbax.checkpoint as ocp
 
     about = {"format": FORMAT, "config": to_dict(config), "metadata": dict(metadata)}
-    return {WEIGHTS: ocp.args.StandardSave(dict(flat)), ABOUT: ocp.args.JsonSave(about)}
+    return {WEIGHTS: ocp.args.StandardSave(dict(weights)), ABOUT: ocp.args.JsonSave(about)}
 
 
 def load(directory: str | os.PathLike[str]) -> Checkpoint:
-    """Read the checkpoint of an Orbax folder, or the latest one of a run folder of numbered step folders.
+    """Read the checkpoint of an Orbax folder, or of the step folder with the highest number in a run folder.
 
     Raises UserError if there is none, or if it is damaged or of another network.
     """
@@ -159,16 +163,13 @@ def load(directory: str | os.PathLike[str]) -> Checkpoint:
     return Checkpoint(config, {name: tensor.astype(np.float32) for name, tensor in tensors.items()}, metadata)
 
 
-Arrays = dict[str, np.ndarray]
-
-
 def read_items(
     folder: Path, arrays: Iterable[str], texts: Iterable[str]
 ) -> tuple[dict[str, Arrays], dict[str, dict[str, Any]]]:
-    """The named items of an Orbax folder: those of arrays, as numpy, and those of JSON. UserError if it is damaged."""
+    """The items named `arrays` and those named `texts` (JSON) of an Orbax folder. Raises UserError if it is damaged."""
     import orbax.checkpoint as ocp
 
-    folder = folder.absolute()  # tensorstore takes addresses, and those have no working folder
+    folder = folder.absolute()  # tensorstore reads URLs, which cannot be relative
     wanted: dict[str, Any] = {name: ocp.args.JsonRestore() for name in texts}
     try:
         for name in arrays:
@@ -184,9 +185,9 @@ def read_items(
 
 
 def read_through(item: Path) -> None:
-    """Read every record of an Orbax item once; raises ValueError if one cannot be read.
+    """Read every record of an Orbax item once. Raises ValueError if one cannot be read.
 
-    Orbax reads all arrays at the same time, and when one fails the others go on to print a traceback each.
+    Orbax reads all arrays at the same time; if several are damaged, each prints a traceback.
     """
     import tensorstore
 
@@ -227,6 +228,6 @@ def step_of(folder: Path) -> int:
 
 
 def first_line(error: Exception) -> str:
-    """The start of an error's message; tensorstore's go on for pages."""
+    """The first line of an error's message, at most 200 characters; tensorstore's messages have pages."""
     lines = str(error).splitlines()
     return lines[0][:200] if lines else type(error).__name__

@@ -1,6 +1,7 @@
-"""Where JAX computes: the one place that knows the kinds of device and what each can do."""
+"""Where JAX computes: the only file that knows the kinds of device and what each can do."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import jax
@@ -11,45 +12,19 @@ ALIASES = {"cuda": "gpu"}
 
 
 @dataclass(frozen=True)
-class Kind:
-    """One kind of device.
+class DeviceKind:
+    """One kind of device."""
 
-    remedy: what to do where there is none. float64: it computes in float64. batch_windows: how many inference windows
-    go through the network together (one where bandwidth is the limit, more where latency is).
-    """
-
-    remedy: str
-    float64: bool
-    batch_windows: int
+    remedy: str  # what to do where there is no such device
+    float64: bool  # whether it computes in float64
+    batch_windows: int  # inference windows that go through the network together: 1 where bandwidth is the limit
 
 
 KINDS = {
-    "cpu": Kind("", float64=True, batch_windows=1),
-    "gpu": Kind("install the driver and jax[cuda12], or choose cpu", float64=True, batch_windows=8),
-    "tpu": Kind("install jax[tpu] on a machine that has one, or choose cpu", float64=False, batch_windows=8),
+    "cpu": DeviceKind("", float64=True, batch_windows=1),
+    "gpu": DeviceKind("install the driver and jax[cuda12], or choose cpu", float64=True, batch_windows=8),
+    "tpu": DeviceKind("install jax[tpu] on a machine that has one, or choose cpu", float64=False, batch_windows=8),
 }
-
-
-def resolve(name: str = "auto") -> jax.Device:
-    """The JAX device called `name`: auto, cpu, gpu (or cuda), tpu, or one by number such as gpu:1.
-
-    "auto" is the first device of JAX's own choice: an accelerator if it sees one. Raises UserError if there is no such
-    device here, with the remedy.
-    """
-    if name == "auto":
-        return jax.local_devices()[0]
-    kind, _, index = name.partition(":")
-    kind = ALIASES.get(kind, kind)
-    if kind not in KINDS or not (index or "0").isdecimal():
-        names = ", ".join([*KINDS, *ALIASES])
-        raise UserError(f"unknown device {name!r}: choose auto, {names}, or one by number such as gpu:1")
-    devices = devices_of(kind)
-    if not devices:
-        seen = ", ".join(sorted({device.platform for device in jax.local_devices()}))
-        raise UserError(f"device {name!r} is not there: JAX sees only {seen}; {KINDS[kind].remedy}")
-    if int(index or 0) >= len(devices):
-        raise UserError(f"device {name!r} is not there: JAX sees {len(devices)} of them, counted from {kind}:0")
-    return devices[int(index or 0)]
 
 
 def devices_of(kind: str) -> list[jax.Device]:
@@ -60,8 +35,30 @@ def devices_of(kind: str) -> list[jax.Device]:
         return []
 
 
-def kind_of(device: jax.Device) -> Kind:
-    """What is known about the kind of `device`."""
+def resolve(name: str = "auto", devices_of: Callable[[str], list[jax.Device]] = devices_of) -> jax.Device:
+    """The JAX device called `name`: auto, cpu, gpu (or cuda), tpu, or one by number such as gpu:1.
+
+    "auto" is the first device of JAX's own choice: an accelerator if JAX finds one. Raises UserError, with the remedy,
+    if there is no such device here.
+    """
+    if name == "auto":
+        return jax.local_devices()[0]
+    kind, _, index = name.partition(":")
+    kind = ALIASES.get(kind, kind)
+    if kind not in KINDS or not (index or "0").isdecimal():
+        names = ", ".join([*KINDS, *ALIASES])
+        raise UserError(f"unknown device {name!r}: choose auto, {names}, or one by number such as gpu:1")
+    devices = devices_of(kind)
+    if not devices:
+        found = ", ".join(sorted({device.platform for device in jax.local_devices()}))
+        raise UserError(f"device {name!r} is not there: JAX finds only {found}; {KINDS[kind].remedy}")
+    if int(index or 0) >= len(devices):
+        raise UserError(f"device {name!r} is not there: JAX finds {len(devices)} of them, counted from {kind}:0")
+    return devices[int(index or 0)]
+
+
+def kind_of(device: jax.Device) -> DeviceKind:
+    """The kind of `device`. Raises KeyError if it is none of `KINDS`."""
     return KINDS[device.platform]
 
 
@@ -71,8 +68,8 @@ def name_of(device: jax.Device) -> str:
 
 
 def take_memory_as_needed() -> None:
-    """Ask XLA not to reserve three quarters of a GPU at the start, unless the user has said what it should do.
+    """Ask XLA not to reserve three quarters of a GPU's memory at the start, unless the user has set that variable.
 
-    Heeded only before JAX first looks for devices in this process.
+    It works only before JAX first looks for devices in this process.
     """
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")

@@ -1,10 +1,9 @@
-"""Several processes that train together, as a rule one per host: how they meet, wait for each other, and leave.
+"""Several processes that train together, usually one per host: how they join, wait for each other, and leave.
 
-`jax.distributed` joins them, `jax.pmap` over the devices of all averages over all. Process 0 listens at the
-coordinator's address and writes the run's files.
+`jax.distributed` joins them; `jax.pmap` runs over the devices of all of them. Process 0 listens at the coordinator's
+address and writes the run's files.
 """
 
-import argparse
 import atexit
 import multiprocessing
 import os
@@ -15,41 +14,26 @@ from contextlib import contextmanager
 import jax
 
 from rmvpe.config import ConfigError
-from rmvpe.errors import EXIT_USER_ERROR, UserError
+from rmvpe.errors import EXIT_INTERRUPTED, EXIT_USER_ERROR, UserError
 from rmvpe.processes import Ranks
-from rmvpe_jax.rendezvous import roll_call
+from rmvpe_jax.rendezvous import rendezvous
 
 AUTO = "auto"
-MEETING_S = 300  # how long the first process waits for the last one at the start
-PATIENCE_S = 6 * 3600  # how long the others wait while process 0 validates and writes
-SILENCE_S = 60  # a process that was not heard of for so long is gone, and the others end
-
-
-def add_arguments(group: argparse._ArgumentGroup) -> None:
-    """The flags of several hosts."""
-    group.add_argument(
-        "--coordinator",
-        metavar="HOST:PORT|auto",
-        help="several hosts: process 0 and a free port of it; auto: ask Slurm, Open MPI, Kubernetes or Cloud TPU",
-    )
-    group.add_argument(
-        "--num_processes", "--num-processes", type=int, metavar="N", help="processes in all, one per host (default: 1)"
-    )
-    group.add_argument(
-        "--process_id", "--process-id", type=int, metavar="I", help="number of this process, 0 to N - 1 (default: 0)"
-    )
+JOIN_TIMEOUT_S = 300  # the first process waits so long for the last one
+BARRIER_TIMEOUT_S = 6 * 3600  # the others wait while process 0 validates and writes
+HEARTBEAT_TIMEOUT_S = 60  # a process that gives no sign of life for so long counts as lost, and the others end
 
 
 def start(
     coordinator: str | None = None,
     num_processes: int | None = None,
     process_id: int | None = None,
-    timeout_s: float = MEETING_S,
+    timeout_s: float = JOIN_TIMEOUT_S,
 ) -> None:
-    """Join the other processes; must come before JAX looks for devices. Without a coordinator this process is alone.
+    """Join the other processes. Without a coordinator this process is alone. Call it before JAX looks for devices.
 
-    `coordinator` is HOST:PORT of process 0, or "auto" where JAX can ask the cluster. Raises UserError if the processes
-    do not find each other within `timeout_s` seconds, or their numbers do not fit.
+    `coordinator` is HOST:PORT of process 0, or "auto" where JAX can ask the cluster. Raises UserError if a process is
+    missing after `timeout_s` seconds, or if the numbers given to the processes contradict each other.
     """
     if coordinator is None:
         if num_processes not in (None, 1) or process_id not in (None, 0):
@@ -57,45 +41,45 @@ def start(
                 "--num_processes and --process_id need --coordinator HOST:PORT: give the address of process 0"
             )
         return
-    # Nothing that JAX does on a CPU alone goes from process to process; Gloo is the library that does
+    # Between processes, JAX on a CPU needs a library for its collectives
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     if coordinator == AUTO:
         join_cluster(timeout_s)
         return
     if num_processes is None or process_id is None:
         raise UserError("--coordinator HOST:PORT needs --num_processes and --process_id: give all three, or auto")
-    roll_call(coordinator, num_processes, process_id, timeout_s)
+    rendezvous(coordinator, num_processes, process_id, timeout_s)
     jax.distributed.initialize(
         coordinator,
         num_processes,
         process_id,
         cluster_detection_method="deactivate",
-        initialization_timeout=MEETING_S,
-        heartbeat_timeout_seconds=SILENCE_S,
-        shutdown_timeout_seconds=SILENCE_S,
+        initialization_timeout=JOIN_TIMEOUT_S,
+        heartbeat_timeout_seconds=HEARTBEAT_TIMEOUT_S,
+        shutdown_timeout_seconds=HEARTBEAT_TIMEOUT_S,
     )
 
 
 def join_cluster(timeout_s: float) -> None:
-    """Let JAX find the other processes by what the cluster has told each."""
+    """Let JAX read the address and the numbers from the cluster's environment. Raises UserError if there is none."""
     try:
         jax.distributed.initialize(
             initialization_timeout=int(timeout_s),
-            heartbeat_timeout_seconds=SILENCE_S,
-            shutdown_timeout_seconds=SILENCE_S,
+            heartbeat_timeout_seconds=HEARTBEAT_TIMEOUT_S,
+            shutdown_timeout_seconds=HEARTBEAT_TIMEOUT_S,
         )
     except ValueError as error:  # it says that coordinator_address should be defined
         raise UserError(
-            "--coordinator auto: this is no Slurm, Open MPI, Kubernetes or Cloud TPU job that JAX knows; give "
+            "--coordinator auto: JAX finds no Slurm, Open MPI, Kubernetes or Cloud TPU job here; give "
             "--coordinator HOST:PORT, --num_processes and --process_id"
         ) from error
 
 
 def stop() -> None:
-    """Leave the group of processes, after the others have come to their end too.
+    """Leave the group of processes once all of them have finished.
 
-    While an exception is on its way up nobody waits: this process ends at its exit at once, and the others, which
-    cannot go on without it, notice that it is gone.
+    While an exception is being raised, this process does not wait: it ends at its exit without the others, which notice
+    that it is gone and end too.
     """
     if not jax.distributed.is_initialized():
         return
@@ -108,14 +92,14 @@ def stop() -> None:
 
 
 def exit_code(failure: BaseException) -> int:
-    """What `rmvpe.errors.cli_errors` and Python make of an exception."""
+    """The exit code of a program that ends by `failure`, as `rmvpe.errors.run_cli` and Python choose it."""
     if isinstance(failure, (UserError, ConfigError, OSError)):
         return EXIT_USER_ERROR
-    return 130 if isinstance(failure, KeyboardInterrupt) else 1
+    return EXIT_INTERRUPTED if isinstance(failure, KeyboardInterrupt) else 1
 
 
 def end_at_once(code: int) -> None:
-    """End this process without JAX's own farewell, which would wait for processes that wait for this one."""
+    """End this process without JAX's shutdown, which would wait for processes that wait for this one."""
     for child in multiprocessing.active_children():
         child.kill()
     sys.stdout.flush()
@@ -123,44 +107,44 @@ def end_at_once(code: int) -> None:
     os._exit(code)
 
 
-def everyone(devices: list[jax.Device], ranks: Ranks) -> list[jax.Device]:
-    """The devices of all processes, in one order everywhere, of which `devices` are this process's.
+def all_devices(devices: list[jax.Device], ranks: Ranks) -> list[jax.Device]:
+    """The devices of all processes, in the same order in each process; `devices` are this process's own.
 
-    Raises UserError if not every process brings all its devices, and as many as the others.
+    Raises UserError unless every process uses all of its devices and all processes have the same number.
     """
     if ranks.processes == 1:
         return devices
     kind = devices[0].platform
-    there = jax.devices(kind)
-    counts = [sum(device.process_index == process for device in there) for process in range(ranks.processes)]
+    found = jax.devices(kind)
+    counts = [sum(device.process_index == process for device in found) for process in range(ranks.processes)]
     if counts != [ranks.local] * ranks.processes:
         raise UserError(
             f"the {ranks.processes} processes have {', '.join(map(str, counts))} {kind} devices, and this one uses "
             f"{ranks.local}: each must use all of its devices and have as many as the others (CUDA_VISIBLE_DEVICES "
             f"hides some; give --device {kind} without a number)"
         )
-    return there
+    return found
 
 
 @contextmanager
-def together(ranks: Ranks) -> Iterator[None]:
-    """Around what all processes do together: that another one is gone is told in a sentence."""
+def collective_errors(ranks: Ranks) -> Iterator[None]:
+    """Around a computation of all processes: UserError if another process is gone, instead of JAX's own error."""
     try:
         yield
     except jax.errors.JaxRuntimeError as error:
         reason = str(error).split(". ")[0].splitlines()[0]
-        if ranks.processes == 1 or "RESOURCE_EXHAUSTED" in reason:  # too little memory is this process's own trouble
+        if ranks.processes == 1 or "RESOURCE_EXHAUSTED" in reason:  # this process is out of memory
             raise
         raise UserError(
-            f"another process of this run is gone ({reason}): see what it told, then start all again with "
+            f"another process of this run is gone ({reason}): see its message, then start all again with "
             "--resume_iteration latest"
         ) from error
 
 
 def barrier(ranks: Ranks, name: str) -> None:
-    """Wait until all processes are here. `name` must be another one each time."""
+    """Wait until all processes have called this. `name` must be a new one each time, the same in all processes."""
     if ranks.processes > 1:
         from orbax.checkpoint import multihost
 
-        with together(ranks):
-            multihost.get_barrier_sync_fn()(key=name, timeout_ms=PATIENCE_S * 1000)
+        with collective_errors(ranks):
+            multihost.get_barrier_sync_fn()(key=name, timeout_ms=BARRIER_TIMEOUT_S * 1000)

@@ -1,8 +1,10 @@
-"""A bidirectional GRU with torch's arithmetic, weights and names.
+"""A bidirectional GRU (Cho et al. 2014, arXiv:1406.1078) with torch's arithmetic, weights and names.
 
-`nnx.GRUCell` has no hidden bias on the n gate, which torch's trained weights need: n = tanh(W_in x + b_in + r (W_hn h +
-b_hn)). Here both bias vectors exist, the gates lie in torch's order (r, z, n) and every tensor keeps torch's name and
-shape, so conversion is the identity. Parameters and state are float32 always (float64 in a float64 model).
+`nnx.GRUCell` cannot hold torch's weights: it has no hidden bias b_hn in n = tanh(W_in x + b_in + r (W_hn h + b_hn)).
+Here both bias vectors exist, the gates have torch's order (r, z, n), and every tensor has torch's name and shape, so
+that conversion is the identity. Parameters and state are always float32 (float64 in a float64 model).
+
+Shapes: B batch, T frames.
 """
 
 import jax
@@ -16,7 +18,7 @@ GATES = 3  # r reset, z update, n new: torch's order
 
 
 class GRU(nnx.Module):
-    """Layers of forward and backward GRUs, side by side as `torch.nn.GRU(batch_first=True, bidirectional=True)`."""
+    """Layers of a forward and a backward GRU each, as `torch.nn.GRU(batch_first=True, bidirectional=True)`."""
 
     def __init__(self, features: int, hidden: int, layers: int, draw: Draw):
         self.hidden = hidden
@@ -37,13 +39,13 @@ class GRU(nnx.Module):
         return x
 
     def weights(self, layer: int, *, reverse: bool) -> tuple[Array, ...]:
-        """The weights of one direction of a layer, in the order of `gru_shapes`."""
+        """The weights of one direction of a layer, as arguments of `gru`."""
         suffix = f"l{layer}_reverse" if reverse else f"l{layer}"
         return tuple(getattr(self, f"{name}_{suffix}")[...] for name in gru_shapes(0, 0))
 
 
 def gru_shapes(features: int, hidden: int) -> dict[str, tuple[int, ...]]:
-    """Names (without torch's layer suffix) and shapes of one direction's weights."""
+    """Shapes of one direction's weights by name (torch's, without the suffix for layer and direction)."""
     rows = GATES * hidden
     return {
         "weight_ih": (rows, features),
@@ -63,11 +65,12 @@ def gru(
     reverse: bool = False,
     start: Array | None = None,
 ) -> Array:
-    """Run a GRU over x [B, T, features] -> [B, T, hidden]; `reverse` runs from the last frame.
+    """One direction of a GRU, [B, T, features] -> [B, T, hidden]; `reverse` runs from the last frame to the first.
 
-    start: state [B, hidden] before the first step, by default zeros.
+    The weights have torch's shapes (`gru_shapes`). `start` is the state [B, hidden] before the first step, by default
+    zeros.
     """
-    # The input's share of the gates needs no state: one large product for all frames, outside the loop
+    # The input's part of the gates does not depend on the state: one large product for all frames, outside the loop
     gates_x = jnp.einsum("btf,gf->tbg", x, weight_ih, precision=lax.Precision.HIGHEST) + bias_ih[None, None]
     weight = weight_hh.T
 
@@ -83,6 +86,6 @@ def gru(
 
     if start is None:
         start = jnp.zeros((x.shape[0], weight_hh.shape[1]), gates_x.dtype)
-    # Not unrolled: on a CPU that was never faster (T x B 2048 x 1 and 128 x 32, hidden 128 and 256) and compiles longer
+    # Not unrolled: that was never faster on a CPU (T x B 2048 x 1 and 128 x 32, hidden 128 and 256) and compiles longer
     _, out = lax.scan(step, start, gates_x, reverse=reverse)
     return out.swapaxes(0, 1)  # [T, B, hidden] -> [B, T, hidden]

@@ -1,6 +1,7 @@
-"""Training losses on logits [B, T, 360] against targets of the same shape; `rmvpe.training.losses` defines them.
+"""The training losses of `rmvpe.training.losses`, which defines them, on a JAX device.
 
-All are means over bins and frames in float32, computed from logits for precision.
+Each takes logits and targets [B, T, 360] and gives the mean over all of them, a scalar of the logits' type. They are
+computed from logits because the logarithm of a sigmoid would lose digits.
 """
 
 from collections.abc import Callable
@@ -18,13 +19,13 @@ def bce(logits: Array, target: Array) -> Array:
 
 
 def weighted(logits: Array, target: Array) -> Array:
-    """Cross-entropy with more weight where somebody sings."""
+    """Cross-entropy with more weight on bins near the sung pitch."""
     weight = 1.0 + (POSITIVE_WEIGHT - 1.0) * target
     return (optax.sigmoid_binary_cross_entropy(logits, target) * weight).mean()
 
 
 def focal(logits: Array, target: Array) -> Array:
-    """Cross-entropy with little weight where the answer is right already."""
+    """Focal loss for soft targets (Li et al. 2020, arXiv:2006.04388): little weight on bins that are already right."""
     miss = jnp.abs(target - nn.sigmoid(logits))
     return (optax.sigmoid_binary_cross_entropy(logits, target) * miss**FOCAL_GAMMA).mean()
 

@@ -11,15 +11,17 @@ from rmvpe.mel import filterbank, hann, shifted_window
 def log_mel(audio: Array, config: MelConfig, *, key_shift_semitones: float = 0.0) -> Array:
     """Log-mel [B, frames, n_mels] of audio [B, samples] at 16 kHz, in its type; frame k starts at sample k * hop.
 
-    From float64 within 1e-5 of `rmvpe.mel.log_mel(..., centred=False)`, which transforms in float64 too; from float32
-    within 2e-4, and 1e-3 in bands that are all but silent beside loud ones. Raises ValueError if
-    the audio is shorter than one window.
+    Float64 audio: within 1e-5 of `rmvpe.mel.log_mel(..., centred=False)`, which computes in float64 too. Float32 audio:
+    within 2e-4, and within 1e-3 in nearly silent bands beside loud ones. Raises ValueError if the audio is shorter than
+    one window.
     """
     window_samples = shifted_window(config, key_shift_semitones)
     frames = frames_of(audio, window_samples, config.hop_samples)
     window = hann(window_samples).astype(audio.dtype)
     magnitude = jnp.abs(jnp.fft.rfft(frames * window[None, None]))  # [B, frames, bins]
-    bins = min(magnitude.shape[-1], config.window_samples // 2 + 1)  # a key shift has more than are shown, or fewer
+    bins = min(
+        magnitude.shape[-1], config.window_samples // 2 + 1
+    )  # a key shift gives more bins than the filters have, or fewer
     magnitude = magnitude[..., :bins] * (config.window_samples / window_samples)
     filters = filterbank(config).T[:bins].astype(audio.dtype)
     mel = jnp.matmul(magnitude, filters, precision=lax.Precision.HIGHEST)  # [B, frames, n_mels]

@@ -1,9 +1,11 @@
-"""THE table between torch's tensors and the NNX model's arrays, and how values are carried across.
+"""THE table between torch's tensors and the arrays of the NNX model, and the only code that carries values across.
 
-Each tensor's official (torch) name, its path in the NNX model, and a transform. Names and shapes come from
-`rmvpe.checkpoint.architecture.expected_tensors`, their only origin. Module paths are the same on both sides; a rule per
-kind of tensor gives the leaf's name in flax and the transform. Strict both ways: all problems are listed at once.
-Nothing is computed: values are moved, so a round trip gives back the same bits, in the same type.
+Each row has a tensor's official (torch) name, its path in the NNX model, and a transform. Names and shapes come from
+`rmvpe.checkpoint.architecture.expected_tensors`, their only origin. Module paths are the same on both sides; a rule for
+each kind of tensor gives the name of the leaf in flax and the transform.
+
+Conversion is strict both ways: a missing, an unexpected and a misshapen tensor are errors, and all are listed at once.
+Values are moved, not computed: a round trip gives back the same bits in the same type.
 """
 
 import re
@@ -16,9 +18,15 @@ from rmvpe.checkpoint.architecture import compare_shapes, expected_tensors, summ
 from rmvpe.config import ModelConfig
 from rmvpe.errors import UserError
 
+BATCH_STATISTICS = ("running_mean", "running_var")  # how their official names end
+
+
+class ConversionError(UserError):
+    """Tensors are missing, unexpected or of another shape."""
+
 
 class Entry(NamedTuple):
-    """One tensor. `nnx_path` is dotted, `transform` a key of `rmvpe_jax.params.TRANSFORMS`, `shape` torch's."""
+    """The row of one tensor. `nnx_path` is dotted, `transform` is a key of `TRANSFORMS`, `shape` is torch's."""
 
     torch_name: str
     nnx_path: str
@@ -26,7 +34,7 @@ class Entry(NamedTuple):
     shape: tuple[int, ...]
 
 
-# Torch name (its end, as a pattern) -> leaf in flax, transform. The first that matches counts.
+# End of the torch name, as a pattern -> leaf in flax, transform. The first rule that matches counts.
 RULES = (
     (r"gru\.((?:weight|bias)_[ih]h_l\d+(?:_reverse)?)", r"\1", "identity"),
     (r"running_mean", "mean", "identity"),
@@ -40,30 +48,27 @@ RULES = (
 )
 
 
-def table(config: ModelConfig) -> list[Entry]:
-    """The entries of all tensors of `config`'s network, in the order of torch's `state_dict`."""
-    return [entry(name, shape) for name, shape in expected_tensors(config).items()]
+def table(config: ModelConfig, *, parameters_only: bool = False) -> list[Entry]:
+    """The rows of all tensors of `config`'s network, in the order of torch's `state_dict`.
+
+    `parameters_only`: without the batch statistics, as an optimizer's moments are.
+    """
+    entries = [entry(name, shape) for name, shape in expected_tensors(config).items()]
+    return [row for row in entries if not row.torch_name.endswith(BATCH_STATISTICS)] if parameters_only else entries
 
 
 def entry(torch_name: str, shape: tuple[int, ...]) -> Entry:
-    """The table's row for one torch tensor. Raises KeyError if no rule knows its kind."""
+    """The row of one torch tensor. Raises KeyError if no rule matches its name."""
     module = torch_name.rpartition(".")[0]
     for pattern, leaf, transform in RULES:
         match = re.search(rf"(?:^|\.){pattern}$", torch_name)
         if match:
             return Entry(torch_name, f"{module}.{match.expand(leaf)}", transform, shape)
-    raise KeyError(f"no rule carries {torch_name} across")
-
-
-BATCH_STATISTICS = ("running_mean", "running_var")  # how their official names end
-
-
-class ConversionError(UserError):
-    """Tensors are missing, unexpected or of another shape."""
+    raise KeyError(f"no rule matches {torch_name}")
 
 
 class Transform(NamedTuple):
-    """How one tensor's axes lie on the other side, and back."""
+    """How the axes of a tensor change from torch to NNX, and back."""
 
     to_nnx: Callable[[np.ndarray], np.ndarray]
     to_torch: Callable[[np.ndarray], np.ndarray]
@@ -74,57 +79,51 @@ TRANSFORMS = {
     "identity": Transform(lambda a: a, lambda a: a),
     # [O, I] <-> [I, O]
     "linear": Transform(lambda a: a.T, lambda a: a.T),
-    # [O, I, 1, 1] <-> [I, O]: a 1x1 convolution is a linear layer where channels are last
+    # [O, I, 1, 1] <-> [I, O]: with channels last, a 1x1 convolution is a linear layer
     "conv_1x1": Transform(lambda a: a[:, :, 0, 0].T, lambda a: a.T[:, :, None, None]),
     # [O, I, H, W] <-> [H, W, I, O]
     "conv": Transform(lambda a: a.transpose(2, 3, 1, 0), lambda a: a.transpose(3, 2, 0, 1)),
-    # [I, O, H, W] <-> [H, W, I, O] flipped: torch spreads each input through the kernel, flax gathers for each output
+    # [I, O, H, W] <-> [H, W, I, O], flipped: torch distributes each input over the outputs, flax collects each output
     "conv_transpose": Transform(
         lambda a: a[:, :, ::-1, ::-1].transpose(2, 3, 0, 1), lambda a: a.transpose(2, 3, 0, 1)[:, :, ::-1, ::-1]
     ),
 }
 
 
+def nnx_shape(row: Entry) -> tuple[int, ...]:
+    """The shape of a tensor in the NNX model."""
+    placeholder = np.broadcast_to(np.zeros(()), row.shape)  # takes no memory
+    return TRANSFORMS[row.transform].to_nnx(placeholder).shape
+
+
 def torch_to_nnx(
     tensors: Mapping[str, np.ndarray], config: ModelConfig, *, parameters_only: bool = False
 ) -> dict[str, np.ndarray]:
-    """Tensors under official names -> the same under dotted NNX paths. Raises ConversionError listing every problem.
+    """Tensors under official names -> the same under dotted NNX paths. Raises ConversionError with all problems.
 
-    `parameters_only`: there are no batch statistics, as among an optimizer's moments.
+    `parameters_only`: `tensors` has no batch statistics.
     """
-    entries = chosen(config, parameters_only)
-    check(tensors, {row.torch_name: row.shape for row in entries}, f"these are not the tensors of {config.name!r}")
-    return {row.nnx_path: contiguous(TRANSFORMS[row.transform].to_nnx(tensors[row.torch_name])) for row in entries}
+    rows = table(config, parameters_only=parameters_only)
+    check_tensors(tensors, {row.torch_name: row.shape for row in rows}, f"these are not the tensors of {config.name!r}")
+    return {row.nnx_path: row_major(TRANSFORMS[row.transform].to_nnx(tensors[row.torch_name])) for row in rows}
 
 
 def nnx_to_torch(
     flat: Mapping[str, np.ndarray], config: ModelConfig, *, parameters_only: bool = False
 ) -> dict[str, np.ndarray]:
     """Arrays under dotted NNX paths -> the same under official names; the inverse of `torch_to_nnx`."""
-    entries = chosen(config, parameters_only)
-    check(flat, {row.nnx_path: nnx_shape(row) for row in entries}, f"this is not the state of {config.name!r}")
-    return {row.torch_name: contiguous(TRANSFORMS[row.transform].to_torch(flat[row.nnx_path])) for row in entries}
+    rows = table(config, parameters_only=parameters_only)
+    check_tensors(flat, {row.nnx_path: nnx_shape(row) for row in rows}, f"this is not the state of {config.name!r}")
+    return {row.torch_name: row_major(TRANSFORMS[row.transform].to_torch(flat[row.nnx_path])) for row in rows}
 
 
-def chosen(config: ModelConfig, parameters_only: bool) -> list[Entry]:
-    """The table, or its parameters."""
-    entries = table(config)
-    return [row for row in entries if not row.torch_name.endswith(BATCH_STATISTICS)] if parameters_only else entries
-
-
-def nnx_shape(row: Entry) -> tuple[int, ...]:
-    """The shape of a tensor in the NNX model."""
-    hollow = np.broadcast_to(np.zeros(()), row.shape)  # takes no memory
-    return TRANSFORMS[row.transform].to_nnx(hollow).shape
-
-
-def check(found: Mapping[str, np.ndarray], expected: Mapping[str, tuple[int, ...]], complaint: str) -> None:
-    """Raise ConversionError unless `found` has exactly the expected names and shapes."""
+def check_tensors(found: Mapping[str, np.ndarray], expected: Mapping[str, tuple[int, ...]], message: str) -> None:
+    """Raise ConversionError, beginning with `message`, unless `found` has exactly the expected names and shapes."""
     problems = compare_shapes(found, expected)
     if problems:
-        raise ConversionError(f"{complaint}: {summarize(problems)}; check that the config belongs to the weights")
+        raise ConversionError(f"{message}: {summarize(problems)}; check that the config belongs to the weights")
 
 
-def contiguous(array: np.ndarray) -> np.ndarray:
-    """A copy in plain row order, as file formats want it; never a view of the other side's memory."""
+def row_major(array: np.ndarray) -> np.ndarray:
+    """A copy in row-major order, as file formats want it. It never shares memory with `array`."""
     return np.array(array, order="C")

@@ -1,27 +1,44 @@
-"""A roll call before several processes join: each mistake in their numbers is told in one sentence.
+"""Several processes meet here before `jax.distributed` joins them, so that their mistakes are reported.
 
-`jax.distributed` ends a process with a page of C++ frames when another is missing, has the same number or was told of
-another number of them. So all meet here first: process 0 listens at the coordinator's address, each other process says
-who it is (one line of JSON) and hears, once all are there, that it may go on, or why not.
+`jax.distributed.initialize` cannot report one. It ends the process by abort (exit code 134, a page of C++ frames) when
+another process is missing, when two have the same number or when a number is too high, and it takes no notice when some
+were given another number of processes (measured with JAX 0.10.2).
+
+Process 0 listens at the coordinator's port. Each other process connects, proves that it has the same token (HMAC-SHA256
+of a random challenge, RFC 2104: the token itself is not sent), gives its number, and waits until all are there. The
+token is the environment variable RMVPE_RENDEZVOUS_TOKEN, empty by default. It keeps strangers and the processes of
+another run out of the rendezvous, no more: afterwards `jax.distributed` listens at the same port and asks for no token,
+so the port must not be reachable from outside a trusted network.
 """
 
+import hmac
 import json
+import os
+import secrets
 import socket
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Container
+from contextlib import ExitStack
 from typing import Any
 
 from rmvpe.errors import UserError
 
+TOKEN_VARIABLE = "RMVPE_RENDEZVOUS_TOKEN"
 RETRY_S = 0.1
-STRANGER_S = 5.0  # whoever connects and says nothing for so long is none of ours
-LINE_BYTES = 4096
+HANDSHAKE_TIMEOUT_S = 5.0  # for the first message of whoever connects
+MAX_MESSAGE_BYTES = 4096
+
+TimeLeft = Callable[[], float]  # seconds until this process gives up
 
 
-def roll_call(coordinator: str, num_processes: int, process_id: int, timeout_s: float) -> None:
-    """Return when processes 0 to `num_processes` - 1 are all there; UserError if they are not within `timeout_s`."""
-    host, port = address(coordinator)
+def rendezvous(
+    coordinator: str, num_processes: int, process_id: int, timeout_s: float, token: str | None = None
+) -> None:
+    """Return when processes 0 to `num_processes` - 1 are all there; UserError if they are not within `timeout_s`.
+
+    `coordinator` is HOST:PORT of process 0; `token` None takes that of the environment.
+    """
+    host, port = parse_address(coordinator)
     if num_processes < 1:
         raise UserError(f"--num_processes {num_processes} must be at least 1")
     if not 0 <= process_id < num_processes:
@@ -29,130 +46,146 @@ def roll_call(coordinator: str, num_processes: int, process_id: int, timeout_s: 
             f"--process_id {process_id} is not one of {num_processes} processes, counted from 0: choose 0 to "
             f"{num_processes - 1}"
         )
+    token = os.environ.get(TOKEN_VARIABLE, "") if token is None else token
     deadline = time.monotonic() + timeout_s
-    if process_id:
-        answer(host, port, num_processes, process_id, deadline)
+
+    def time_left() -> float:
+        return max(deadline - time.monotonic(), 0.0)
+
+    if process_id == 0:
+        with listen(port) as listener:
+            wait_for_processes(listener, num_processes, token, time_left)
     else:
-        call(port, num_processes, deadline)
+        with connect(host, port, time_left) as connection:
+            join(connection, num_processes, process_id, token, time_left)
 
 
-def address(coordinator: str) -> tuple[str, int]:
-    """HOST:PORT in its parts. Raises UserError."""
-    host, colon, port = coordinator.rpartition(":")
+def parse_address(coordinator: str) -> tuple[str, int]:
+    """HOST:PORT as host and port. Raises UserError."""
+    host, _, port = coordinator.rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 1 << 16:
         raise UserError(f"--coordinator {coordinator} must be HOST:PORT, such as 10.0.0.1:1234")
     return host.strip("[]"), int(port)
 
 
-def call(port: int, num_processes: int, deadline: float) -> None:
-    """Process 0's part: wait for the others, then let all go on at the same time."""
+def wait_for_processes(listener: socket.socket, num_processes: int, token: str, time_left: TimeLeft) -> None:
+    """Process 0's part: wait for all others, then let them go on at the same time.
+
+    A process that cannot take part is told why, and the wait goes on. Raises UserError if one is missing in the end.
+    """
+    joined: dict[int, socket.socket] = {}
     with ExitStack() as stack:
-        listener = stack.enter_context(listening(port))
-        there: dict[int, socket.socket] = {}
-        while len(there) < num_processes - 1:
-            listener.settimeout(max(deadline - time.monotonic(), 0.0) or RETRY_S)
+        while len(joined) < num_processes - 1:
+            listener.settimeout(time_left() or RETRY_S)
             try:
                 connection, _ = listener.accept()
             except TimeoutError:
-                complaint = missing(there, num_processes)
-                for other in there.values():
-                    say(other, {"error": complaint})
-                raise UserError(complaint) from None
+                message = missing_processes(joined, num_processes)
+                for other in joined.values():
+                    send(other, {"error": message})
+                raise UserError(message) from None
             stack.enter_context(connection)
-            connection.settimeout(STRANGER_S)
-            said = hear(connection)
-            problem = refusal(said, there, num_processes)
+            connection.settimeout(HANDSHAKE_TIMEOUT_S)
+            challenge = secrets.token_hex()
+            send(connection, {"challenge": challenge})
+            request = receive(connection)
+            problem = rejection(request, challenge, token, joined, num_processes)
             if problem is None:
-                there[said["process_id"]] = connection
-            elif said:
-                say(connection, {"error": problem})
-        for other in there.values():
-            say(other, {"ready": num_processes})
+                joined[request["process_id"]] = connection
+            else:
+                send(connection, {"error": problem})
+        for other in joined.values():
+            send(other, {"ready": num_processes})
 
 
-def answer(host: str, port: int, num_processes: int, process_id: int, deadline: float) -> None:
-    """The part of every other process."""
-    with reaching(host, port, deadline) as connection:
-        say(connection, {"process_id": process_id, "num_processes": num_processes})
-        # Process 0 gives up first, and says who is missing
-        connection.settimeout(max(deadline - time.monotonic(), 0.0) + STRANGER_S)
-        said = hear(connection)
-    if "error" in said:
-        raise UserError(str(said["error"]))
-    if said.get("ready") != num_processes:
-        raise UserError(f"process 0 at {host}:{port} has ended: see what it told, and start all processes again")
+def join(connection: socket.socket, num_processes: int, process_id: int, token: str, time_left: TimeLeft) -> None:
+    """The part of every other process. Raises UserError if it cannot take part or a process is missing."""
+    connection.settimeout(time_left() + HANDSHAKE_TIMEOUT_S)  # process 0 gives up first and names who is missing
+    greeting, reply = receive(connection), {}
+    if "challenge" in greeting:
+        request = {"process_id": process_id, "num_processes": num_processes}
+        send(connection, request | {"proof": proof(token, greeting["challenge"], process_id, num_processes)})
+        reply = receive(connection)
+    if "error" in reply:
+        raise UserError(str(reply["error"]))
+    if reply.get("ready") != num_processes:
+        raise UserError(
+            "process 0 has ended, or another program listens at --coordinator: see the message of process 0, then "
+            "start all processes again"
+        )
 
 
-def refusal(said: dict[str, Any], there: dict[int, socket.socket], num_processes: int) -> str | None:
-    """Why a process cannot take part; None if it can."""
-    number, total = said.get("process_id"), said.get("num_processes")
-    if not isinstance(number, int):
-        return "it did not say who it is"
+def rejection(
+    request: dict[str, Any], challenge: str, token: str, joined: Container[int], num_processes: int
+) -> str | None:
+    """Why the process that sent `request` cannot take part; None if it can."""
+    number, total = request.get("process_id"), request.get("num_processes")
+    claimed = str(request.get("proof")).encode(errors="replace")
+    if not hmac.compare_digest(claimed, proof(token, challenge, number, total).encode()):
+        return f"{TOKEN_VARIABLE} is not that of process 0: set the same for all processes, or for none"
     if total != num_processes:
         return (
             f"process {number} was started with --num_processes {total}, process 0 with {num_processes}: give all the "
             "same"
         )
-    if number == 0 or number in there or number >= num_processes:
+    if number not in range(1, num_processes) or number in joined:
         return f"there is a process {number} already: give each process a --process_id of its own"
     return None
 
 
-def missing(there: dict[int, socket.socket], num_processes: int) -> str:
-    """Who did not come."""
-    absent = [str(number) for number in range(1, num_processes) if number not in there]
+def proof(token: str, challenge: object, process_id: object, num_processes: object) -> str:
+    """What only a process that has the token can answer to a challenge."""
+    facts = json.dumps([challenge, process_id, num_processes])
+    return hmac.new(token.encode(errors="surrogateescape"), facts.encode(), "sha256").hexdigest()
+
+
+def missing_processes(joined: Container[int], num_processes: int) -> str:
+    """The message that names the processes that have not come."""
+    numbers = ", ".join(str(number) for number in range(1, num_processes) if number not in joined)
     return (
-        f"of {num_processes} processes, number {', '.join(absent)} did not come: start each with --process_id, the "
-        "same --num_processes and the same --coordinator, an address of process 0 that the others can reach"
+        f"of {num_processes} processes, number {numbers} did not come: start each with --process_id, the same "
+        "--num_processes and the same --coordinator, an address of process 0 that the others can reach"
     )
 
 
-@contextmanager
-def listening(port: int) -> Iterator[socket.socket]:
-    """A listening socket, on all of this machine's addresses."""
+def listen(port: int) -> socket.socket:
+    """A socket that listens on all addresses of this machine, as that of `jax.distributed` does afterwards."""
     dual = socket.has_dualstack_ipv6()
+    family = socket.AF_INET6 if dual else socket.AF_INET
     try:
-        listener = socket.create_server(
-            ("", port), family=socket.AF_INET6 if dual else socket.AF_INET, dualstack_ipv6=dual
-        )
+        return socket.create_server(("", port), family=family, dualstack_ipv6=dual)
     except OSError as error:
         raise UserError(f"process 0 cannot listen at port {port}: {error.strerror}; choose another port") from error
-    with listener:
-        yield listener
 
 
-@contextmanager
-def reaching(host: str, port: int, deadline: float) -> Iterator[socket.socket]:
-    """A connection to process 0, which may not be there yet."""
+def connect(host: str, port: int, time_left: TimeLeft) -> socket.socket:
+    """A connection to process 0, which may start later than this one."""
     while True:
-        left = deadline - time.monotonic()
+        left = time_left()
         try:
-            connection = socket.create_connection((host, port), timeout=max(left, RETRY_S))
-            break
+            return socket.create_connection((host, port), timeout=left or RETRY_S)
         except OSError as error:
-            if left <= 0:
+            if not left:
                 raise UserError(
                     f"no process 0 at --coordinator {host}:{port} ({error.strerror or error}): start it, and give all "
                     "processes an address of it that they can reach"
                 ) from error
         time.sleep(RETRY_S)
-    with connection:
-        yield connection
 
 
-def say(connection: socket.socket, words: dict[str, Any]) -> None:
-    """Send one line; whoever is gone need not hear it."""
+def send(connection: socket.socket, message: dict[str, Any]) -> None:
+    """Send one line of JSON. If the other side is gone, nothing happens."""
     try:
-        connection.sendall(json.dumps(words).encode() + b"\n")
+        connection.sendall(json.dumps(message).encode() + b"\n")
     except OSError:
         return
 
 
-def hear(connection: socket.socket) -> dict[str, Any]:
-    """Read one line; nothing ({}) from whoever is gone, silent or none of ours."""
+def receive(connection: socket.socket) -> dict[str, Any]:
+    """Read one line of JSON; {} if the other side is gone, silent or none of ours."""
     try:
         with connection.makefile("rb") as lines:
-            words = json.loads(lines.readline(LINE_BYTES))
-    except (OSError, ValueError):
+            message = json.loads(lines.readline(MAX_MESSAGE_BYTES))
+    except (OSError, ValueError, RecursionError):
         return {}
-    return words if isinstance(words, dict) else {}
+    return message if isinstance(message, dict) else {}

@@ -1,8 +1,8 @@
-"""Training states on disk: an Orbax folder each, whole or absent, which inference and `convert` read as well.
+"""Training states on disk: one Orbax folder each, complete or absent. Inference and `convert` read it as a checkpoint.
 
-Beside the items of `rmvpe_jax.checkpoint` (`weights`: those to predict with, `about`) it holds `raw` (the weights in
-training, if `weights` are averaged ones), Adam's moments `adam_mu` and `adam_nu`, all under dotted NNX paths; `random`
-(the dropout's stream), and `run` (JSON: config, step, what else counts). This module is a
+Besides the items of `rmvpe_jax.checkpoint` (`weights`: those to predict with, and `about`) it holds `raw` (the weights
+in training, if `weights` are averaged ones) and Adam's moments `adam_mu` and `adam_nu`, all under dotted NNX paths;
+`random` (the state of the dropout's random numbers); and `run` (JSON: config, step and other numbers). This module is a
 `rmvpe.training.state.StateStore`.
 """
 
@@ -25,7 +25,7 @@ PATTERN = re.compile(r"state-(\d{8,})")
 RAW, MU, NU, RANDOM, RUN = "raw", "adam_mu", "adam_nu", "random", "run"
 NUMBERS = ("step", "examples", "updates")
 TEXTS = ("scaler", "about")
-ITEMS = "items"  # in `run`: which items of arrays there are
+ITEMS = "items"  # in `run`: the names of the items of arrays
 
 NO_STATE = (
     "{path} is not a training state of this version of rmvpe: start from the run's last.safetensors with --initial "
@@ -34,15 +34,14 @@ NO_STATE = (
 
 
 def save(folder: Path, state: RunState) -> Path:
-    """Write `folder`/state-<step> and return its path; a state of that step that is there already is replaced.
+    """Write `folder`/state-<step> and return its path. An older state of the same step is replaced.
 
-    Written beside and renamed. Raises UserError if it cannot be written, a full disk included; earlier states stay as
-    they are. What a killed process left half-written or half-removed is cleared away.
+    Raises UserError if it cannot be written, for example because the disk is full; earlier states stay as they are.
+    Unfinished folders of a killed process are deleted.
     """
     path = (folder / NAME.format(step=state.step)).absolute()
     clear_leftovers(folder)
-    mend = "free some space or choose another --logdir"
-    checkpoint.replace(path, items(state), f"cannot write {path}", mend)
+    checkpoint.replace(path, items(state), f"cannot write {path}", "free some space or choose another --logdir")
     return path
 
 
@@ -101,20 +100,20 @@ def load(path: Path) -> RunState:
 
 
 def find(folder: Path) -> dict[int, Path]:
-    """The states in `folder` by step, lowest first; folders that are being written or removed have other names."""
+    """The states in `folder` by step, lowest first; a folder that is being written or removed has another name."""
     matches = ((PATTERN.fullmatch(path.name), path) for path in folder.glob("state-*"))
     return dict(sorted((int(match[1]), path) for match, path in matches if match and checkpoint.is_checkpoint(path)))
 
 
 def remove(path: Path) -> None:
-    """Delete one state; its name goes first, so that a state half deleted is never found."""
+    """Delete one state. It is renamed first, so that `find` never returns a half-deleted one."""
     hidden = path.with_name(f".{path.name}-removed")
     path.rename(hidden)
     shutil.rmtree(hidden)
 
 
 def clear_leftovers(folder: Path) -> None:
-    """Delete what `save` and `remove` have left if they were killed."""
+    """Delete what `save` and `remove` left behind when they were killed."""
     for path in folder.glob(".state-*-*"):
         if PATTERN.match(path.name[1:]) and path.is_dir():
             shutil.rmtree(path, ignore_errors=True)

@@ -1,8 +1,11 @@
 """The JAX side of a training run: network, optax Adam, averaged weights, pmap over all devices of all hosts.
 
-`rmvpe.training.loop.fit` runs it. With one device or many, one host or many, the code is the same: every device holds
-the whole state and takes its share of the batch, and gradients, loss and batch-norm statistics are averaged over all of
-them inside one `jax.pmap`, so that the global batch, not the number of devices, decides what is learnt.
+`rmvpe.training.loop.fit` runs it. The code is the same for one device or many, on one host or many: every device holds
+the whole state and takes its part of the batch, and gradients, loss and batch-norm statistics are averaged over all
+devices inside one `jax.pmap`. So the result depends on the global batch, not on the number of devices.
+
+JAX calls `pmap` the old way (it is built on jit and shard_map since 0.8). The step is a plain function of one device's
+arrays, so that moving to `jax.shard_map` changes a few lines: `_pmap`, `_replicate` and `first_replica`.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,7 +25,7 @@ from rmvpe.config import TrainConfig
 from rmvpe.data.pipeline import Batch
 from rmvpe.errors import UserError
 from rmvpe.processes import Ranks
-from rmvpe.training.state import RunState, StateStore
+from rmvpe.training.state import RunState, StateStore, Tensors
 from rmvpe_jax import distributed, state
 from rmvpe_jax.checkpoint import dotted, flatten, load_tensors
 from rmvpe_jax.device import name_of
@@ -36,18 +39,18 @@ RECORD = ("loss", "grad_norm", "param_norm", "update_norm")
 
 
 class State(NamedTuple):
-    """Everything an update changes; on the devices each leaf has a leading axis with one copy per device."""
+    """Everything that an update changes. On the devices each array has a leading axis with one replica per device."""
 
     params: nnx.State
     statistics: nnx.State  # batch norm's running mean and variance
-    rest: nnx.State  # the dropout's random stream
+    rng_state: nnx.State  # of the dropout's random numbers
     optimizer: Any
-    average: tuple[nnx.State, ...]  # of params and statistics; empty if the run has none
+    average: tuple[nnx.State, ...]  # of params and statistics, exponential; empty if the run has none
     step: Array
 
 
 class JaxTrainer:
-    """One network in training on `devices` of this process; batches come as numpy and are split over them here."""
+    """One network in training on `devices` of this process; numpy batches are split over them here."""
 
     framework = "jax"
     states: StateStore = state
@@ -59,33 +62,33 @@ class JaxTrainer:
         initial: Checkpoint | None = None,
         ranks: Ranks | None = None,
     ):
-        """With `ranks` of several processes, by default as many as `rmvpe_jax.distributed.start` has joined."""
+        """`ranks` None: the processes that `rmvpe_jax.distributed.start` has joined. Raises UserError for float16."""
         if config.conv_dtype == "float16":
-            raise UserError("conv_dtype float16 needs loss scaling, which JAX training has not: choose bfloat16")
+            raise UserError("conv_dtype float16 needs loss scaling, which JAX training does not have: choose bfloat16")
         self.config = config
         self.devices = devices
         self.ranks = ranks or Ranks(jax.process_count(), jax.process_index(), len(devices))
         model = RMVPE(config.model, seed=config.seed, conv_dtype=jnp.dtype(config.conv_dtype), axis_name=AXIS)
         if initial is not None:
             load_tensors(model, initial)
-        self.graph, params, statistics, rest = split(model)
+        self.graph, params, statistics, rng_state = split(model)
         average = (params, statistics) if config.ema_decay else ()
         optimizer = make_optimizer(config).init(params)
-        self.state = self._replicate(State(params, statistics, rest, optimizer, average, jnp.zeros((), int)))
+        self.state = self._replicate(State(params, statistics, rng_state, optimizer, average, jnp.zeros((), int)))
         self._one_batch = self._pmap(one_batch, (0, 0, None), donate=(0,))
-        # Several micro-batches: their gradients are added up by a loop outside the compiled program, because XLA's
-        # convolutions on a CPU are fifteen times slower inside a loop of its own
-        self._nothing_yet = self._pmap(nothing_yet, (0,))
+        # Several micro-batches are added up by a Python loop: inside a loop of XLA, convolutions on a CPU are fifteen
+        # times slower
+        self._zero_accumulator = self._pmap(zero_accumulator, (0,))
         self._add_batch = self._pmap(add_batch, (0, 0, 0), donate=(1,))
         self._finish = self._pmap(finish, (0, 0, None), donate=(0,))
-        self._meetings = 0  # of all processes, at `barrier`
+        self._barriers = 0  # passed so far: each needs a name of its own
 
     def _pmap(self, function: Callable, in_axes: tuple, donate: tuple[int, ...] = ()) -> Callable:
-        """`function`(graph, config, ...) over the devices of all processes."""
+        """`function(graph, config, ...)` on all processes' devices; it may reuse the memory of the arguments `donate`."""
         return jax.pmap(
             partial(function, self.graph, self.config),
             axis_name=AXIS,
-            devices=distributed.everyone(self.devices, self.ranks),
+            devices=distributed.all_devices(self.devices, self.ranks),
             in_axes=in_axes,
             donate_argnums=donate,
         )
@@ -93,24 +96,24 @@ class JaxTrainer:
     @property
     def step(self) -> int:
         """Updates done."""
-        return int(one_copy(self.state.step)[0])
+        return int(first_replica(self.state.step)[0])
 
     def train_step(self, batches: Sequence[Batch], learning_rate: float) -> dict[str, float]:
         """One update from this process's micro-batches; see `rmvpe.training.loop.Trainer`."""
-        shares = [{"log_mel": self._share(batch.log_mel), "target": self._share(batch.target)} for batch in batches]
+        shards = [{"log_mel": self._shard(batch.log_mel), "target": self._shard(batch.target)} for batch in batches]
         rate = np.float32(learning_rate)
-        with distributed.together(self.ranks):
-            if len(shares) == 1:
-                self.state, numbers = self._one_batch(self.state, shares[0], rate)
+        with distributed.collective_errors(self.ranks):
+            if len(shards) == 1:
+                self.state, numbers = self._one_batch(self.state, shards[0], rate)
             else:
-                sums = self._nothing_yet(self.state)
-                for share in shares:
-                    sums = self._add_batch(self.state.params, sums, share)
-                self.state, numbers = self._finish(self.state, sums, rate)
-            return dict(zip(RECORD, np.asarray(one_copy(numbers))[0].tolist()))
+                accumulator = self._zero_accumulator(self.state)
+                for shard in shards:
+                    accumulator = self._add_batch(self.state.params, accumulator, shard)
+                self.state, numbers = self._finish(self.state, accumulator, rate)
+            return dict(zip(RECORD, np.asarray(first_replica(numbers))[0].tolist()))
 
-    def _share(self, array: np.ndarray) -> np.ndarray:
-        """[local * b, ...] -> [local, b, ...]: rank after rank, as the stream has them."""
+    def _shard(self, array: np.ndarray) -> np.ndarray:
+        """[local * b, ...] -> [local, b, ...]: one part per device, in the order of the stream."""
         return array.reshape(self.ranks.local, -1, *array.shape[1:])
 
     def network(self, checkpoint: Checkpoint) -> Backend:
@@ -122,19 +125,19 @@ class JaxTrainer:
         return Checkpoint(self.config.model, self._official(self._published()), metadata)
 
     def _published(self) -> tuple[nnx.State, ...]:
-        return one_copy(self.state.average or (self.state.params, self.state.statistics))
+        return first_replica(self.state.average or (self.state.params, self.state.statistics))
 
     def _official(self, states: tuple[nnx.State, ...], *, parameters_only: bool = False) -> dict[str, np.ndarray]:
-        flat = {name: array[0] for name, array in flatten(one_copy(states)).items()}
+        flat = {name: array[0] for name, array in flatten(first_replica(states)).items()}
         return nnx_to_torch(flat, self.config.model, parameters_only=parameters_only)
 
     def _replicate(self, single: State) -> State:
-        """One copy on each device, laid out as pmap gives its results back: otherwise the second step compiles anew."""
-        placing = NamedSharding(Mesh(np.asarray(self.devices), (AXIS,)), PartitionSpec(AXIS))
-        return jax.tree.map(lambda leaf: jax.device_put(jnp.stack([leaf] * len(self.devices)), placing), single)
+        """One replica on each device, with the sharding of pmap's results: otherwise the second step compiles again."""
+        sharding = NamedSharding(Mesh(np.asarray(self.devices), (AXIS,)), PartitionSpec(AXIS))
+        return jax.tree.map(lambda leaf: jax.device_put(jnp.stack([leaf] * len(self.devices)), sharding), single)
 
     def capture(self) -> RunState:
-        """The state of this step, without `examples` and `about`. No other process is asked: all hold the same."""
+        """The state of this step, without `examples` and `about`. Every process holds the same, so none is asked."""
         now = self.state
         adam = adam_of(now.optimizer)
         return RunState(
@@ -145,19 +148,19 @@ class JaxTrainer:
             average=self._official(now.average) if now.average else {},
             first_moment=self._official((adam.mu,), parameters_only=True),
             second_moment=self._official((adam.nu,), parameters_only=True),
-            updates=int(one_copy(adam.count)[0]),
-            generators=to_numbers(jax.tree.map(lambda leaf: leaf[0], one_copy(now.rest))),
+            updates=int(first_replica(adam.count)[0]),
+            generators=rng_to_arrays(jax.tree.map(lambda leaf: leaf[0], first_replica(now.rng_state))),
         )
 
     def restore(self, state: RunState) -> None:
-        """Go on from `state`, whichever framework wrote it; UserError if it is another network's."""
+        """Go on from `state`, written by either framework. Raises UserError if it is of another network."""
         stored, own = state.config.model, self.config.model
         if stored != own:
             raise UserError(
                 f"the state of iteration {state.step} is of network {stored.name!r}, not of this run's {own.name!r}: "
                 "choose the --model_name or --config that belongs to it"
             )
-        single = jax.tree.map(lambda leaf: leaf[0], one_copy(self.state))
+        single = jax.tree.map(lambda leaf: leaf[0], first_replica(self.state))
         weights, published = (torch_to_nnx(tensors, own) for tensors in (state.weights, state.published))
         mu, nu = (
             unflatten(single.params, torch_to_nnx(moment, own, parameters_only=True))
@@ -168,7 +171,7 @@ class JaxTrainer:
         restored = State(
             params=unflatten(single.params, weights),
             statistics=unflatten(single.statistics, weights),
-            rest=from_numbers(single.rest, state.generators) if same_framework else single.rest,
+            rng_state=rng_from_arrays(single.rng_state, state.generators) if same_framework else single.rng_state,
             optimizer=(adam, *single.optimizer[1:]),
             average=tuple(unflatten(part, published) for part in single.average),
             step=jnp.asarray(state.step, single.step.dtype),
@@ -176,50 +179,58 @@ class JaxTrainer:
         self.state = self._replicate(restored)
 
     def barrier(self) -> None:
-        """Wait until all processes are here."""
-        self._meetings += 1
-        distributed.barrier(self.ranks, f"{self.framework}-{self._meetings}")
+        """Wait until all processes have called this."""
+        self._barriers += 1
+        distributed.barrier(self.ranks, f"{self.framework}-{self._barriers}")
 
 
 def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
-    """Adam's step before the learning rate, which is applied apart; adamw decays every parameter, as torch's does."""
+    """Adam (arXiv:1412.6980) without the learning rate; for adamw (arXiv:1711.05101) decay of all parameters, as torch."""
     adam = optax.scale_by_adam(b1=0.9, b2=0.999, eps=1e-8)  # torch's defaults
     decay = optax.add_decayed_weights(config.weight_decay) if config.optimizer == "adamw" else optax.identity()
     return optax.chain(adam, decay)
 
 
 def adam_of(optimizer: Any) -> optax.ScaleByAdamState:
-    """Adam's part of the optimizer's state."""
+    """Adam's part of the state of `make_optimizer`'s optimizer."""
     return optimizer[0]
 
 
-class Sums(NamedTuple):
-    """What the micro-batches of an update leave behind, so far."""
+class Accumulator(NamedTuple):
+    """Sums over the micro-batches of one update so far, and the states that they have passed on."""
 
     batches: Array
     loss: Array
     gradients: nnx.State
-    statistics: nnx.State  # batch norm sees one micro-batch after the other, as torch's does
-    rest: nnx.State
+    statistics: nnx.State  # batch norm takes one step per micro-batch, as in torch
+    rng_state: nnx.State
 
 
-def nothing_yet(graph: nnx.GraphDef, config: TrainConfig, state: State) -> Sums:
-    """The sums before the first micro-batch."""
+def zero_accumulator(graph: nnx.GraphDef, config: TrainConfig, state: State) -> Accumulator:
+    """The accumulator before the first micro-batch."""
     zero = jnp.zeros(())
-    return Sums(zero, zero, jax.tree.map(jnp.zeros_like, state.params), state.statistics, own_stream(state.rest))
+    return Accumulator(
+        zero, zero, jax.tree.map(jnp.zeros_like, state.params), state.statistics, fold_in_device(state.rng_state)
+    )
 
 
-def add_batch(graph: nnx.GraphDef, config: TrainConfig, params: nnx.State, sums: Sums, batch: dict[str, Array]) -> Sums:
-    """The sums after one more micro-batch of this device, [b, ...]."""
+def add_batch(
+    graph: nnx.GraphDef, config: TrainConfig, params: nnx.State, accumulator: Accumulator, batch: dict[str, Array]
+) -> Accumulator:
+    """The accumulator after one more micro-batch of this device, [b, ...]."""
     differentiate = jax.value_and_grad(partial(loss_of, graph, config.loss), has_aux=True)
-    (loss, (statistics, rest)), gradients = differentiate(params, sums.statistics, sums.rest, batch)
-    gradients = jax.tree.map(jnp.add, sums.gradients, gradients)
-    return Sums(sums.batches + 1, sums.loss + loss, gradients, statistics, rest)
+    (loss, (statistics, rng_state)), gradients = differentiate(
+        params, accumulator.statistics, accumulator.rng_state, batch
+    )
+    gradients = jax.tree.map(jnp.add, accumulator.gradients, gradients)
+    return Accumulator(accumulator.batches + 1, accumulator.loss + loss, gradients, statistics, rng_state)
 
 
-def finish(graph: nnx.GraphDef, config: TrainConfig, state: State, sums: Sums, rate: Array) -> tuple[State, Array]:
-    """The update by the mean of all devices' micro-batches, and its `RECORD`."""
-    means = jax.tree.map(lambda value: value / sums.batches, (sums.loss, sums.gradients))
+def finish(
+    graph: nnx.GraphDef, config: TrainConfig, state: State, accumulator: Accumulator, rate: Array
+) -> tuple[State, Array]:
+    """The update by the mean over the micro-batches of all devices, and the values of its `RECORD`."""
+    means = jax.tree.map(lambda value: value / accumulator.batches, (accumulator.loss, accumulator.gradients))
     loss, gradients = lax.pmean(means, AXIS)
     grad_norm = norm(gradients)
     scale = jnp.minimum(1.0, config.clip_grad_norm / (grad_norm + 1e-6))  # torch's clip_grad_norm_
@@ -227,79 +238,84 @@ def finish(graph: nnx.GraphDef, config: TrainConfig, state: State, sums: Sums, r
     steps, optimizer = make_optimizer(config).update(gradients, state.optimizer, state.params)
     params = jax.tree.map(lambda weight, step: weight - rate * step, state.params, steps)
     step = state.step + 1
-    average = averaged(state.average, (params, sums.statistics), step, config.ema_decay)
-    # The keys stay those that all devices share; the counters have moved on
-    rest = jax.tree.map(lambda old, new: old if is_key(old) else new, state.rest, sums.rest)
+    average = averaged(state.average, (params, accumulator.statistics), step, config.ema_decay)
+    # Keys stay those that all devices share; only the counters have changed
+    rng_state = jax.tree.map(lambda old, new: old if is_key(old) else new, state.rng_state, accumulator.rng_state)
     record = jnp.stack([loss, grad_norm, norm(params), rate * norm(steps)])
-    return State(params, sums.statistics, rest, optimizer, average, step), record
+    return State(params, accumulator.statistics, rng_state, optimizer, average, step), record
 
 
 def one_batch(
     graph: nnx.GraphDef, config: TrainConfig, state: State, batch: dict[str, Array], rate: Array
 ) -> tuple[State, Array]:
     """The whole update by one micro-batch per device."""
-    sums = add_batch(graph, config, state.params, nothing_yet(graph, config, state), batch)
-    return finish(graph, config, state, sums, rate)
+    accumulator = add_batch(graph, config, state.params, zero_accumulator(graph, config, state), batch)
+    return finish(graph, config, state, accumulator, rate)
 
 
 def loss_of(
-    graph: nnx.GraphDef, kind: str, params: nnx.State, statistics: nnx.State, rest: nnx.State, batch: dict[str, Array]
+    graph: nnx.GraphDef,
+    kind: str,
+    params: nnx.State,
+    statistics: nnx.State,
+    rng_state: nnx.State,
+    batch: dict[str, Array],
 ) -> tuple[Array, tuple[nnx.State, nnx.State]]:
-    """The training loss of one micro-batch, with the statistics and random stream it leaves."""
-    model = nnx.merge(graph, params, statistics, rest, copy=True)  # the originals belong to the outer trace
+    """The training loss of one micro-batch [b, ...], and the batch statistics and random state after it."""
+    model = nnx.merge(graph, params, statistics, rng_state, copy=True)  # the outer trace still needs the originals
     model.train()
     loss = LOSSES[kind](model.logits(batch["log_mel"]), batch["target"])
-    _, _, statistics, rest = split(model)
-    return loss, (statistics, rest)
+    _, _, statistics, rng_state = split(model)
+    return loss, (statistics, rng_state)
 
 
-def own_stream(rest: nnx.State) -> nnx.State:
-    """The random stream of this device: without it, all devices would drop the same places of their excerpts."""
+def fold_in_device(rng_state: nnx.State) -> nnx.State:
+    """The random state of this device: without it, dropout would hit the same places of every device's excerpts."""
     index = lax.axis_index(AXIS)
-    return jax.tree.map(lambda leaf: jax.random.fold_in(leaf, index) if is_key(leaf) else leaf, rest)
+    return jax.tree.map(lambda leaf: jax.random.fold_in(leaf, index) if is_key(leaf) else leaf, rng_state)
 
 
 def averaged(average: tuple, latest: tuple, step: Array, decay: float) -> tuple:
-    """Exponentially averaged weights; young averages forget faster, as the torch trainer's do."""
+    """Exponentially averaged weights. Early averages forget faster, as in the torch trainer."""
     if not decay:
         return average
-    share = 1.0 - jnp.minimum(decay, (1.0 + step) / (10.0 + step))
-    return jax.tree.map(lambda old, new: old + (new - old) * share, average, latest)
+    weight = 1.0 - jnp.minimum(decay, (1.0 + step) / (10.0 + step))
+    return jax.tree.map(lambda old, new: old + (new - old) * weight, average, latest)
 
 
 def norm(tree: Any) -> Array:
-    """The Euclidean norm of all numbers together."""
+    """The Euclidean norm over all arrays of the tree."""
     return jnp.sqrt(sum(jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(tree)))
 
 
 def split(model: RMVPE) -> tuple[nnx.GraphDef, nnx.State, nnx.State, nnx.State]:
-    """The model as graph, parameters, batch statistics and the rest."""
-    parts: Any = nnx.split(model, nnx.Param, nnx.BatchStat, ...)  # its annotation leaves the number of states open
-    graph, params, statistics, rest = parts
-    return graph, params, statistics, rest
+    """The model as graph, parameters, batch statistics and random state."""
+    parts: Any = nnx.split(model, nnx.Param, nnx.BatchStat, ...)  # Any: its annotation does not give the number
+    graph, params, statistics, rng_state = parts
+    return graph, params, statistics, rng_state
 
 
-def one_copy(tree: Any) -> Any:
-    """The first device's copy [1, ...] of each array: all hold the same. Nothing is computed or moved."""
+def first_replica(tree: Any) -> Any:
+    """The first device's replica [1, ...] of each array; all are equal. Nothing is computed or moved."""
     return jax.tree.map(lambda leaf: leaf.addressable_shards[0].data, tree)
 
 
 def is_key(leaf: Any) -> bool:
-    """Whether an array is a typed random key, which no file format knows."""
+    """Whether an array is a typed random key, which no file format can hold."""
     return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
-def to_numbers(rest: nnx.State) -> dict[str, np.ndarray]:
-    """The random stream as named arrays; keys as their data."""
-    leaves = ((dotted(path), variable[...]) for path, variable in nnx.to_flat_state(rest))
+def rng_to_arrays(rng_state: nnx.State) -> dict[str, np.ndarray]:
+    """The random state as numpy arrays under dotted paths; of keys their data."""
+    leaves = ((dotted(path), variable[...]) for path, variable in nnx.to_flat_state(rng_state))
     return {name: np.array(jax.random.key_data(leaf) if is_key(leaf) else leaf) for name, leaf in leaves}
 
 
-def from_numbers(rest: nnx.State, numbers: Any) -> nnx.State:
-    """`rest` with what `to_numbers` made of another."""
+def rng_from_arrays(rng_state: nnx.State, arrays: Tensors) -> nnx.State:
+    """`rng_state` with the values of `arrays`, the inverse of `rng_to_arrays`."""
     flat = {}
-    for path, variable in nnx.to_flat_state(rest):
-        new = jnp.asarray(numbers[dotted(path)])
+    for path, variable in nnx.to_flat_state(rng_state):
+        new = jnp.asarray(arrays[dotted(path)])
         flat[path] = variable.replace(jax.random.wrap_key_data(new) if is_key(variable[...]) else new)
     return nnx.from_flat_state(flat)
 

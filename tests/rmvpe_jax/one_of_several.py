@@ -1,4 +1,4 @@
-"""One of several processes that train together, for test_jax_distributed: HOST:PORT N I FAULT OUT.
+"""One of several processes that train together, for test_distributed: HOST:PORT N I FAULT OUT.
 
 Trains on its share of tests.helpers.tiny_jax's batches, process 0 saves a state, all load it and go on; OUT gets the
 losses as JSON. FAULT "save" lets process 0 fail where it saves.
@@ -13,12 +13,15 @@ from rmvpe.errors import UserError, run_cli
 from rmvpe_jax import distributed
 
 STEPS, STATE_AFTER, EXAMPLES = 6, 3, 4
-MEETING_S = 60
+JOIN_TIMEOUT_S = 60
 
 
-def main(coordinator: str, processes: str, process: str, fault: str, out: str) -> None:
-    distributed.start(coordinator, int(processes), int(process), MEETING_S)
-    Path(out).write_text(json.dumps(train(fault, Path(out).parent)))
+def main(coordinator: str, processes: str, process: str, fault: str, out: str) -> int:
+    def run() -> None:
+        distributed.start(coordinator, int(processes), int(process), JOIN_TIMEOUT_S)
+        Path(out).write_text(json.dumps(train(fault, Path(out).parent)))
+
+    return run_cli("one_of_several", run)
 
 
 def train(fault: str, folder: Path) -> list[float]:
@@ -55,4 +58,4 @@ def train(fault: str, folder: Path) -> list[float]:
 
 
 if __name__ == "__main__":
-    sys.exit(run_cli("one_of_several", lambda: main(*sys.argv[1:])))
+    sys.exit(main(*sys.argv[1:]))
