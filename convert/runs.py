@@ -1,17 +1,17 @@
 """Whole training runs between the frameworks: weights, Adam's moments, step, schedule, averages, data position, log.
 
-What stays behind is what the other framework could not use: random generators (dropout draws other masks) and the loss
+Not carried over is what the other framework cannot use: random generators (dropout draws other masks) and the loss
 scaling of float16.
 """
 
 import shutil
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 from convert.io import check_output, needs
 from rmvpe.config import to_json
 from rmvpe.errors import UserError
+from rmvpe.files import output_folder
 from rmvpe.training.state import RunState, StateStore, choose
 
 CONFIG = "config.json"
@@ -51,20 +51,14 @@ def convert_run(run: str, source: str, target: str, output: Path | None, iterati
 def write_run(out: Path, state: RunState, framework: str, carried: Path) -> None:
     """Write one state as a run of `framework` in folder `out`, with the files of the run `carried` that fit any.
 
-    Written beside and renamed; an earlier `out` is replaced.
+    An earlier `out` is replaced once the new one is complete.
     """
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as beside:
-        new = Path(beside) / out.name
-        new.mkdir()
+    with output_folder(out, "give another output with -o") as new:
         store(framework).save(new, state)
         (new / CONFIG).write_text(to_json(state.config), encoding="utf-8")
         for name in CARRIED:
             if (carried / name).is_file():
                 shutil.copy2(carried / name, new / name)
-        if out.exists():
-            shutil.rmtree(out) if out.is_dir() else out.unlink()
-        new.replace(out)
 
 
 def store(framework: str) -> StateStore:

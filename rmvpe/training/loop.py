@@ -11,10 +11,10 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -80,15 +80,6 @@ class Trainer(Protocol):
         ...
 
 
-@runtime_checkable
-class Closeable(Protocol):
-    """An iterator that can be closed, such as those of grain."""
-
-    def close(self) -> None:
-        """End its threads or processes."""
-        ...
-
-
 @dataclass
 class Run:
     """The state of the loop between two steps."""
@@ -146,7 +137,8 @@ def fit(
             path.write_text(to_json(config))
     examples = resumed.examples if resumed else 0
     batches = training_batches(source, config, trainer.ranks, examples)
-    with closing_batches(batches), RunLog(logdir, config, trainer.ranks, trainer.step) as log:
+    # The threads or processes that prepare batches are ended here: at the exit of Python they would print errors
+    with closing(batches), RunLog(logdir, config, trainer.ranks, trainer.step) as log:
         run = Run(trainer, config, source, valid, logdir, log, examples, best_so_far(logdir))
         bar = tqdm(
             total=config.iterations, initial=trainer.step, unit="step", disable=not trainer.ranks.is_main_process
@@ -168,16 +160,6 @@ def fit(
                         "continue with --resume_iteration latest"
                     )
     return run.last
-
-
-@contextmanager
-def closing_batches(batches: Iterator[Batch]) -> Iterator[None]:
-    """End the threads or processes that prepare `batches` afterwards; at the exit of Python they would print errors."""
-    try:
-        yield
-    finally:
-        if isinstance(batches, Closeable):
-            batches.close()
 
 
 def timed_step(run: Run, stream: Iterator[Batch]) -> dict[str, float]:

@@ -7,9 +7,10 @@ import multiprocessing
 from collections.abc import Sequence
 from pathlib import Path
 
+from rmvpe.data.prepare.output_folder import MANIFEST, DataFolder
 from rmvpe.data.synthesis.soundfont import EXCERPT_S, PER_PIECE, Piece, check_soundfont, make_piece
 from rmvpe.errors import UserError
-from rmvpe.files import atomic_path
+from rmvpe.files import write_text
 
 MADE_BY = "scripts/prepare_instruments.py"
 
@@ -46,12 +47,8 @@ def write_manifest(folder: Path, soundfont: Path, seed: int) -> None:
     with soundfont.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else None
     manifest = {"made_by": MADE_BY, "soundfont": soundfont.name, "sha256": digest, "seed": seed}
-    path = folder / "manifest.json"
-    if path.is_file():
-        if json.loads(path.read_text(encoding="utf-8")) != manifest:
-            raise UserError(f"{folder} was made from another SoundFont or seed: give those, or another --out")
-        return
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder} holds files this script did not make: give another --out")
-    with atomic_path(path) as unfinished:
-        unfinished.write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+    earlier = DataFolder(folder, MADE_BY).manifest()
+    if earlier is None:
+        write_text(folder / MANIFEST, json.dumps(manifest, indent=1))
+    elif earlier != manifest:
+        raise UserError(f"{folder} was made from another SoundFont or seed: give those, or another --out")

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rmvpe.data.prepare.output_folder import MANIFEST, DataFolder
 from rmvpe.data.synthesis import dataset, world_voice
 from rmvpe.errors import UserError
-from rmvpe.files import atomic_path
+from rmvpe.files import write_text
 
 MADE_BY = "scripts/prepare_synthetic.py"
 
@@ -52,8 +53,7 @@ def prepare(
     }
     check_folder(out, manifest, resume)
     world_voice.world()  # raises for a missing pyworld before anything is written
-    with atomic_path(out / "manifest.json") as path:
-        path.write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+    write_text(out / MANIFEST, json.dumps(manifest, indent=1))
     missing = [plan for plan in plans if not (out / plan.split / f"{plan.name}.wav").is_file()]
     make_items(missing, voices, music, out, workers)
 
@@ -91,24 +91,11 @@ def git_commit() -> str | None:
 
 def check_folder(out: Path, manifest: dict[str, Any], resume: bool) -> None:
     """Raise UserError unless `out` is empty, or with `resume` was made from the same sources and seed."""
-    path = out / "manifest.json"
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out} is a file: give a folder as --out")
-    if not out.is_dir() or not any(out.iterdir()):
+    earlier = DataFolder(out, MADE_BY).manifest()
+    if earlier is None:
         return
-    if not path.is_file():
-        raise UserError(f"{out} holds files this script did not make: give an empty or new folder as --out")
     if not resume:
         raise UserError(f"{out} was made before: add --resume to complete it, or give another --out")
-    made = made_items(path)
+    made = earlier.get("items", {})
     if any(json.dumps(made.get(name, item)) != json.dumps(item) for name, item in manifest["items"].items()):
         raise UserError(f"{out} was made with another seed or other sources: give those, or another --out")
-
-
-def made_items(path: Path) -> dict[str, Any]:
-    """The items that a manifest lists. Raises UserError if it is not one of this function."""
-    try:
-        made: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["items"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is not a manifest of this script: give another --out") from error
-    return made
