@@ -60,12 +60,19 @@ def add_jax2torch(parser: argparse.ArgumentParser) -> None:
 def run_jax2torch(arguments: argparse.Namespace) -> int:
     """Convert a run or a checkpoint for PyTorch."""
     wide_console()
-    checkpoint, output, force = arguments.checkpoint, arguments.output, arguments.force
-    if runs.is_whole_run(checkpoint, output):
-        runs.convert_run(checkpoint, "jax", "torch", output, arguments.iteration, force=force)
-    else:
-        commands.jax2torch(checkpoint, output, layout=arguments.layout, dtype=arguments.dtype, force=force)
+    if not convert_run(arguments, "jax", "torch"):
+        checkpoint, layout, dtype = arguments.checkpoint, arguments.layout, arguments.dtype
+        commands.jax2torch(checkpoint, arguments.output, layout=layout, dtype=dtype, force=arguments.force)
     return 0
+
+
+def convert_run(arguments: argparse.Namespace, source: str, target: str) -> bool:
+    """Convert a whole training run, if one is given, from framework `source` to `target`; returns whether it did."""
+    run, output = arguments.checkpoint, arguments.output
+    if not runs.is_whole_run(run, output):
+        return False
+    runs.convert_run(run, source, target, output, arguments.iteration, force=arguments.force)
+    return True
 
 
 def add_torch2jax(parser: argparse.ArgumentParser) -> None:
@@ -84,11 +91,8 @@ def add_torch2jax(parser: argparse.ArgumentParser) -> None:
 def run_torch2jax(arguments: argparse.Namespace) -> int:
     """Convert a run or a checkpoint for JAX."""
     wide_console()
-    checkpoint, output, force = arguments.checkpoint, arguments.output, arguments.force
-    if runs.is_whole_run(checkpoint, output):
-        runs.convert_run(checkpoint, "torch", "jax", output, arguments.iteration, force=force)
-    else:
-        commands.torch2jax(checkpoint, output, force=force)
+    if not convert_run(arguments, "torch", "jax"):
+        commands.torch2jax(arguments.checkpoint, arguments.output, force=arguments.force)
     return 0
 
 

@@ -154,12 +154,8 @@ class JaxTrainer:
 
     def restore(self, state: RunState) -> None:
         """Go on from `state`, written by either framework. Raises UserError if it is of another network."""
-        stored, own = state.config.model, self.config.model
-        if stored != own:
-            raise UserError(
-                f"the state of iteration {state.step} is of network {stored.name!r}, not of this run's {own.name!r}: "
-                "choose the --model_name or --config that belongs to it"
-            )
+        own = self.config.model
+        state.check_network(own)
         single = jax.tree.map(lambda leaf: leaf[0], first_replica(self.state))
         weights, published = (torch_to_nnx(tensors, own) for tensors in (state.weights, state.published))
         mu, nu = (

@@ -19,7 +19,6 @@ from torch.nn.parallel import DistributedDataParallel
 from rmvpe.checkpoint.store import Checkpoint
 from rmvpe.config import TrainConfig
 from rmvpe.data.pipeline import Batch
-from rmvpe.errors import UserError
 from rmvpe.processes import ONE_RANK, Ranks
 from rmvpe.training.state import RunState, StateStore
 from rmvpe_torch import device as devices
@@ -185,12 +184,7 @@ class TorchTrainer:
 
     def restore(self, state: RunState) -> None:
         """Continue from `state`, whichever framework wrote it. Raises UserError if it is of another network."""
-        stored, own = state.config.model, self.config.model
-        if stored != own:
-            raise UserError(
-                f"the state of iteration {state.step} is of network {stored.name!r}, not of this run's {own.name!r}: "
-                "choose the --model_name or --config that belongs to it"
-            )
+        state.check_network(self.config.model)
         self.step = state.step
         fill(floats(self.model), state.weights)
         fill(self.average, state.average or state.weights)

@@ -55,13 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     backends = [choose_backend(name) for name in wanted or ("auto",)]
     benchmark(
         backends,
-        Settings(
-            weights=arguments.weights,
-            device=arguments.device,
-            seconds=arguments.seconds,
-            runs=arguments.runs,
-            high_register=arguments.high_register,
-        ),
+        Settings(arguments.weights, arguments.device, arguments.seconds, arguments.runs, arguments.high_register),
     )
     return 0
 

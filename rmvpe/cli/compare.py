@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from rmvpe.backends import BACKENDS
-from rmvpe.cli.evaluate import DEFAULT_SNR, add_output_arguments, check_scoring, parse_ratios, report_files
+from rmvpe.cli.evaluate import add_data_arguments, add_output_arguments, check_scoring, parse_ratios, report_files
 from rmvpe.errors import UserError
 from rmvpe.evaluation.trackers.adapters import OWN, PEERS
 
@@ -19,16 +19,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "process. Trackers that are not installed are skipped and listed; scores as in rmvpe evaluate. Exit code: 0, 1 "
         "if some files could not be compared, 2 if nothing could be."
     )
-    add = parser.add_argument
     text = "folder of sound with NAME.csv (time_s,f0_hz) beside it, Hybrid folder, or KIND:FOLDER as for rmvpe evaluate"
-    add("--data", required=True, metavar="FOLDER", help=text)
-    add("--split", default="test", help="of a data set that has splits (default: %(default)s)")
+    add_data_arguments(parser, text)
+    add = parser.add_argument
     text = f"{OWN}, {OWN}:WEIGHTS, {', '.join(PEERS)} (default: %(default)s)"
     add("--trackers", default=DEFAULT_TRACKERS, metavar="LIST", help=text)
-    text = "voice to music in dB; clean: no music; music: no voice (default: %(default)s)"
-    add("--snr", default=DEFAULT_SNR, metavar="LIST", help=text)
-    add("--music", metavar="FOLDER", help="music to mix with, instead of the accompaniment that the data set has")
-    add("--limit", type=int, metavar="N", help="at most N files, evenly spread")
     add("--threads", type=int, default=1, metavar="N", help="for each tracker's libraries (default: %(default)s)")
     add("--backend", choices=("auto", *BACKENDS), default="auto", help=f"of {OWN} (default: the one installed)")
     add("--high-register", action="store_true", help=f"of {OWN}: as for rmvpe predict")

@@ -32,20 +32,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "voice; VR: share of these found voiced; VFA: share of the others found voiced; OA: voicing and pitch both "
         "right, of all; octave: off by whole octaves; lag: frames of 10 ms by which the answer is late."
     )
-    add = parser.add_argument
     text = "Hybrid folder, folder:PATH with NAME.csv (time_s,f0_hz) beside each recording, or KIND:FOLDER"
-    add("--data", required=True, metavar="SPEC", help=text)
-    add("--split", default="test", help="train, valid, test, or all but for a Hybrid folder (default: %(default)s)")
+    add_data_arguments(parser, text)
+    add = parser.add_argument
     add("--weights", default=DEFAULT_WEIGHTS, help="bundled name or checkpoint file (default: %(default)s)")
     add("--backend", choices=("auto", *BACKENDS), default="auto", help="framework (default: the one installed)")
     add("--device", default="auto", help="as for predict (default: the fastest that is there)")
+    add_decode_arguments(parser)
+    add_output_arguments(parser)
+
+
+def add_data_arguments(parser: argparse.ArgumentParser, data_text: str) -> None:
+    """The flags that choose recordings and the music they are mixed with, for `evaluate` and `compare` alike."""
+    add = parser.add_argument
+    add("--data", required=True, metavar="SPEC", help=data_text)
+    add("--split", default="test", help="train, valid, test, or all but for a Hybrid folder (default: %(default)s)")
     text = "voice to music in dB; clean: no music; music: no voice, so only VFA counts (default: %(default)s)"
     add("--snr", default=DEFAULT_SNR, metavar="LIST", help=text)
     text = "mix with pieces of these sound files instead of the accompaniment that the data set has"
     add("--music", metavar="FOLDER", help=text)
-    add_decode_arguments(parser)
-    add("--limit", type=int, metavar="N", help="at most N files, evenly spread over the split")
-    add_output_arguments(parser)
+    add("--limit", type=int, metavar="N", help="at most N files, evenly spaced over the split")
 
 
 def add_output_arguments(parser: argparse.ArgumentParser) -> None:

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from rmvpe.config import TrainConfig
+from rmvpe.config import ModelConfig, TrainConfig
 from rmvpe.errors import UserError
 
 Tensors = Mapping[str, np.ndarray]  # by official (torch) name
@@ -41,6 +41,15 @@ class RunState:
     def published(self) -> Tensors:
         """The weights to predict with, arrays [...] by name: the averaged ones if there are any."""
         return self.average or self.weights
+
+    def check_network(self, model: ModelConfig) -> None:
+        """Raise UserError unless the state is of the network `model`."""
+        stored = self.config.model
+        if stored != model:
+            raise UserError(
+                f"the state of iteration {self.step} is of network {stored.name!r}, not of this run's {model.name!r}: "
+                "choose the --model_name or --config that belongs to it"
+            )
 
     def without_framework(self) -> "RunState":
         """The state without what only its own framework can use."""

@@ -19,6 +19,14 @@ def write_voice(folder: Path, name: str, seed: int, seconds: float = 2.0, step: 
     (folder / f"{name}.csv").write_text("".join(rows[::step]))
 
 
+def write_voices_and_music(root: Path) -> Path:
+    """`root`/voices with two annotated glides of 2 and 3 s, `root`/music with noise; returns `root`."""
+    write_voice(root / "voices", "a", 0)
+    write_voice(root / "voices", "b", 1, seconds=3.0)
+    write_music(root / "music")
+    return root
+
+
 def write_music(folder: Path) -> None:
     """Six seconds of noise, without annotation."""
     folder.mkdir(exist_ok=True)

@@ -19,6 +19,7 @@ from rmvpe_torch.checkpoint import load_model  # noqa: E402
 from rmvpe_torch.losses import LOSSES  # noqa: E402
 from rmvpe_torch.train import TorchTrainer  # noqa: E402
 from tests.helpers.batches import made_up  # noqa: E402
+from tests.helpers.threads import one_torch_thread  # noqa: E402
 
 TINY = ModelConfig(name="tiny", levels=2, blocks=1, inter_layers=1, channels=2, gru_hidden=16, dropout=0.0)
 CONFIG = TrainConfig(model=TINY, excerpt_frames=32, batch_size=4, clip_grad_norm=1e9)
@@ -37,10 +38,8 @@ BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # torch's defaults for Adam, which opt
 
 @pytest.fixture(autouse=True, scope="module")
 def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+    with one_torch_thread():
+        yield
 
 
 def batch(number: int, count: int = 4) -> Batch:

@@ -9,7 +9,7 @@ import pytest
 from rmvpe.cli.main import main
 from rmvpe.evaluation.trackers import adapters
 from tests.helpers.simple_trackers import SPECS
-from tests.helpers.voices import write_music, write_voice
+from tests.helpers.voices import write_music, write_voice, write_voices_and_music
 
 pytest.importorskip("mir_eval")
 
@@ -17,11 +17,8 @@ pytest.importorskip("mir_eval")
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """voices/: two annotated glides; music/: noise; bare/: noise too, where a data set is wanted."""
-    root = tmp_path_factory.mktemp("data")
-    write_voice(root / "voices", "a", 0)
-    write_voice(root / "voices", "b", 1, seconds=3.0)
-    for name in ("music", "bare"):
-        write_music(root / name)
+    root = write_voices_and_music(tmp_path_factory.mktemp("data"))
+    write_music(root / "bare")
     return root
 
 

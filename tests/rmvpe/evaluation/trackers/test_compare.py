@@ -15,7 +15,7 @@ from rmvpe.evaluation.trackers.adapters import find_trackers
 from rmvpe.evaluation.trackers.compare import compare, open_data
 from tests.helpers.hybrid import make_hybrid
 from tests.helpers.simple_trackers import SPECS
-from tests.helpers.voices import write_music, write_voice
+from tests.helpers.voices import write_voices_and_music
 
 pytest.importorskip("mir_eval")
 
@@ -23,10 +23,7 @@ pytest.importorskip("mir_eval")
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """voices/: two glides, one of them longer; music/: noise; Hybrid/."""
-    root = tmp_path_factory.mktemp("data")
-    write_voice(root / "voices", "a", 0)
-    write_voice(root / "voices", "b", 1, seconds=3.0)
-    write_music(root / "music")
+    root = write_voices_and_music(tmp_path_factory.mktemp("data"))
     make_hybrid(root / "Hybrid", train=1, valid=1)
     return root
 
