@@ -71,7 +71,7 @@ def parse_address(coordinator: str) -> tuple[str, int]:
 def wait_for_processes(listener: socket.socket, num_processes: int, token: str, time_left: TimeLeft) -> None:
     """Process 0's part: wait for all others, then let them go on at the same time.
 
-    A process that cannot take part is told why, and the wait goes on. Raises UserError if one is missing in the end.
+    A process that cannot take part gets the reason; the wait goes on. Raises UserError if one is missing in the end.
     """
     joined: dict[int, socket.socket] = {}
     with ExitStack() as stack:

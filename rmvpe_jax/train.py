@@ -84,7 +84,7 @@ class JaxTrainer:
         self._barriers = 0  # passed so far: each needs a name of its own
 
     def _pmap(self, function: Callable, in_axes: tuple, donate: tuple[int, ...] = ()) -> Callable:
-        """`function(graph, config, ...)` on all processes' devices; it may reuse the memory of the arguments `donate`."""
+        """`function(graph, config, ...)` on all devices of all processes; the memory of `donate` is reused."""
         return jax.pmap(
             partial(function, self.graph, self.config),
             axis_name=AXIS,
@@ -181,7 +181,7 @@ class JaxTrainer:
 
 
 def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
-    """Adam (arXiv:1412.6980) without the learning rate; for adamw (arXiv:1711.05101) decay of all parameters, as torch."""
+    """Adam (arXiv:1412.6980) without the learning rate; adamw (arXiv:1711.05101) decays all parameters, as in torch."""
     adam = optax.scale_by_adam(b1=0.9, b2=0.999, eps=1e-8)  # torch's defaults
     decay = optax.add_decayed_weights(config.weight_decay) if config.optimizer == "adamw" else optax.identity()
     return optax.chain(adam, decay)

@@ -240,7 +240,8 @@ def _work(rank: int, function: Callable[[], object], failures: Connection) -> No
         message = user_message(error)
         lines = traceback.format_exc().splitlines()[-MAX_ERROR_LINES:]
         found = (2, "\n".join(lines), 1) if message is None else (0, message, EXIT_USER_ERROR)
-        failures.send(Failure(found[0], time.monotonic(), rank, *found[1:]))
+        with suppress(OSError):  # the launcher is gone
+            failures.send(Failure(found[0], time.monotonic(), rank, *found[1:]))
         raise SystemExit(found[2]) from None
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends anyway, and an exception would only be written out

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rmvpe.backends import BACKENDS
-from rmvpe.cli.options import add_decode_arguments, decode_settings, describe_settings
+from rmvpe.cli.options import Load, add_decode_arguments, decode_settings, describe_settings
 from rmvpe.errors import UserError
-from rmvpe.estimator import DEFAULT_WEIGHTS, load
+from rmvpe.estimator import DEFAULT_WEIGHTS
+from rmvpe.estimator import load as load_estimator
 from rmvpe.files import check_folder
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(f"--{name}", type=Path, metavar="OUT", help=text)
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace, load: Load = load_estimator) -> int:
     """Evaluate, print the table, write the files; returns 1 if some files could not be evaluated, else 0."""
     from rmvpe.data.mixing import find_music
     from rmvpe.data.readers.registry import open_source

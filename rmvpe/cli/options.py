@@ -1,10 +1,13 @@
 """The flags that decide f0 and voicing, the same for `rmvpe predict` and `rmvpe evaluate`: fields of `DecodeConfig`."""
 
 import argparse
+from collections.abc import Callable
 from typing import Any
 
 from rmvpe.config import DECODERS, PAD_MODES, DecodeConfig
+from rmvpe.estimator import Estimator
 
+Load = Callable[[str, str, str], Estimator]  # weights, backend, device
 # Fields of `DecodeConfig` that have a flag, and how a headline prints their values
 SETTINGS = {
     "threshold": "threshold {:g}",

@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from rmvpe import audio, plot
 from rmvpe.audio import AudioFile
 from rmvpe.backends import BACKENDS
 from rmvpe.cli.inputs import add_input_arguments, input_paths
-from rmvpe.cli.options import add_decode_arguments, decode_settings
+from rmvpe.cli.options import Load, add_decode_arguments, decode_settings
 from rmvpe.errors import UserError, report
 from rmvpe.estimator import DEFAULT_WEIGHTS, Estimator, Progress
 from rmvpe.estimator import load as load_estimator
@@ -24,8 +24,6 @@ SUMMARY = "Write the pitch (f0) of sound files."
 PROGRAM = "rmvpe predict"
 DEFAULT_FORMAT = "csv"
 BAR = "{desc} {percentage:3.0f}%|{bar}| {n:.0f}/{total} files [{elapsed}<{remaining}]"
-
-Load = Callable[[str, str, str], Estimator]  # weights, backend, device
 
 
 @dataclass(frozen=True)

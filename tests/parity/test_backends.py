@@ -1,6 +1,7 @@
 """Both backends end to end on a real recording, from random weights: the bundled weights' test is `test_bundled.py`."""
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 import rmvpe_jax.infer
 import rmvpe_torch.infer
 from rmvpe import audio
+from rmvpe.backends import Backend
 from rmvpe.checkpoint.store import load
 from rmvpe.chunked_gru import salience
 from rmvpe.config import DecodeConfig, ModelConfig
@@ -18,7 +20,7 @@ from tests.helpers import golden
 from tests.helpers.paths import DEMO_RECORDING
 
 RECORDING = DEMO_RECORDING
-BACKENDS = {"torch": rmvpe_torch.infer.Backend, "jax": rmvpe_jax.infer.Backend}
+BACKENDS: dict[str, Callable[..., Backend]] = {"torch": rmvpe_torch.infer.Backend, "jax": rmvpe_jax.infer.Backend}
 CHECKPOINT = golden.checkpoint(ModelConfig.small(), seed=3)
 
 

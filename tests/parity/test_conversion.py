@@ -1,6 +1,7 @@
 """The conversion table: it names every tensor of both networks, moves values and nothing else, and is strict."""
 
 from dataclasses import replace
+from typing import Any
 
 import jax
 import numpy as np
@@ -115,5 +116,6 @@ def test_another_networks_weights_are_refused():
 
 
 def test_what_comes_out_is_numpy_whatever_goes_in():
-    flat = torch_to_nnx({name: jax.numpy.asarray(t) for name, t in golden.checkpoint(TINY).tensors.items()}, TINY)
+    tensors: dict[str, Any] = {name: jax.numpy.asarray(t) for name, t in golden.checkpoint(TINY).tensors.items()}
+    flat = torch_to_nnx(tensors, TINY)
     assert all(type(array) is np.ndarray for array in flat.values())

@@ -67,8 +67,8 @@ def test_twenty_steps_give_the_same_losses_and_the_same_f0(hybrid):
         for name in ("grad_norm", "param_norm", "update_norm"):
             assert a[name] == pytest.approx(b[name], rel=0.1), (step, name)
     log_mel = data[0].log_mel
-    outputs = [salience(side.network(side.checkpoint({})), log_mel).reshape(-1, 360) for side in (torch_side, jax_side)]
-    assert compare_salience(*outputs, DecodeConfig(threshold=0.0)).max_cents < 1.0
+    x, y = (salience(side.network(side.checkpoint({})), log_mel).reshape(-1, 360) for side in (torch_side, jax_side))
+    assert compare_salience(x, y, DecodeConfig(threshold=0.0)).max_cents < 1.0
 
 
 def test_the_arithmetic_of_twenty_steps_is_the_same(hybrid):
@@ -79,6 +79,8 @@ def test_the_arithmetic_of_twenty_steps_is_the_same(hybrid):
     with jax.enable_x64(True):
         torch_side = trainer("torch", config)
         jax_side = trainer("jax", config, torch_side.checkpoint({}))
+        assert isinstance(torch_side, TorchTrainer)
+        assert isinstance(jax_side, JaxTrainer)
         torch_side.model.double()
         jax_side.state = jax.tree.map(
             lambda leaf: leaf.astype(np.float64) if leaf.dtype == np.float32 else leaf, jax_side.state

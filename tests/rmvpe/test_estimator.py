@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -59,11 +60,11 @@ class MelPeaks(StandInNetwork):
         )
 
 
-def listening(window: int = 256, overlap: int = 128, reach: int = 0, batch: int = 1, **options: object) -> Estimator:
-    network = MelPeaks(reach, batch)
-    return Estimator(
-        network, MODEL, DecodeConfig(threshold=0.3), window_frames=window, overlap_frames=overlap, **options
-    )  # type: ignore[arg-type]
+def listening(
+    window: int = 256, overlap: int = 128, reach: int = 0, batch: int = 1, front_end: str = "host"
+) -> Estimator:
+    network, config = MelPeaks(reach, batch), DecodeConfig(threshold=0.3)
+    return Estimator(network, MODEL, config, front_end=front_end, window_frames=window, overlap_frames=overlap)
 
 
 def noise(n: int, seed: int = 0) -> np.ndarray:
@@ -98,7 +99,7 @@ def test_padding_is_what_other_projects_feed_the_network(pad: str, n: int):
         spectrum = log_mel(np.pad(sound, (0, plan.zeros_right)), MODEL.mel)
     else:
         extra = plan.padded_frames - plan.n_frames
-        mode = {"reflect": {"mode": "reflect" if plan.n_frames > 1 else "edge"}, "zero": {}}[pad]
+        mode: dict[str, Any] = {"reflect": {"mode": "reflect" if plan.n_frames > 1 else "edge"}, "zero": {}}[pad]
         spectrum = np.pad(log_mel(sound, MODEL.mel), ((0, extra), (0, 0)), **mode)
     expected = network.respond(spectrum[None])[0, : plan.n_frames]
     np.testing.assert_allclose(listening(reach=5).salience(sound, pad), expected, atol=1e-6)
@@ -231,10 +232,16 @@ def test_several_files_and_one_of_them_bad(tmp_path: Path):
     assert lengths == [101, 51]
 
 
-def test_an_answer_that_is_not_finite_is_no_answer(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(MelPeaks, "respond", lambda self, x: np.full((*x.shape[:2], 360), np.nan, dtype=np.float32))
+class NotFinite(StandInNetwork):
+    """A network whose salience is NaN."""
+
+    def respond(self, log_mel: np.ndarray) -> np.ndarray:
+        return np.full((*log_mel.shape[:2], 360), np.nan, dtype=np.float32)
+
+
+def test_salience_that_is_not_finite_is_an_error():
     with pytest.raises(UserError, match=r"not finite.*float32"):
-        listening().from_audio(noise(1000), 16000)
+        Estimator(NotFinite(), MODEL).from_audio(noise(1000), 16000)
 
 
 def test_another_sample_rate_of_the_network_is_refused():
@@ -248,7 +255,9 @@ def weights(metadata: dict[str, str] | None = None) -> Checkpoint:
     rng = np.random.default_rng(0)
     scaled = ((name, shape, rng.standard_normal(shape)) for name, shape in expected_tensors(MODEL).items())
     tensors = {
-        name: (np.abs(a) + 0.5 if "running_var" in name else a / np.sqrt(max(np.prod(shape[1:]), 4))).astype(np.float32)
+        name: (np.abs(a) + 0.5 if "running_var" in name else a / np.sqrt(max(float(np.prod(shape[1:])), 4.0))).astype(
+            np.float32
+        )
         for name, shape, a in scaled
     }
     return Checkpoint(MODEL, tensors, metadata or {})
@@ -291,7 +300,7 @@ def test_every_public_name_is_there_and_no_other():
     assert set(rmvpe.__all__) <= set(dir(rmvpe))
     assert all(getattr(rmvpe, name) is not None for name in rmvpe.__all__)
     with pytest.raises(AttributeError, match="no attribute 'predict'"):
-        _ = rmvpe.predict
+        _ = rmvpe.predict  # type: ignore[attr-defined]
 
 
 @pytest.mark.skipif(not FRAMEWORKS, reason="no framework is installed")
@@ -376,11 +385,10 @@ from rmvpe.config import preset
 framework, name, decoder, path = sys.argv[1:]
 config = preset(name)
 rng = np.random.default_rng(0)
-tensors = {
-    key: np.abs(rng.standard_normal(shape) / np.sqrt(max(np.prod(shape[1:]), 4))).astype(np.float32)
-    if "running_var" in key else (rng.standard_normal(shape) / np.sqrt(max(np.prod(shape[1:]), 4))).astype(np.float32)
-    for key, shape in expected_tensors(config).items()
-}
+tensors = {}
+for key, shape in expected_tensors(config).items():
+    values = (rng.standard_normal(shape) / np.sqrt(max(float(np.prod(shape[1:])), 4.0))).astype(np.float32)
+    tensors[key] = np.abs(values) if "running_var" in key else values
 track = rmvpe.load(Checkpoint(config, tensors, {}), framework, "cpu").from_file(path, decoder=decoder)
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 print(len(track), peak)

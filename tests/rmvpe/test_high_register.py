@@ -13,18 +13,20 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rmvpe.backends import BACKENDS, is_installed
 from rmvpe.calibration import calibrated
-from rmvpe.cli import evaluate, main
+from rmvpe.cli import evaluate, predict
 from rmvpe.config import ConfigError, DecodeConfig, ModelConfig
 from rmvpe.decode import decode
 from rmvpe.estimator import Estimator
 from rmvpe.evaluation.agreement import compare_salience
-from rmvpe.evaluation.trackers import adapters
+from rmvpe.evaluation.trackers.adapters import find_trackers, track_everywhere
 from rmvpe.framing import plan_padding
 from rmvpe.high_register import SWITCH_HZ, TOP_HZ, join
 from rmvpe.mel import hz_to_mel, log_mel
 from rmvpe.pitch import bins_to_hz, cents_between
 from rmvpe.track import F0Track
+from tests.helpers.commands import command_with
 from tests.helpers.networks import StandInNetwork
 
 MODEL = ModelConfig.small()
@@ -256,21 +258,20 @@ def once() -> Estimator:
     return Estimator(LowVoiced(), MODEL, DecodeConfig(threshold=0.3))
 
 
-def test_the_flag_of_predict(folder: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(main, "load", lambda *_: once())
+def test_the_flag_of_predict(folder: Path):
+    command = command_with(predict, lambda *_: once())
     for flags, hz in (([], 700.0), (["--high-register"], 1400.0)):
-        assert main.main(["predict", str(folder / "a.wav"), "-o", str(folder / "a.npz"), *flags]) == 0
+        assert command(folder / "a.wav", "-o", folder / "a.npz", *flags) == 0
         track = F0Track.read(folder / "a.npz")
         assert np.abs(cents_between(np.median(track.f0_hz), np.array(hz))) < BAND_CENTS
 
 
-def test_the_flag_of_evaluate(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+def test_the_flag_of_evaluate(folder: Path, capsys: pytest.CaptureFixture[str]):
     pytest.importorskip("mir_eval")
-    monkeypatch.setattr(evaluate, "load", lambda *_: once())
+    command = command_with(evaluate, lambda *_: once())
     scores = {}
     for flag in ("--high-register", "--decoder=local-average"):
-        command = ["evaluate", "--data", f"folder:{folder}", "--snr", "clean", "--json", str(folder / "s.json"), flag]
-        assert main.main(command) == 0
+        assert command("--data", f"folder:{folder}", "--snr", "clean", "--json", folder / "s.json", flag) == 0
         report = json.loads((folder / "s.json").read_text())
         scores[flag] = report["pooled"]["clean"]["octave"]
         assert report["decoding"]["high_register"] is (flag == "--high-register")
@@ -279,12 +280,17 @@ def test_the_flag_of_evaluate(folder: Path, monkeypatch: pytest.MonkeyPatch, cap
     assert scores["--decoder=local-average"] > 0.98
 
 
-def test_the_compared_tracker(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(adapters, "load", lambda *_: once())
+def test_the_compared_tracker():
     sound, _ = sweep(4.0)
     for twice in (False, True):
-        tracker = adapters.find_trackers(["rmvpe"], high_register=twice)["rmvpe"].open(1)
+        track = track_everywhere(once().with_config(high_register=twice), sound)
         expected = once().from_audio(sound, RATE_HZ, high_register=twice)
-        np.testing.assert_array_equal(tracker.hear(sound).voiced, expected.voiced)
-        np.testing.assert_array_equal(tracker.hear(sound).f0_hz[expected.voiced], expected.f0_hz[expected.voiced])
+        np.testing.assert_array_equal(track.voiced, expected.voiced)
+        np.testing.assert_array_equal(track.f0_hz[expected.voiced], expected.f0_hz[expected.voiced])
+
+
+@pytest.mark.skipif(not any(map(is_installed, BACKENDS)), reason="no framework is installed")
+def test_the_compared_tracker_says_that_it_runs_twice():
+    for twice in (False, True):
+        tracker = find_trackers(["rmvpe"], high_register=twice)["rmvpe"].open(1)
         assert ("high register" in tracker.settings) is twice

@@ -1,7 +1,6 @@
 """Voicing: hysteresis, the silence gate, and the bundled weights on silence and noise."""
 
 import importlib.util
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +17,8 @@ from rmvpe.config import ConfigError, DecodeConfig, MelConfig, ModelConfig
 from rmvpe.decode import PitchCurve, decode, hold_voiced, pitch, voicing
 from rmvpe.estimator import Estimator
 from rmvpe.framing import frame_levels_db
-from rmvpe.program import Command, run_program
 from rmvpe.track import F0Track
+from tests.helpers.commands import command_with
 from tests.helpers.networks import StandInNetwork
 from tests.helpers.paths import ROOT
 from tests.helpers.waves import swelling, waves
@@ -147,11 +146,10 @@ def test_an_open_gate_is_no_gate():
 
 def test_flags_of_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     soundfile.write(tmp_path / "a.wav", swelling(10.0), 16000, subtype="FLOAT")
-    run_with = partial(predict.run, load=lambda *_: waves(64, 32, DecodeConfig(threshold=0.4)))
-    command = Command(predict.SUMMARY, predict.add_arguments, run_with)
+    command = command_with(predict, lambda *_: waves(64, 32, DecodeConfig(threshold=0.4)))
 
     def code(*flags: str) -> int:
-        return run_program("predict", command, [str(tmp_path / "a.wav"), "-o", str(tmp_path / "a.npz"), *flags])
+        return command(tmp_path / "a.wav", "-o", tmp_path / "a.npz", *flags)
 
     def run(*flags: str) -> F0Track:
         assert code(*flags) == 0

@@ -120,7 +120,7 @@ def test_other_formats_and_settings_are_refused(tmp_path, tensors):
 
 def test_a_folder_of_something_else_is_not_overwritten(tmp_path, tensors):
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(UserError, match="is a folder of something else"):
+    with pytest.raises(UserError, match="choose a new or empty folder"):
         orbax.save(tmp_path, tensors, TINY, METADATA)
     assert (tmp_path / "notes.txt").read_text() == "mine"
 

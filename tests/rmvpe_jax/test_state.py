@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -52,7 +53,7 @@ def assert_same(found: RunState, expected: RunState) -> None:
         for name in b:
             assert (a[name].dtype, a[name].shape) == (b[name].dtype, b[name].shape), (field, name)
             assert a[name].tobytes() == b[name].tobytes(), (field, name)
-    empty = {field: {} for field in TENSORS}
+    empty: dict[str, Any] = {field: {} for field in TENSORS}
     assert dataclasses.replace(found, **empty) == dataclasses.replace(expected, **empty)
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -15,7 +16,7 @@ from rmvpe.processes import Ranks
 from rmvpe.training.losses import loss as reference_loss
 from rmvpe_jax import state as states
 from rmvpe_jax.losses import LOSSES
-from rmvpe_jax.train import AXIS, JaxTrainer, make_optimizer, own_stream
+from rmvpe_jax.train import AXIS, JaxTrainer, fold_in_device, make_optimizer
 from tests.helpers.tiny_jax import CONFIG, MODEL, RATE, batch, devices, losses
 
 # Few different programs, because each takes seconds to compile; those of this one are used by several tests
@@ -33,7 +34,9 @@ def test_losses_are_those_that_numpy_defines(kind):
     logits = rng.normal(0, 4, (2, 3, 5)).astype(np.float32)
     target = rng.random((2, 3, 5)).astype(np.float32)
     # float32 against float64
-    assert float(LOSSES[kind](logits, target)) == pytest.approx(reference_loss(kind, logits, target), rel=1e-6)
+    assert float(LOSSES[kind](jnp.asarray(logits), jnp.asarray(target))) == pytest.approx(
+        reference_loss(kind, logits, target), rel=1e-6
+    )
 
 
 def accumulating(count: int) -> JaxTrainer:
@@ -133,7 +136,7 @@ def test_generators_of_another_framework_stay_behind():
 
 def test_each_device_drops_other_places():
     trainer = JaxTrainer(change(dropout=0.5), devices(2))
-    streams = jax.pmap(own_stream, axis_name=AXIS, devices=devices(2))(trainer.state.rest)
+    streams = jax.pmap(fold_in_device, axis_name=AXIS, devices=devices(2))(trainer.state.rng_state)
     keys = [leaf for leaf in jax.tree.leaves(streams) if jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key)]
     assert keys
     for key in keys:
@@ -146,10 +149,13 @@ def test_a_step_is_compiled_once_and_not_again_after_a_restart():
     state = trainer.capture()
     batches = [batch(0)]
     trainer.train_step(batches, RATE)
-    compiled = []
-    jax.monitoring.register_event_duration_secs_listener(
-        lambda event, duration, **more: compiled.append(event) if event == COMPILED else None
-    )
+    compiled: list[str] = []
+
+    def listen(event: str, duration_secs: float, **kwargs: str | int) -> None:
+        if event == COMPILED:
+            compiled.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
     trainer.train_step(batches, 2 * RATE)
     trainer.train_step(batches, RATE)
     assert not compiled
@@ -157,7 +163,7 @@ def test_a_step_is_compiled_once_and_not_again_after_a_restart():
     compiled.clear()  # placing a state costs small programs
     trainer.train_step(batches, RATE)
     assert not compiled
-    jax.jit(lambda x: x * 3 + 1)(np.ones(7))  # the listener does hear compilations
+    jax.jit(lambda x: x * 3 + 1)(np.ones(7))  # the listener does notice compilations
     assert compiled
 
 
@@ -170,9 +176,8 @@ def test_averaged_weights_are_published_and_start_from_the_weights_of_a_run_with
     for name, array in averaging.checkpoint({}).tensors.items():
         np.testing.assert_array_equal(array, state.weights[name], err_msg=name)
     log_mel = batch(9).log_mel
-    np.testing.assert_array_equal(
-        *(salience(side.network(side.checkpoint({})), log_mel) for side in (averaging, plain))
-    )
+    found, expected = (salience(side.network(side.checkpoint({})), log_mel) for side in (averaging, plain))
+    np.testing.assert_array_equal(found, expected)
     losses(averaging, [2])
     after = averaging.capture()
     share = 1 - min(0.9, (1 + 1) / (10 + 1))

@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +19,8 @@ from rmvpe.cli.main import main
 from rmvpe.config import DecodeConfig, ModelConfig
 from rmvpe.estimator import Estimator
 from rmvpe.pitch import bins_to_hz
-from rmvpe.program import Command, run_program
 from rmvpe.track import F0Track
+from tests.helpers.commands import command_with
 from tests.helpers.networks import StandInNetwork
 from tests.helpers.paths import ROOT
 
@@ -52,8 +51,7 @@ def predict(loads: list[tuple[str, str, str]]) -> Predict:
         loads.append((weights, backend, device))
         return Estimator(OneNote(), ModelConfig.small(), DecodeConfig(threshold=0.5))
 
-    command = Command(cli.SUMMARY, cli.add_arguments, partial(cli.run, load=load))
-    return lambda *arguments: run_program("rmvpe predict", command, arguments)
+    return command_with(cli, load)
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from rmvpe.evaluation.metrics import melody_scores, tally
 from rmvpe.evaluation.trackers.adapters import track_everywhere
 from rmvpe.pitch import bins_to_hz
 from rmvpe.program import whole_parser
+from tests.helpers.commands import command_with
 from tests.helpers.waves import swelling, waves
 
 pytest.importorskip("mir_eval")
@@ -84,14 +85,13 @@ def test_the_compared_tracker_decides_as_the_estimator(name: str):
 
 
 @pytest.fixture
-def command(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def command(data: Path, tmp_path: Path):
     """`rmvpe evaluate` with a stand-in network; returns what it wrote as JSON."""
-    monkeypatch.setattr(evaluate, "load", lambda *_: waves(64, 32, DecodeConfig(threshold=0.4)))
+    run_evaluate = command_with(evaluate, lambda *_: waves(64, 32, DecodeConfig(threshold=0.4)))
 
     def run(*flags: str, code: int = 0) -> dict:
         out = tmp_path / "scores.json"
-        given = ["evaluate", "--data", f"folder:{data}", "--snr", "clean", "--json", str(out), *flags]
-        assert main.main(given) == code
+        assert run_evaluate("--data", f"folder:{data}", "--snr", "clean", "--json", out, *flags) == code
         return json.loads(out.read_text()) if out.exists() else {}
 
     return run

@@ -1,0 +1,142 @@
+"""What README, docs and run cards name exists: links, files, commands and their flags; and no private words return."""
+
+import argparse
+import re
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from rmvpe.cli.main import PROGRAM
+from rmvpe.program import whole_parser
+from tests.helpers.paths import ROOT
+
+PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")), *sorted(ROOT.glob("*/README.md"))]
+PAGES.append(ROOT / "rmvpe" / "weights" / "README.md")
+CARDS = sorted(ROOT.glob("configs/*.py"))
+FOLDERS = (
+    "rmvpe",
+    "rmvpe_torch",
+    "rmvpe_jax",
+    "convert",
+    "scripts",
+    "benchmarks",
+    "configs",
+    "tests",
+    "docs",
+    "examples",
+)
+
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+CODE = re.compile(r"```[a-z]*\n(.*?)```|`([^`\n]+)`", re.DOTALL)
+COMMAND = re.compile(
+    r"^(?:python (?:-m )?)?(rmvpe|convert|(?:scripts|benchmarks)/\w+\.py)((?: [^\n#&|]*)?)", re.MULTILINE
+)
+SCRIPT_FLAG = re.compile(r"(?<!\S)(--?[A-Za-z][\w-]*)")
+
+
+def pieces_of_code(text: str) -> list[str]:
+    """The code blocks and the inline code of a page; lines that a backslash continues are joined."""
+    return [(block or inline).replace("\\\\\n", " ").replace("\\\n", " ") for block, inline in CODE.findall(text)]
+
+
+def anchor(heading: str) -> str:
+    """The anchor that a heading gets."""
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+def commands(path: Path) -> set[tuple[str, tuple[str, ...], tuple[str, ...]]]:
+    """(program, words before the first flag, flags) of each command line that a page or a run card shows."""
+    text = path.read_text(encoding="utf-8")
+    texts = (
+        pieces_of_code(text) if path.suffix == ".md" else [re.sub(r"^ +", "", text.replace("\\\\\n", " "), flags=re.M)]
+    )
+    found = set()
+    for piece in texts:
+        for program, rest in COMMAND.findall(piece):
+            flags = tuple(sorted({flag for flag in SCRIPT_FLAG.findall(re.sub(r"'[^']*'|\"[^\"]*\"", "", rest))}))
+            words = tuple(re.split(r" -|$", rest, maxsplit=1)[0].split())
+            found.add((program, words, flags))
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in LINK.findall(page.read_text(encoding="utf-8")):
+        if re.match(r"https?://", link):
+            continue
+        file, _, heading = link.partition("#")
+        target = (page.parent / file).resolve() if file else page
+        assert target.exists(), link
+        if heading:
+            headings = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+            assert heading in {anchor(text) for text in headings}, link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_named_files_are_in_the_repository(page: Path) -> None:
+    path = re.compile(rf"(?<![\w/.-])((?:{'|'.join(FOLDERS)})/[\w./-]*\w)")
+    for piece in pieces_of_code(page.read_text(encoding="utf-8")):
+        for name in path.findall(piece):
+            assert (ROOT / name).exists(), name
+
+
+def rmvpe_flags(words: tuple[str, ...]) -> set[str]:
+    """The flags of the command that `rmvpe` and these words name."""
+    parser: argparse.ArgumentParser = whole_parser("rmvpe", PROGRAM)
+    for word in words:
+        groups = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+        if not groups:
+            break
+        assert word in groups[0].choices, f"{parser.prog} {word}"
+        parser = groups[0].choices[word]
+    return set(parser._option_string_actions)
+
+
+@cache
+def script_help(program: str) -> str:
+    """What a script prints for --help."""
+    done = subprocess.run([sys.executable, ROOT / program, "--help"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_commands_and_their_flags_exist() -> None:
+    shown = [(page, *command) for page in (*PAGES, *CARDS) for command in commands(page)]
+    assert len(shown) > 40  # the pattern finds command lines at all
+    for page, program, words, flags in shown:
+        if program.endswith(".py"):
+            known = set(SCRIPT_FLAG.findall(re.sub(r"[\[\],|]", " ", script_help(program))))
+        else:
+            known = rmvpe_flags(("convert", *words) if program == "convert" else words)
+        missing = set(flags) - known
+        assert not missing, f"{page.relative_to(ROOT)} shows {program} {' '.join((*words, *missing))}"
+
+
+def text_files() -> list[Path]:
+    """Every source and page of the checkout but this file."""
+    files = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*") if path.suffix in (".py", ".md", ".cpp")]
+    return [path for path in (*files, ROOT / "README.md", ROOT / "Makefile") if path != Path(__file__).resolve()]
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (r"pip install ['\"]?rmvpe\b", "the package is on no index: name the missing library"),
+        (r"\.\./shared|FACTS\.md|HOSTS\.md|ARCHITECTURE\.md", "a clone has no such folder"),
+        (
+            r"\broll_call\b|\bMadeFolder\b|\bTOLD_LINES\b|\bobey_launcher\b|\blast_words\b|\bnothing_yet\b"
+            r"|\bSTRANGER_S\b|\bTakeExcerpt\b|\bStretches\b|\bone_copy\b|\bculprit\b",
+            "a private word where the field has a term",
+        ),
+    ],
+)
+def test_no_such_words(words: str, why: str) -> None:
+    found = [
+        f"{path.relative_to(ROOT)}: {match[0]}"
+        for path in text_files()
+        for match in re.finditer(words, path.read_text(encoding="utf-8"))
+    ]
+    assert not found, why
