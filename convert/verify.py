@@ -147,7 +147,7 @@ def salience(side: Side, samples: np.ndarray) -> np.ndarray:
 
 
 def glide() -> np.ndarray:
-    """16 kHz test audio: a harmonic tone gliding up three octaves with two pauses, in light noise; always the same."""
+    """Test audio [samples] at 16 kHz: a harmonic tone gliding up three octaves, two pauses, a little noise."""
     n = int(GLIDE_SECONDS * audio.SAMPLE_RATE_HZ)
     time_s = np.arange(n) / audio.SAMPLE_RATE_HZ
     octaves = np.log2(GLIDE_HZ[1] / GLIDE_HZ[0])

@@ -103,7 +103,7 @@ def head(graph: nnx.GraphDef, state: nnx.State, hidden: Array) -> Array:
 
 @partial(jax.jit, static_argnames=("config", "key_shift_semitones"))
 def log_mel_of(audio: Array, config: MelConfig, key_shift_semitones: float) -> Array:
-    """`rmvpe_jax.mel.log_mel`, compiled."""
+    """`rmvpe_jax.mel.log_mel`, compiled: [B, samples] -> [B, T, n_mels]."""
     return mel.log_mel(audio, config, key_shift_semitones=key_shift_semitones)
 
 

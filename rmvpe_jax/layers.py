@@ -33,7 +33,7 @@ class Draw:
         self._generator = None if seed is None else np.random.default_rng(seed)
 
     def uniform(self, shape: Sequence[int], bound: float) -> Array:
-        """The next weights: uniform in -bound to bound, float32. torch's default bound is mostly 1 / sqrt(fan in)."""
+        """The next weights, `shape`, uniform in -bound to bound, float32; torch's bound is mostly 1 / sqrt(fan in)."""
         if self._generator is None:
             return jnp.asarray(np.zeros(shape, np.float32))
         return jnp.asarray(self._generator.uniform(-bound, bound, shape).astype(np.float32))

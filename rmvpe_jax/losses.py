@@ -14,18 +14,18 @@ from rmvpe.training.losses import FOCAL_GAMMA, POSITIVE_WEIGHT
 
 
 def bce(logits: Array, target: Array) -> Array:
-    """Mean binary cross-entropy: the reference's loss."""
+    """[B, T, bins] each -> the mean binary cross-entropy, the loss of the reference."""
     return optax.sigmoid_binary_cross_entropy(logits, target).mean()
 
 
 def weighted(logits: Array, target: Array) -> Array:
-    """Cross-entropy with more weight on bins near the sung pitch."""
+    """[B, T, bins] each -> mean cross-entropy; bins near the sung pitch weigh up to `POSITIVE_WEIGHT` times as much."""
     weight = 1.0 + (POSITIVE_WEIGHT - 1.0) * target
     return (optax.sigmoid_binary_cross_entropy(logits, target) * weight).mean()
 
 
 def focal(logits: Array, target: Array) -> Array:
-    """Focal loss for soft targets (Li et al. 2020, arXiv:2006.04388): little weight on bins that are already right."""
+    """[B, T, bins] each -> focal loss for soft targets (https://arxiv.org/abs/2006.04388); good bins weigh little."""
     miss = jnp.abs(target - nn.sigmoid(logits))
     return (optax.sigmoid_binary_cross_entropy(logits, target) * miss**FOCAL_GAMMA).mean()
 

@@ -65,7 +65,7 @@ class Encoder(nnx.Module):
         self.layers = nnx.List(ResBlocks(i, o, make) for i, o in pairwise(widths))
 
     def __call__(self, x: Array) -> tuple[Array, list[Array]]:
-        """[B, T, F, 1] -> [B, T / 2^levels, F / 2^levels, C_out], and the skips: each level's output before pooling."""
+        """[B, T, F, 1] -> bottom [B, T/2^levels, F/2^levels, C], and the skip [B, T, F, C] of each level."""
         x = self.bn(x)
         skips = []
         for layer in self.layers:
@@ -97,7 +97,7 @@ class TimbreFilter(nnx.Module):
         self.layers = nnx.List(ConvBlockRes(c, c, make) for c in make.config.level_channels)
 
     def __call__(self, skips: list[Array]) -> list[Array]:
-        """Each skip [B, T, F, C] -> [B, T, F, C]."""
+        """A skip [B, T, F, C] of each level -> the same shapes."""
         return [layer(skip) for layer, skip in zip(self.layers, skips)]
 
 
@@ -125,7 +125,7 @@ class Decoder(nnx.Module):
         self.layers = nnx.List(ResDecoderBlock(i, o, make) for i, o in pairwise(widths))
 
     def __call__(self, x: Array, skips: list[Array]) -> Array:
-        """[B, T / 2^levels, F / 2^levels, C_in] and the encoder's skips -> [B, T, F, C_out]."""
+        """Bottom [B, T/2^levels, F/2^levels, C] and the skip of each level -> [B, T, F, C_out]."""
         for layer, skip in zip(self.layers, reversed(skips)):
             x = layer(x, skip)
         return x
@@ -190,18 +190,18 @@ class RMVPE(nnx.Module):
         )
 
     def features(self, log_mel: Array) -> Array:
-        """Input of the GRU [B, T, head_channels * F]; each of its frames depends on a bounded part of the log-mel."""
+        """Log-mel [B, T, F] -> input of the GRU [B, T, head_channels * F]; a frame depends on a bounded part of it."""
         x = log_mel[..., None]  # [B, T, F] -> [B, T, F, 1]
         x = self.cnn(self.unet(x))
         x = x.astype(log_mel.dtype)
         return flatten_channels(x)
 
     def logits(self, log_mel: Array) -> Array:
-        """Salience before the sigmoid [B, T, 360]; in training the preset's dropout acts here, as in the reference."""
+        """Log-mel [B, T, F] -> salience before the sigmoid [B, T, 360]; dropout acts here, as in the reference."""
         return chain(self.fc, self.features(log_mel))
 
     def __call__(self, log_mel: Array) -> Array:
-        """Log-mel [B, T, n_mels] -> salience [B, T, 360]."""
+        """Log-mel [B, T, n_mels] -> salience [B, T, 360] in 0..1."""
         return nnx.sigmoid(self.logits(log_mel))
 
 

@@ -193,7 +193,7 @@ def adam_of(optimizer: Any) -> optax.ScaleByAdamState:
 
 
 class Accumulator(NamedTuple):
-    """Sums over the micro-batches of one update so far, and the states that they have passed on."""
+    """Totals over the micro-batches of one update so far, and the states after them."""
 
     batches: Array
     loss: Array

@@ -13,17 +13,17 @@ from rmvpe.training.losses import FOCAL_GAMMA, POSITIVE_WEIGHT
 
 
 def bce(logits: Tensor, target: Tensor) -> Tensor:
-    """Mean binary cross-entropy, the loss of the reference implementation."""
+    """[B, T, bins] each -> the mean binary cross-entropy, the loss of the reference."""
     return binary_cross_entropy_with_logits(logits, target)
 
 
 def weighted(logits: Tensor, target: Tensor) -> Tensor:
-    """Mean binary cross-entropy in which bins near the sung pitch weigh up to `POSITIVE_WEIGHT` times as much."""
+    """[B, T, bins] each -> mean cross-entropy; bins near the sung pitch weigh up to `POSITIVE_WEIGHT` times as much."""
     return binary_cross_entropy_with_logits(logits, target, weight=1.0 + (POSITIVE_WEIGHT - 1.0) * target)
 
 
 def focal(logits: Tensor, target: Tensor) -> Tensor:
-    """Focal loss for soft targets (https://arxiv.org/abs/2006.04388): bins that are nearly right weigh little."""
+    """[B, T, bins] each -> focal loss for soft targets (https://arxiv.org/abs/2006.04388); good bins weigh little."""
     entropy = binary_cross_entropy_with_logits(logits, target, reduction="none")
     miss = (target - torch.sigmoid(logits)).abs()
     return (entropy * miss**FOCAL_GAMMA).mean()

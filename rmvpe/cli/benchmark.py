@@ -98,7 +98,7 @@ def weights_of(name: str) -> str | Checkpoint:
 
 
 def random_tensor(key: str, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-    """Weights that keep activations near 1; neutral batch norms and biases."""
+    """Weights of `shape` that keep activations near 1; neutral batch norms and biases."""
     if len(shape) > 1:
         return (rng.standard_normal(shape) / np.sqrt(np.prod(shape[1:]))).astype(np.float32)
     ones = key.endswith("running_var") or (key.endswith("weight") and "gru" not in key)

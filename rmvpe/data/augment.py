@@ -86,7 +86,7 @@ def draw_parts(
 
 
 def draw_room(sample_rate: int, longest_s: float, config: AugmentConfig, rng: np.random.Generator) -> np.ndarray:
-    """The response of a random room, of energy 1, at most `longest_s` long."""
+    """The impulse response [samples] of a random room, of energy 1, at most `longest_s` long."""
     rt60_s, high_share = log_uniform(config.rt60_s, rng), rng.uniform(*config.rt60_high_share)
     ratio_db, pre_delay_s = rng.uniform(*config.direct_to_reverberant_db), rng.uniform(*config.pre_delay_s)
     return effects.room_response(rt60_s, high_share, ratio_db, pre_delay_s, sample_rate, longest_s, rng)

@@ -73,7 +73,7 @@ def equalise(
     low_pass_hz: float = float("inf"),
     order: int = 4,
 ) -> np.ndarray:
-    """`audio` through a spectral slope and a pass band, with zero phase.
+    """`audio` [samples] through a spectral slope and a pass band, with zero phase.
 
     `tilt_db`: gain at the highest frequency over that at 30 Hz, a straight line over octaves. The band's ends have
     the magnitude of a Butterworth filter of `order`: -3 dB at `high_pass_hz` and `low_pass_hz`, 6 dB x `order` per
@@ -141,7 +141,7 @@ def reverberate(audio: np.ndarray, response: np.ndarray, context: int) -> np.nda
 
 
 def compress(audio: np.ndarray, sample_rate: int, threshold_db: float, ratio: float) -> np.ndarray:
-    """A compressor: a level x dB above `threshold_db` is reduced to x / `ratio` dB above it.
+    """Compress `audio` [samples]: a level x dB above `threshold_db` is reduced to x / `ratio` dB above it.
 
     `threshold_db` is relative to the RMS of `audio`. The level is followed in steps of 5 ms, rises within 5 ms and
     falls within 100 ms.
@@ -163,7 +163,7 @@ def compress(audio: np.ndarray, sample_rate: int, threshold_db: float, ratio: fl
 
 
 def soft_clip(audio: np.ndarray, drive_db: float) -> np.ndarray:
-    """An overloaded input: tanh limits the peaks, which lie `drive_db` above its knee; quiet sound does not change."""
+    """Overload `audio` [samples]: tanh limits peaks, which are `drive_db` above its knee; quiet sound is unchanged."""
     peak = float(np.abs(audio).max(initial=0.0))
     if peak < RMS_FLOOR:
         return audio
@@ -172,10 +172,11 @@ def soft_clip(audio: np.ndarray, drive_db: float) -> np.ndarray:
 
 
 def codec(audio: np.ndarray, sample_rate: int, snr_db: float) -> np.ndarray:
-    """A model of a cheap codec: each critical band of each 32 ms is quantised with noise `snr_db` below its level.
+    """A model of a cheap codec on `audio` [samples].
 
-    What is weaker than half a step becomes zero, so quiet partials come and go, and every onset spreads over its
-    window, as in any transform codec. The transform is a Fourier transform with a sine window, half overlapped.
+    Each critical band of each 32 ms is quantised with noise `snr_db` below its level. What is weaker than half a step
+    becomes zero, so quiet partials come and go, and every onset spreads over its window, as in any transform codec. The
+    transform is a Fourier transform with a sine window, half overlapped.
     """
     n, hop = len(audio), CODEC_WINDOW // 2
     n_frames = -(-n // hop) + 1

@@ -80,7 +80,7 @@ def test_known_tones_are_unbiased_from_file_to_f0(estimators, claimed_hz, tmp_pa
         soundfile.write(path, harmonic(np.full(rate, f0_hz), rate), rate)
         track = estimator.from_file(path)
         middle = slice(10, -10)  # away from the abrupt start and end
-        assert track.voiced[middle].mean() > 0.98, f"{f0_hz:.1f} Hz at {rate}: not heard"
+        assert track.voiced[middle].mean() > 0.98, f"{f0_hz:.1f} Hz at {rate}: not found"
         errors.append(np.median(cents_between(track.f0_hz[middle][track.voiced[middle]], f0_hz)))
     assert abs(np.median(errors)) < 1.5  # no offset common to all pitches
     # A single steady pitch may lie badly between bins: the model card states both bounds

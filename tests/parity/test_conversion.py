@@ -98,11 +98,11 @@ def test_every_problem_is_told_at_once():
     del tensors["cnn.bias"]
     tensors["stray"] = np.zeros(1, np.float32)
     tensors["fc.1.bias"] = np.zeros(7, np.float32)
-    with pytest.raises(ConversionError) as told:
+    with pytest.raises(ConversionError) as error:
         torch_to_nnx(tensors, TINY)
     for part in ("cnn.bias is missing", "stray is unexpected", "fc.1.bias has shape [7], not [360]"):
-        assert part in str(told.value)
-    assert isinstance(told.value, UserError)
+        assert part in str(error.value)
+    assert isinstance(error.value, UserError)
 
     flat = torch_to_nnx(golden.checkpoint(TINY).tensors, TINY)
     flat["unet.encoder.bn.scaling"] = flat.pop("unet.encoder.bn.scale")

@@ -30,7 +30,7 @@ MODEL = ModelConfig(name="tiny", levels=2, blocks=1, inter_layers=1, channels=2,
 CONFIG = TrainConfig(model=MODEL, excerpt_frames=32, batch_size=2, iterations=20, validation_interval=5, ema_decay=0.9)
 """
 DEADLINE_S = 240
-TOLD = "stderr.txt"  # of the newest process
+STDERR_LOG = "stderr.txt"  # of the newest process
 
 
 @pytest.fixture(scope="module")
@@ -52,15 +52,15 @@ def start(framework: str, place: Path, logdir: str, *flags: str) -> subprocess.P
     given = flags or ("--config", str(place / "config.py"), "--data", str(place / "Hybrid"))
     command = [sys.executable, str(ROOT / "scripts" / f"train_{framework}.py"), "--device", "cpu", *given]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "XLA_FLAGS": "--xla_force_host_platform_device_count=1"}
-    with (place / TOLD).open("wb") as told:
-        return subprocess.Popen([*command, "--logdir", str(place / logdir)], env=environment, stderr=told)
+    with (place / STDERR_LOG).open("wb") as log:
+        return subprocess.Popen([*command, "--logdir", str(place / logdir)], env=environment, stderr=log)
 
 
 def kill_when(process: subprocess.Popen, place: Path, moment) -> None:
     """SIGKILL as soon as `moment()` is true, looked at as often as possible."""
     limit = time.monotonic() + DEADLINE_S
     while not moment():
-        assert process.poll() is None, (place / TOLD).read_text()[-2000:]
+        assert process.poll() is None, (place / STDERR_LOG).read_text()[-2000:]
         assert time.monotonic() < limit, "the run did not get so far"
         time.sleep(0.001)
     process.send_signal(signal.SIGKILL)
@@ -69,7 +69,7 @@ def kill_when(process: subprocess.Popen, place: Path, moment) -> None:
 
 def resume(framework: str, place: Path, logdir: str) -> None:
     process = start(framework, place, logdir, "--resume_iteration", "latest")  # its config is in the run
-    assert process.wait(DEADLINE_S) == 0, (place / TOLD).read_text()[-2000:]
+    assert process.wait(DEADLINE_S) == 0, (place / STDERR_LOG).read_text()[-2000:]
 
 
 def check_same(whole: Path, resumed: Path) -> None:

@@ -130,7 +130,7 @@ def test_progress_ends_at_one():
 @pytest.mark.parametrize("rate", [8000, 16000, 22050, 44100, 48000, 96000])
 @pytest.mark.parametrize("hop_s", [None, 0.005])
 def test_a_vibrato_is_neither_early_nor_late(rate: int, hop_s: float | None):
-    """Correlation, because the stand-in hears no finer than a mel band, and a band off is no lag."""
+    """Correlation, because the stand-in resolves mel bands only, and one band off is no lag."""
     time_s = np.arange(3 * rate) / rate
     octaves = 0.4 * np.sin(2 * np.pi * 1.5 * time_s)
     sound = 0.5 * np.sin(2 * np.pi * np.cumsum(1000.0 * 2**octaves) / rate)

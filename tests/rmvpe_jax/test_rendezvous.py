@@ -1,4 +1,4 @@
-"""The rendezvous of several processes, on loopback: who is missing, wrong or a stranger is named in one sentence."""
+"""The rendezvous of several processes, on loopback: a process that is missing or wrong is named in one sentence."""
 
 import json
 import socket

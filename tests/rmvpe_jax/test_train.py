@@ -64,7 +64,7 @@ def test_accumulated_micro_batches_follow_each_other_through_batch_norm(quick_co
     # The same start, hence the mean of the two losses; sums in another order
     assert loss == pytest.approx(np.mean(alone), rel=1e-6)
     after = trainer.capture().weights
-    name = "unet.encoder.bn.running_mean"  # of the input itself, so that it can be told by hand
+    name = "unet.encoder.bn.running_mean"  # of the input itself, so that it can be computed by hand
     expected, momentum = before[name], MODEL.bn_momentum
     for part in parts:
         expected = (1 - momentum) * expected + momentum * part.log_mel.mean()
@@ -84,7 +84,7 @@ def test_norms_are_those_of_the_weights(quick_compiler):
     assert record["param_norm"] == pytest.approx(norm(after.weights[name] for name in names), rel=1e-6)
     moved = norm(after.weights[name] - before.weights[name] for name in names)
     assert record["update_norm"] == pytest.approx(moved, rel=1e-3)  # the difference of rounded weights
-    # Adam's first moment after one step is a tenth of the clipped gradient: the norm told is that before clipping
+    # Adam's first moment after one step is a tenth of the clipped gradient: the reported norm is that before clipping
     clipped = norm(after.first_moment[name] for name in names) / 0.1
     assert clipped == pytest.approx(min(record["grad_norm"], CONFIG.clip_grad_norm), rel=1e-4)
     assert record["grad_norm"] > CONFIG.clip_grad_norm
@@ -163,7 +163,7 @@ def test_a_step_is_compiled_once_and_not_again_after_a_restart():
     compiled.clear()  # placing a state costs small programs
     trainer.train_step(batches, RATE)
     assert not compiled
-    jax.jit(lambda x: x * 3 + 1)(np.ones(7))  # the listener does notice compilations
+    jax.jit(lambda x: x * 3 + 1)(np.ones(7))  # the counter does notice compilations
     assert compiled
 
 

@@ -38,7 +38,7 @@ class MDBStemSynth(Published):
         return lambda name: split_by_hash(name.split("_")[0])
 
     def annotation(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """The times and Hz of the file, as they are."""
+        """`time_s` and `f0_hz` [points] as in the file."""
         return read_time_f0(self.recordings[index].label)
 
     def annotated_s(self, index: int) -> float:
@@ -72,7 +72,7 @@ class Vocadito(Published):
         return by_singer({f"vocadito_{row[0]}": row[1] for row in rows}, self.root / "vocadito_metadata.csv")
 
     def annotation(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """The times and Hz of the file, as they are."""
+        """`time_s` and `f0_hz` [points] as in the file."""
         return read_time_f0(self.recordings[index].label)
 
     def annotated_s(self, index: int) -> float:
@@ -110,7 +110,7 @@ class IKala(Published):
         return lambda name: split_of(name.split("_")[0])
 
     def annotation(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Centres of the 32 ms frames, and their Hz."""
+        """`time_s` and `f0_hz` [points] at the centres of the 32 ms frames."""
         f0_hz = read_label(self.recordings[index].label)
         return self.step_s * (np.arange(len(f0_hz)) + 0.5), f0_hz
 

@@ -49,7 +49,7 @@ class Annotated(Recordings):
             )
 
     def annotation(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """The times and Hz of the file, as they are."""
+        """`time_s` and `f0_hz` [points] as in the file."""
         return read_annotation(self.recordings[index].label)
 
     def duration_s(self, index: int) -> float:

@@ -49,7 +49,7 @@ class Hybrid(Recordings):
         self.recordings = [RecordingFiles(path.stem, path, path.with_suffix(".pv")) for path in paths]
 
     def annotation(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """`time_s` (10 ms, 20 ms, ...) and `f0_hz` of item `index`. Raises UserError if they do not fit the audio."""
+        """`time_s` (10 ms, 20 ms, ...) and `f0_hz` [points]. Raises UserError if they do not fit the audio."""
         recording = self.recordings[index]
         f0_hz = read_label(recording.label)
         _check_lengths(recording.audio, len(f0_hz), self.duration_s(index))

@@ -35,7 +35,7 @@ def read_label(path: str | Path) -> np.ndarray:
 
 
 def read_time_f0(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
-    """`time_s` float64 and `f0_hz` float32, 0 = unvoiced, of a .csv file with "seconds,Hz" per line and no header.
+    """`time_s` float64 and `f0_hz` float32 (0 = unvoiced), [points], of a .csv file: "seconds,Hz" per line, no header.
 
     Raises FileNotFoundError, or UserError for an empty file, a line of other content and a time that does not grow.
     """

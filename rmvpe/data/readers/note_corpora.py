@@ -72,7 +72,7 @@ class NoteLabelled(Published):
         """The split of song `number`."""
 
     def annotation(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """The notes as f0 at 0, 10 ms, ... to the end of the recording."""
+        """`time_s` (0, 10 ms, ... to the end of the recording) and `f0_hz` [points] of the notes."""
         return notes_to_f0(self.notes[self.name(index)], self.duration_s(index))
 
     def annotated_s(self, index: int) -> float:

@@ -22,7 +22,7 @@ def runs(mask: np.ndarray) -> list[tuple[int, int]]:
 
 
 def drop_short(mask: np.ndarray, shortest: int) -> np.ndarray:
-    """`mask` without runs of fewer than `shortest` frames."""
+    """`mask` [frames] without runs of fewer than `shortest` frames."""
     kept = mask.copy()
     for start, end in runs(mask):
         kept[start:end] = end - start >= shortest
@@ -122,7 +122,7 @@ def _note_pitches(count: int, centre: float, limits: tuple[float, float], rng: n
 
 
 def ornament(frames: int, vibrato_habit: float, rng: np.random.Generator) -> np.ndarray:
-    """Semitones added to one note: a scoop into it, a slide along it, a fall at its end, a vibrato fading in."""
+    """Semitones [frames] added to one note: a scoop into it, a slide along it, a fall at its end, a vibrato."""
     time_s = FRAME_S * np.arange(frames)
     added = np.zeros(frames)
     if rng.random() < 0.25:

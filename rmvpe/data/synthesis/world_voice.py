@@ -139,7 +139,7 @@ def formant_factor(shift_semitones: float, rng: np.random.Generator) -> float:
 
 
 def resample_frames(source: Analysis, positions: np.ndarray, formant_factor: float) -> Analysis:
-    """`source` read at fractional frame `positions`, its formants moved up by `formant_factor`; f0 is left at 0."""
+    """`source` at fractional frame `positions` [frames], formants moved up by `formant_factor`; f0 stays 0."""
     lower = np.clip(np.floor(positions).astype(int), 0, len(source.voiced) - 1)
     upper = np.minimum(lower + 1, len(source.voiced) - 1)
     part = (positions - lower)[:, None].astype(np.float32)

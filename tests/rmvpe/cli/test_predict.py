@@ -29,7 +29,7 @@ BACKENDS = [name for name in ("torch", "jax") if importlib.util.find_spec(name)]
 
 
 class OneNote(StandInNetwork):
-    """A network that hears bin 200 in everything, with confidence 0.6."""
+    """A network that finds bin 200 in everything, with confidence 0.6."""
 
     def respond(self, log_mel: np.ndarray) -> np.ndarray:
         salience = np.zeros((*log_mel.shape[:2], 360), dtype=np.float32)

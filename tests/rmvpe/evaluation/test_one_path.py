@@ -46,17 +46,17 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_the_scores_are_those_of_the_track(name: str, data: Path):
-    listener, source = waves(64, 32, CONFIGS[name]), Annotated(data)
+    estimator, source = waves(64, 32, CONFIGS[name]), Annotated(data)
     item = source[0]
-    track = listener.from_audio(item.voice, 16000)
-    everywhere = listener.from_audio(item.voice, 16000, threshold=0.0, hysteresis=0.0, silence_gate_db=-np.inf)
+    track = estimator.from_audio(item.voice, 16000)
+    everywhere = estimator.from_audio(item.voice, 16000, threshold=0.0, hysteresis=0.0, silence_gate_db=-np.inf)
     expected = tally(item.time_s, item.f0_hz, track.time_s, everywhere.f0_hz, track.voiced).scores()
-    found = evaluate_source(listener, source, snr_db=[np.inf]).pooled["clean"]
+    found = evaluate_source(estimator, source, snr_db=[np.inf]).pooled["clean"]
     assert repr(found) == repr(expected)
     assert (found["RPA"] == 1.0) == (name != "another pitch")  # whatever is voiced
-    ((prediction,),) = predictions(listener, source, [np.inf]).values()
-    np.testing.assert_array_equal(prediction.curve.voiced(listener.config), track.voiced)
-    aligned = melody_scores(prediction.aligned(listener.config))  # what a threshold is chosen by
+    ((prediction,),) = predictions(estimator, source, [np.inf]).values()
+    np.testing.assert_array_equal(prediction.curve.voiced(estimator.config), track.voiced)
+    aligned = melody_scores(prediction.aligned(estimator.config))  # what a threshold is chosen by
     assert aligned == pytest.approx({score: found[score] for score in aligned})
 
 
