@@ -105,6 +105,8 @@ def write_safetensors(
 
 
 def _read_head(path: Path) -> bytes:
+    if (best := path / "best.safetensors").is_file():
+        raise UserError(f"{path} is the folder of a training run: give {best}")
     if path.is_dir():
         raise UserError(f"{path} is a folder: convert an Orbax checkpoint with `rmvpe convert jax2torch {path}` first")
     try:

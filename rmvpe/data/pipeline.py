@@ -96,6 +96,7 @@ class MakeExample:
     config: TrainConfig
 
     def __call__(self, index: int, rng: np.random.Generator) -> Example:
+        """Item `index` -> log-mel [T, n_mels], target [T, bins] and where the excerpt comes from."""
         mel = self.config.model.mel
         excerpt, first, key_shift = self.draw(index, rng)
         mix, f0_hz = augment(excerpt, mel, self.config.augment, rng)

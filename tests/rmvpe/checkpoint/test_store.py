@@ -366,6 +366,9 @@ def test_a_missing_file_and_a_folder_are_reported(tmp_path: Path) -> None:
         load(tmp_path / "gone.pt")
     with pytest.raises(UserError, match=r"is a folder.*convert jax2torch"):
         load(tmp_path)
+    (tmp_path / "best.safetensors").touch()  # as in the folder of a training run
+    with pytest.raises(UserError, match=r"give .*best\.safetensors"):
+        load(tmp_path)
 
 
 def test_known_files_are_identified_by_whole_hashes() -> None:
