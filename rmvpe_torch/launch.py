@@ -161,7 +161,7 @@ def shared_environment(processes: int) -> dict[str, str]:
     """The environment variables of all processes, as `torchrun` sets them; each adds its own rank."""
     defaults = {
         "OMP_NUM_THREADS": str(max(1, cores() // processes)),  # all processes together use the machine's cores
-        "TORCH_CPP_LOG_LEVEL": "ERROR",  # the launcher reports a failure, not each of the other processes
+        "TORCH_CPP_LOG_LEVEL": "FATAL",  # the launcher reports a failure, not each of the other processes
     }
     given = {name: os.environ[name] for name in defaults if name in os.environ}
     # When data workers are killed, Python's resource tracker frees their shared memory, and warns about it

@@ -33,7 +33,8 @@ class DataFolder(OutputFolder):
             return None
         manifest = self._read(out)
         if manifest is None:
-            raise UserError(f"{out} holds files this script did not make: give an empty or new folder as --out")
+            why = f"; {MANIFEST} is not a manifest of this script" if (out / MANIFEST).exists() else ""
+            raise UserError(f"{out} holds files this script did not make{why}: give an empty or new folder as --out")
         return manifest
 
     def check(self, force: bool) -> None:
