@@ -1,6 +1,7 @@
 """What README, docs and run cards name exists: links, files, commands and their flags; and no private words return."""
 
 import argparse
+import pkgutil
 import re
 import subprocess
 import sys
@@ -32,7 +33,8 @@ FOLDERS = (
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 CODE = re.compile(r"```[a-z]*\n(.*?)```|`([^`\n]+)`", re.DOTALL)
 COMMAND = re.compile(
-    r"^(?:python (?:-m )?)?(rmvpe|convert|(?:scripts|benchmarks)/\w+\.py)((?: [^\n#&|]*)?)", re.MULTILINE
+    r"^(?:python (?:-m )?|torchrun .*?(?=scripts/))?(rmvpe|convert|(?:scripts|benchmarks)/\w+\.py)((?: [^\n#&|]*)?)",
+    re.MULTILINE,
 )
 SCRIPT_FLAG = re.compile(r"(?<!\S)(--?[A-Za-z][\w-]*)")
 
@@ -45,6 +47,11 @@ def pieces_of_code(text: str) -> list[str]:
 def anchor(heading: str) -> str:
     """The anchor that a heading gets."""
     return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of all headings of a page."""
+    return {anchor(text) for text in re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)}
 
 
 def commands(path: Path) -> set[tuple[str, tuple[str, ...], tuple[str, ...]]]:
@@ -71,16 +78,30 @@ def test_links_lead_somewhere(page: Path) -> None:
         target = (page.parent / file).resolve() if file else page
         assert target.exists(), link
         if heading:
-            headings = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.MULTILINE)
-            assert heading in {anchor(text) for text in headings}, link
+            assert heading in anchors(target), link
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_named_files_are_in_the_repository(page: Path) -> None:
-    path = re.compile(rf"(?<![\w/.-])((?:{'|'.join(FOLDERS)})/[\w./-]*\w)")
-    for piece in pieces_of_code(page.read_text(encoding="utf-8")):
-        for name in path.findall(piece):
-            assert (ROOT / name).exists(), name
+    path = re.compile(rf"(?<![\w/.:-])((?:{'|'.join(FOLDERS)})/[\w./-]*\w)(#[\w-]+)?")
+    for name, heading in path.findall(page.read_text(encoding="utf-8")):
+        assert name == "examples/s" or (ROOT / name).exists(), name  # examples/s is a unit
+        assert not heading or heading[1:] in anchors(ROOT / name), name + heading
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_named_modules_and_functions_exist(page: Path) -> None:
+    dotted = re.compile(r"`(rmvpe(?:_torch|_jax)?(?:\.[A-Za-z_]\w*)+)")
+    for name in dotted.findall(page.read_text(encoding="utf-8")):
+        if not name.endswith((".pt", ".zip")):  # files of other projects
+            pkgutil.resolve_name(name)
+
+
+def test_scripts_that_the_code_names_exist() -> None:
+    script = re.compile(r"(?<![\w/.])((?:scripts|benchmarks)/\w+\.py)")
+    for path in text_files():
+        for name in script.findall(path.read_text(encoding="utf-8")):
+            assert (ROOT / name).is_file(), f"{path.relative_to(ROOT)}: {name}"
 
 
 def rmvpe_flags(words: tuple[str, ...]) -> set[str]:
