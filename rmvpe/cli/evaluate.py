@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "RPA, RCA: pitch right within 50 cents, or but for the octave, in % of the frames where the annotation has a "
         "voice; VR: share of these found voiced; VFA: share of the others found voiced; OA: voicing and pitch both "
-        "right, of all; octave: off by whole octaves; lag: frames of 10 ms by which the answer is late."
+        "right, of all; octave: off by whole octaves; lag: frames of 10 ms by which the result is late."
     )
     text = "Hybrid folder, folder:PATH with NAME.csv (time_s,f0_hz) beside each recording, or KIND:FOLDER"
     add_data_arguments(parser, text)

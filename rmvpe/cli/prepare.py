@@ -17,8 +17,8 @@ WORKERS = "processes; the result is the same for any number (default: %(default)
 def add_mir1k(parser: argparse.ArgumentParser) -> None:
     """The flags of `prepare mir-1k`."""
     parser.description = (
-        "Make a Hybrid folder from MIR-1K: 1000 sung clips with their pitch, split by singer. A faulty clip is left "
-        "out and listed. OUT/manifest.json says what was made, and repeats the licence and what to cite."
+        "Make a Hybrid folder from MIR-1K: 1000 sung clips with their pitch, split by singer. A faulty clip is "
+        "skipped and listed. OUT/manifest.json says what was made, and repeats the licence and what to cite."
     )
     add = parser.add_argument
     add("--archive", help=f"address, .zip, .rar or unpacked folder (default: {OFFICIAL}, which is downloaded)")

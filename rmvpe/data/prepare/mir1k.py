@@ -323,7 +323,7 @@ def _convert(
 def _check_result(summary: Summary, path: Path, strict: bool) -> None:
     hint = f", first {summary.faults[0]}" if summary.faults else ""
     if strict and summary.faults:
-        raise UserError(f"{path} has {len(summary.faults)} faulty files{hint}: without --strict they are left out")
+        raise UserError(f"{path} has {len(summary.faults)} faulty files{hint}: without --strict they are skipped")
     for split in SPLITS:
         if not any(clip.split == split for clip in summary.made):
             raise UserError(

@@ -152,7 +152,7 @@ class Recordings(ABC):
 
 
 def sound_files(folder: Path) -> list[Path]:
-    """The .wav and .flac files of `folder`, sorted; hidden ones (as archives from a Mac hold them) are left out."""
+    """The .wav and .flac files of `folder`, sorted; hidden ones (as archives from a Mac hold them) are skipped."""
     return sorted(
         path for path in folder.iterdir() if path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith(".")
     )

@@ -6,7 +6,7 @@
 
 This is the layout of the authors' `get_youtube.py` and `do_spleeter.py`. The names `vocals`, `accompaniment` and
 `converted_Mixture` of other tools are read too, in upper or lower case and as .wav, .flac, .mp3 or .ogg. Songs without
-a folder or with an empty one are left out, because some are no longer on YouTube.
+a folder or with an empty one are skipped, because some are no longer on YouTube.
 
 **What "voice" is**: the separated `Vocal` if it is there, otherwise the mixture itself, without accompaniment. Do not
 compare scores on one with scores on the other; a ratio of voice to music means nothing for a mixture.
