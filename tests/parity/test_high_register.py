@@ -153,8 +153,8 @@ def test_the_second_spectrogram_on_the_device(estimators):
     sound, _ = sweep(3.0)
     for how in ("removed", "folded"):
         host, device = (
-            lacking(estimator, how, front_end=place).from_audio(sound, RATE_HZ, high_register=True)
-            for place in ("host", "device")
+            lacking(estimator, how, front_end=front_end).from_audio(sound, RATE_HZ, high_register=True)
+            for front_end in ("host", "device")
         )
         assert (host.f0_hz > SWITCH_HZ).mean() > 0.3
         np.testing.assert_array_equal(device.voiced, host.voiced)

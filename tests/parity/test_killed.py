@@ -34,7 +34,7 @@ STDERR_LOG = "stderr.txt"  # of the newest process
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory) -> Path:
+def folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("killed")
     make_hybrid(folder / "Hybrid")
     (folder / "config.py").write_text(CONFIG)
@@ -42,34 +42,34 @@ def place(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def whole(place) -> dict[str, Path]:
+def whole(folder) -> dict[str, Path]:
     for framework in FRAMEWORKS:
-        assert start(framework, place, f"whole-{framework}").wait(DEADLINE_S) == 0
-    return {framework: place / f"whole-{framework}" for framework in FRAMEWORKS}
+        assert start(framework, folder, f"whole-{framework}").wait(DEADLINE_S) == 0
+    return {framework: folder / f"whole-{framework}" for framework in FRAMEWORKS}
 
 
-def start(framework: str, place: Path, logdir: str, *flags: str) -> subprocess.Popen:
-    given = flags or ("--config", str(place / "config.py"), "--data", str(place / "Hybrid"))
+def start(framework: str, folder: Path, logdir: str, *flags: str) -> subprocess.Popen:
+    given = flags or ("--config", str(folder / "config.py"), "--data", str(folder / "Hybrid"))
     command = [sys.executable, str(ROOT / "scripts" / f"train_{framework}.py"), "--device", "cpu", *given]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "XLA_FLAGS": "--xla_force_host_platform_device_count=1"}
-    with (place / STDERR_LOG).open("wb") as log:
-        return subprocess.Popen([*command, "--logdir", str(place / logdir)], env=environment, stderr=log)
+    with (folder / STDERR_LOG).open("wb") as log:
+        return subprocess.Popen([*command, "--logdir", str(folder / logdir)], env=environment, stderr=log)
 
 
-def kill_when(process: subprocess.Popen, place: Path, moment) -> None:
+def kill_when(process: subprocess.Popen, folder: Path, moment) -> None:
     """SIGKILL as soon as `moment()` is true, looked at as often as possible."""
     limit = time.monotonic() + DEADLINE_S
     while not moment():
-        assert process.poll() is None, (place / STDERR_LOG).read_text()[-2000:]
+        assert process.poll() is None, (folder / STDERR_LOG).read_text()[-2000:]
         assert time.monotonic() < limit, "the run did not get so far"
         time.sleep(0.001)
     process.send_signal(signal.SIGKILL)
     process.wait()
 
 
-def resume(framework: str, place: Path, logdir: str) -> None:
-    process = start(framework, place, logdir, "--resume_iteration", "latest")  # its config is in the run
-    assert process.wait(DEADLINE_S) == 0, (place / STDERR_LOG).read_text()[-2000:]
+def resume(framework: str, folder: Path, logdir: str) -> None:
+    process = start(framework, folder, logdir, "--resume_iteration", "latest")  # its config is in the run
+    assert process.wait(DEADLINE_S) == 0, (folder / STDERR_LOG).read_text()[-2000:]
 
 
 def check_same(whole: Path, resumed: Path) -> None:
@@ -82,22 +82,22 @@ def check_same(whole: Path, resumed: Path) -> None:
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_ten_steps_a_kill_and_ten_more_are_twenty(framework, place, whole):
-    logdir = place / f"killed-{framework}"
-    process = start(framework, place, logdir.name)
-    kill_when(process, place, lambda: any(row.get("step") == 12 for row in read_log(logdir)))
-    resume(framework, place, logdir.name)
+def test_ten_steps_a_kill_and_ten_more_are_twenty(framework, folder, whole):
+    logdir = folder / f"killed-{framework}"
+    process = start(framework, folder, logdir.name)
+    kill_when(process, folder, lambda: any(row.get("step") == 12 for row in read_log(logdir)))
+    resume(framework, folder, logdir.name)
     check_same(whole[framework], logdir)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_a_kill_at_any_moment_loses_nothing(framework, place, whole):
+def test_a_kill_at_any_moment_loses_nothing(framework, folder, whole):
     """Killed again and again, mostly while a state is being written, until the run gets through."""
-    logdir, rng = place / f"hunted-{framework}", np.random.default_rng(0)
+    logdir, rng = folder / f"hunted-{framework}", np.random.default_rng(0)
     flags: tuple[str, ...] = ()
     for attempt in range(6):
-        process = start(framework, place, logdir.name, *flags)
+        process = start(framework, folder, logdir.name, *flags)
         wanted, delay = 3 + 3 * attempt, rng.uniform(0.0, 0.05)
 
         def moment(wanted: int = wanted, delay: float = delay) -> bool:
@@ -106,8 +106,8 @@ def test_a_kill_at_any_moment_loses_nothing(framework, place, whole):
                 time.sleep(delay)  # states are written at steps 5, 10, 15 and 20
             return reached
 
-        kill_when(process, place, moment)
+        kill_when(process, folder, moment)
         # Killed before the first state, the run starts anew
         flags = ("--resume_iteration", "latest") if any(logdir.glob("state-0*")) else ()
-    resume(framework, place, logdir.name)
+    resume(framework, folder, logdir.name)
     check_same(whole[framework], logdir)

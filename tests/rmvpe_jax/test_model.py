@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from flax import nnx
 
-import rmvpe_jax.gru
 from rmvpe.config import MelConfig, ModelConfig
 from rmvpe_jax.layers import BatchNorm
 from rmvpe_jax.model import RMVPE
@@ -97,29 +96,28 @@ def test_a_model_without_seed_is_zeros_for_a_checkpoint_to_fill():
     assert not any(leaf.any() for path, leaf in nnx.to_flat_state(params) if path[-1] == "kernel")
 
 
-@pytest.mark.parametrize("conv_dtype", ["bfloat16", "float16"])
-def test_lower_precision_reaches_the_convolutions_alone(monkeypatch, conv_dtype):
+@pytest.mark.parametrize(("conv_dtype", "short"), [("bfloat16", "bf16"), ("float16", "f16")])
+def test_lower_precision_reaches_the_convolutions_alone(conv_dtype, short):
     model = RMVPE(TINY, conv_dtype=conv_dtype)
     weights = nnx.state(model, (nnx.Param, nnx.BatchStat))
     assert {str(leaf.dtype) for leaf in jax.tree.leaves(weights)} == {"float32"}
-    seen = []
-    recurrence = rmvpe_jax.gru.gru
-
-    def remember(x, *weights, **options):
-        seen.extend([x.dtype, *(weight.dtype for weight in weights)])
-        return recurrence(x, *weights, **options)
-
-    monkeypatch.setattr(rmvpe_jax.gru, "gru", remember)
     graph, state = nnx.split(model)
 
-    def dtypes(state, log_mel):
-        model = nnx.merge(graph, state, copy=True)
-        return model.cnn(model.unet(log_mel[..., None])), model.logits(log_mel), model(log_mel)
+    def merged(state) -> Any:  # nnx lists have no types
+        return nnx.merge(graph, state, copy=True)
 
-    image, logits, salience = jax.eval_shape(dtypes, state, LOG_MEL)
+    def dtypes(state, log_mel):
+        model = merged(state)
+        return model.cnn(model.unet(log_mel[..., None])), model.features(log_mel), model.logits(log_mel), model(log_mel)
+
+    image, features, logits, salience = jax.eval_shape(dtypes, state, LOG_MEL)
     assert image.dtype == conv_dtype
-    assert logits.dtype == salience.dtype == jnp.float32
-    assert {str(dtype) for dtype in seen} == {"float32"}
+    assert features.dtype == logits.dtype == salience.dtype == jnp.float32
+    # A jaxpr names the type of every value: f"{short}[shape]"
+    assert f":{short}[" in str(jax.make_jaxpr(lambda state, x: merged(state).features(x))(state, LOG_MEL))
+    recurrence = str(jax.make_jaxpr(lambda state, x: merged(state).fc[0](x))(state, jnp.zeros(features.shape)))
+    assert "scan[" in recurrence
+    assert f":{short}[" not in recurrence
 
 
 def test_dropout_acts_on_the_logits_in_training_only():

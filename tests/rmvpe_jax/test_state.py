@@ -1,4 +1,4 @@
-"""Training states as Orbax folders: whole or absent, the same bits back, damage and full disks told in a sentence."""
+"""Training states as Orbax folders: whole or absent, the same bits back, one sentence for damage and full disks."""
 
 import dataclasses
 import json
