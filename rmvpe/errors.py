@@ -46,6 +46,13 @@ def user_message(error: Exception) -> str | None:
     return None
 
 
+def exit_code(error: BaseException) -> int:
+    """The exit code of a program that ends by `error` inside `run_cli`."""
+    if isinstance(error, KeyboardInterrupt):
+        return EXIT_INTERRUPTED
+    return EXIT_USER_ERROR if isinstance(error, Exception) and user_message(error) is not None else 1
+
+
 def report(program: str, message: str) -> None:
     """Write a message to stderr as one line that begins with the name of the program."""
     sys.stderr.write(f"{program}: {' '.join(message.split())}\n")

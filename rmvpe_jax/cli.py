@@ -78,7 +78,10 @@ class Jax:
         """Flags about devices and hosts."""
         text = "devices of this host to train on; PyTorch's processes are JAX's devices (default: all of the kind)"
         add_flag(group, "nproc_per_node", "-np", type=int, metavar="N", help=text)
-        text = "several hosts: process 0 and a free port of it; auto: ask Slurm, Open MPI, Kubernetes or Cloud TPU"
+        text = (
+            "several hosts: process 0 and a free port of it; auto: ask Slurm, Open MPI, Kubernetes or Cloud TPU. With "
+            "RMVPE_RENDEZVOUS_TOKEN in the environment, only processes with the same token may join"
+        )
         add_flag(group, "coordinator", metavar="HOST:PORT|auto", help=text)
         text = "processes in all, one per host (default: 1)"
         add_flag(group, "num_processes", type=int, metavar="N", help=text)

@@ -13,8 +13,7 @@ from contextlib import contextmanager
 
 import jax
 
-from rmvpe.config import ConfigError
-from rmvpe.errors import EXIT_INTERRUPTED, EXIT_USER_ERROR, UserError
+from rmvpe.errors import UserError, exit_code
 from rmvpe.processes import Ranks
 from rmvpe_jax.rendezvous import rendezvous
 
@@ -89,13 +88,6 @@ def stop() -> None:
         jax.distributed.shutdown()
     else:
         atexit.register(end_at_once, exit_code(failure))
-
-
-def exit_code(failure: BaseException) -> int:
-    """The exit code of a program that ends by `failure`, as `rmvpe.errors.run_cli` and Python choose it."""
-    if isinstance(failure, (UserError, ConfigError, OSError)):
-        return EXIT_USER_ERROR
-    return EXIT_INTERRUPTED if isinstance(failure, KeyboardInterrupt) else 1
 
 
 def end_at_once(code: int) -> None:

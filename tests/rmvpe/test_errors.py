@@ -1,0 +1,44 @@
+"""How a program ends: one line for a user's mistake, a traceback for a bug, and the same exit code for everyone."""
+
+import errno
+
+import pytest
+
+from rmvpe.config import ConfigError
+from rmvpe.errors import UserError, exit_code, run_cli
+
+MISTAKES = [
+    UserError("song.wav is empty: give another"),
+    ConfigError("unknown key 'hop'"),
+    FileNotFoundError(errno.ENOENT, "No such file or directory", "gone.wav"),
+    OSError(errno.ENOSPC, "No space left on device", "f0.csv"),
+]
+BUGS = [ZeroDivisionError("division by zero"), ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")]
+
+
+def fail(error: BaseException) -> None:
+    raise error
+
+
+@pytest.mark.parametrize("error", MISTAKES, ids=lambda error: type(error).__name__)
+def test_a_users_mistake_is_one_line_and_exit_code_2(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_cli("program", lambda: fail(error)) == exit_code(error) == 2
+    message = capsys.readouterr().err
+    assert message.startswith("program: ")
+    assert message.count("\n") == 1
+
+
+@pytest.mark.parametrize("error", BUGS, ids=lambda error: type(error).__name__)
+def test_a_bug_keeps_its_traceback_and_is_exit_code_1(error: Exception) -> None:
+    with pytest.raises(type(error)):
+        run_cli("program", lambda: fail(error))
+    assert exit_code(error) == 1
+
+
+def test_ctrl_c_is_exit_code_130() -> None:
+    assert run_cli("program", lambda: fail(KeyboardInterrupt())) == exit_code(KeyboardInterrupt()) == 130
+
+
+def test_without_an_error_the_function_gives_the_exit_code() -> None:
+    assert run_cli("program", lambda: None) == 0
+    assert run_cli("program", lambda: 1) == 1
