@@ -74,6 +74,27 @@ def choose_backend(backend: str = "auto", is_installed: Callable[[str], bool] = 
     )
 
 
+def check_numpy(runtime: str, version: Callable[[str], str] | None = None) -> None:
+    """Raise UserError for numpy 2 beside a torch from before 2.3, which was built for numpy 1 and cannot use it.
+
+    `version` gives the version of an installed package. Such a torch would only write a long warning when it is
+    imported, and fail at its first array.
+    """
+    import importlib.metadata
+
+    version = version or importlib.metadata.version
+    if runtime != "torch" or int(version("numpy").split(".")[0]) < 2:
+        return
+    try:
+        torch = version("torch")
+    except importlib.metadata.PackageNotFoundError:  # not installed, or installed without its metadata
+        return
+    if tuple(int(part) for part in torch.split(".")[:2]) < (2, 3):
+        raise UserError(
+            f"torch {torch} was built for numpy 1, and numpy {version('numpy')} is installed: run pip install 'numpy<2'"
+        )
+
+
 INSTALL = {"torch": "torch", "jax": "jax flax orbax-checkpoint"}  # what pip installs for a backend
 
 
@@ -83,6 +104,7 @@ def _none_of(names: Sequence[str]) -> str:
 
 def backend_class(name: str, import_module: Callable[[str], Any] = importlib.import_module) -> Any:
     """The class `Backend` of a runtime package. Raises UserError if something that the package needs is missing."""
+    check_numpy(name)
     try:
         return import_module(f"rmvpe_{name}.infer").Backend
     except ModuleNotFoundError as error:

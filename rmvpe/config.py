@@ -233,9 +233,10 @@ class TrainConfig:
     decay_steps: int = 2000
     decay_rate: float = 0.98
     warmup_steps: int = 0
-    clip_grad_norm: float = 3.0
+    clip_grad_norm: float = 3.0  # 0: no clipping
     ema_decay: float = 0.0  # 0: no averaged weights
     conv_dtype: str = "float32"  # or "bfloat16", "float16": lower precision for the convolutions only
+    sdaa_conv_fp32: bool = False  # SDAA: float32 convolutions in float32, not in the card's default; see docs/sdaa.md
     sync_batch_norm: bool = False  # PyTorch: batch norm over all ranks, as always in JAX; see docs/training.md
     validation_interval: int = 50  # updates between two validations and checkpoints
     validation_files: int = 8  # at most, evenly spaced in the split
@@ -248,12 +249,14 @@ class TrainConfig:
         for name in (*positive, "decay_steps", "validation_files", "keep"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}")
-        for name in ("learning_rate", "clip_grad_norm", "decay_rate"):
+        for name in ("learning_rate", "decay_rate"):
             if not 0.0 < getattr(self, name) < float("inf"):
                 raise ConfigError(f"{name} must be a number above 0, not {getattr(self, name)}")
         for name in ("num_workers", "warmup_steps", "weight_decay", "seed"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} must not be negative, not {getattr(self, name)}")
+        if not 0.0 <= self.clip_grad_norm < float("inf"):
+            raise ConfigError(f"clip_grad_norm must be 0 (no clipping) or a number above, not {self.clip_grad_norm}")
         if not 0.0 <= self.ema_decay < 1.0:
             raise ConfigError(f"ema_decay must be 0 (none) or below 1, not {self.ema_decay}")
         if self.excerpt_frames % self.model.time_multiple:

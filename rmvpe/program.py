@@ -7,10 +7,12 @@ unknown command is answered with the nearest known one; a wrong flag is one line
 import argparse
 import difflib
 import importlib
+import itertools
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from rmvpe.errors import UserError, run_cli
 
@@ -56,6 +58,15 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise UserError."""
         raise UserError(f"{message}; see {self.prog} --help")
+
+    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        """As argparse, but a flag of one dash is never shortened: -lrd must not become --logdir rd."""
+        for given in itertools.takewhile(lambda text: text != "--", args or ()):
+            flag = given.partition("=")[0]
+            if re.match(r"-[A-Za-z]", flag) and flag not in self._option_string_actions:
+                near = difflib.get_close_matches(flag, self._option_string_actions, n=1)
+                self.error(f"there is no flag {flag}" + (f": did you mean {near[0]}?" if near else ""))
+        return super().parse_known_args(args, namespace)
 
 
 def run_program(program: str, entry: Command | Group, argv: Sequence[str] | None = None) -> int:

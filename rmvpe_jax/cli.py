@@ -77,7 +77,7 @@ class Jax:
     def add_arguments(self, group: argparse._ArgumentGroup) -> None:
         """Flags about devices and hosts."""
         text = "devices of this host to train on; PyTorch's processes are JAX's devices (default: all of the kind)"
-        add_flag(group, "nproc_per_node", "-np", type=int, metavar="N", help=text)
+        add_flag(group, "nproc_per_node", "-np", "-npn", type=int, metavar="N", help=text)
         text = (
             "several hosts: process 0 and a free port of it; auto: ask Slurm, Open MPI, Kubernetes or Cloud TPU. With "
             "RMVPE_RENDEZVOUS_TOKEN in the environment, only processes with the same token may join"
@@ -88,7 +88,7 @@ class Jax:
         text = "number of this process, 0 to N - 1 (default: 0)"
         add_flag(group, "process_id", type=int, metavar="I", help=text)
 
-    def processes(self, arguments: argparse.Namespace) -> JaxProcesses:
+    def processes(self, arguments: argparse.Namespace, config: TrainConfig) -> JaxProcesses:
         """The devices and hosts that the flags ask for."""
         return JaxProcesses(
             arguments.device,

@@ -229,7 +229,7 @@ def finish(
     means = jax.tree.map(lambda value: value / accumulator.batches, (accumulator.loss, accumulator.gradients))
     loss, gradients = lax.pmean(means, AXIS)
     grad_norm = norm(gradients)
-    scale = jnp.minimum(1.0, config.clip_grad_norm / (grad_norm + 1e-6))  # torch's clip_grad_norm_
+    scale = jnp.minimum(1.0, (config.clip_grad_norm or jnp.inf) / (grad_norm + 1e-6))  # torch's clip_grad_norm_
     gradients = jax.tree.map(lambda gradient: gradient * scale, gradients)
     steps, optimizer = make_optimizer(config).update(gradients, state.optimizer, state.params)
     params = jax.tree.map(lambda weight, step: weight - rate * step, state.params, steps)

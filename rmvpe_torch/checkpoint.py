@@ -19,6 +19,7 @@ from rmvpe.checkpoint.tensor_file import TORCH_METADATA_RECORD
 from rmvpe.config import to_json
 from rmvpe.errors import UserError
 from rmvpe.files import atomic_path
+from rmvpe_torch import compat
 from rmvpe_torch.model import RMVPE
 
 LAYOUTS = ("rvc", "yxlllc")
@@ -29,10 +30,11 @@ def load_model(checkpoint: Checkpoint, conv_dtype: torch.dtype = torch.float32) 
 
     Raises RuntimeError, as torch's strict loading does, if the tensors are not exactly those of the config.
     """
-    with torch.device("meta"):  # no memory and no random numbers for weights that are replaced below
+    with torch.device("meta"):  # no random numbers for weights that are replaced below
         model = RMVPE(checkpoint.config, conv_dtype)
+    model.to_empty(device="cpu")
     state = {name: torch.tensor(tensor) for name, tensor in checkpoint.tensors.items()}
-    model.load_state_dict(state | _counters(state), strict=True, assign=True)
+    model.load_state_dict(state | _counters(state), strict=True)  # copies: torch 2.0 cannot assign
     return model.eval()
 
 
@@ -60,7 +62,7 @@ def save_torch(
     state.update(_counters(state))
     with atomic_path(path) as temporary:
         with temporary.open("wb") as out:  # given a name, torch would write that temporary name into the archive
-            torch.save({"model": state} if layout == "yxlllc" else state, out)
+            compat.save({"model": state} if layout == "yxlllc" else state, out)
         _append_metadata(temporary, checkpoint)
 
 

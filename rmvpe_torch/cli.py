@@ -44,10 +44,14 @@ class TorchSession:
 
 @dataclass(frozen=True)
 class TorchProcesses:
-    """One device per process. nproc_per_node: processes of this machine; None leaves it to `torchrun`."""
+    """One device per process.
+
+    nproc_per_node: processes of this machine; None leaves it to `torchrun`. sdaa_conv_fp32: as in the config.
+    """
 
     device: str
     nproc_per_node: int | None
+    sdaa_conv_fp32: bool = False
 
     def relaunch(self, function: Callable[[], object]) -> int | None:
         """Call `function` in `nproc_per_node` processes; None if this process is one of them, or the only one."""
@@ -58,7 +62,10 @@ class TorchProcesses:
     def start(self) -> TorchSession:
         """Find the device and join the other processes. Raises UserError."""
         from rmvpe_torch import distributed
+        from rmvpe_torch.device import use_float32_convolutions
 
+        if self.sdaa_conv_fp32:
+            use_float32_convolutions()
         return TorchSession(*distributed.start(self.device))
 
 
@@ -72,10 +79,12 @@ class Torch:
     def add_arguments(self, group: argparse._ArgumentGroup) -> None:
         """Flags about processes."""
         text = "processes on this machine, one device each; or start them with torchrun (default: 1)"
-        add_flag(group, "nproc_per_node", "-np", type=int, metavar="N", help=text)
+        add_flag(group, "nproc_per_node", "-np", "-npn", type=int, metavar="N", help=text)
         text = "batch norm over all processes instead of over each one's share (default: off; see docs/training.md)"
-        group.add_argument("--sync_batch_norm", "--sync-batch-norm", action="store_true", default=None, help=text)
+        add_flag(group, "sync_batch_norm", action="store_true", default=None, help=text)
+        text = "SDAA: convolutions in float32, not in the card's default (default: off; see docs/sdaa.md)"
+        add_flag(group, "sdaa_conv_fp32", action="store_true", default=None, help=text)
 
-    def processes(self, arguments: argparse.Namespace) -> TorchProcesses:
+    def processes(self, arguments: argparse.Namespace, config: TrainConfig) -> TorchProcesses:
         """The device and the number of processes that the flags ask for."""
-        return TorchProcesses(arguments.device, arguments.nproc_per_node)
+        return TorchProcesses(arguments.device, arguments.nproc_per_node, config.sdaa_conv_fp32)

@@ -4,8 +4,10 @@ Each kind of device is a row of `KINDS`. Other files ask this one and never comp
 """
 
 import importlib
+import importlib.metadata
 import importlib.util
-from collections.abc import Callable, Iterator, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -13,9 +15,12 @@ from typing import Any
 import torch
 
 from rmvpe.errors import UserError
+from rmvpe_torch import compat
 
 CPU_REMEDY = "or choose cpu"
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+# Without them an SDAA card computes float32 convolutions in float16, forward and backward; Tecorigin's ModelZoo sets 1
+SDAA_FLOAT32_VARIABLES = ("TORCH_SDAA_CONV_USE_FP32", "TORCH_SDAA_CONV2D_BACKWARD_USE_FP32")
 
 
 @dataclass(frozen=True)
@@ -67,9 +72,44 @@ def _sdaa_why_not() -> str:
         return f"torch_sdaa is not installed; install it from Tecorigin's release, {CPU_REMEDY}"
     try:
         available = _sdaa().is_available()
-    except (ImportError, OSError, RuntimeError, AttributeError) as error:
-        return f"torch_sdaa cannot be used ({error}); fix its installation, {CPU_REMEDY}"
+    except Exception as error:  # whatever a package for another torch raises
+        reason = " ".join(str(error).split()) or type(error).__name__
+        remedy = sdaa_torch_mismatch() or "fix its installation"
+        return f"torch_sdaa cannot be used ({reason}); {remedy}, {CPU_REMEDY}"
     return "" if available else f"torch_sdaa finds no card; check the driver, {CPU_REMEDY}"
+
+
+def sdaa_torch_mismatch(torch_version: str = str(torch.__version__)) -> str:
+    """What to do if the installed torch_sdaa asks for another torch, with both versions; "" if it does not.
+
+    Tecorigin's torch is a pre-release such as 2.0.0a0+gitdfe6533, which stands for its release 2.0.0 too.
+    """
+    from packaging.requirements import InvalidRequirement, Requirement
+    from packaging.version import Version
+
+    try:
+        package = importlib.metadata.distribution("torch_sdaa")
+        wanted = [Requirement(line) for line in package.requires or ()]
+    except (importlib.metadata.PackageNotFoundError, InvalidRequirement):
+        return ""  # nothing is stated
+    own = Version(torch_version)
+    for row in wanted:
+        fits = any(row.specifier.contains(version, prereleases=True) for version in (own, Version(own.base_version)))
+        if row.name.lower() == "torch" and not fits:
+            return (
+                f"torch_sdaa {package.version} asks for torch{row.specifier} and torch {torch_version} is installed: "
+                "install the torch of Tecorigin's release again"
+            )
+    return ""
+
+
+def use_float32_convolutions(environ: MutableMapping[str, str] = os.environ) -> None:
+    """Let SDAA cards compute float32 convolutions in float32; a variable that the user has set stays as it is.
+
+    To be called before the process uses a card: when torch_sdaa reads the variables is not documented.
+    """
+    for name in SDAA_FLOAT32_VARIABLES:
+        environ.setdefault(name, "1")
 
 
 def _sdaa() -> Any:
@@ -193,14 +233,7 @@ def grad_scaler(device: torch.device, enabled: bool) -> Any:
     """
     if device.type == "sdaa":
         return _sdaa().amp.GradScaler(enabled=enabled)
-    if hasattr(torch.amp, "GradScaler"):  # torch 2.3
-        return torch.amp.GradScaler(device.type, enabled=enabled)
-    if enabled and device.type != "cuda":
-        raise UserError(
-            f"torch {torch.__version__} cannot scale gradients on {device.type}: choose bfloat16 or float32 "
-            "instead of float16, or install torch 2.3 or later"
-        )
-    return torch.cuda.amp.GradScaler(enabled=enabled)
+    return compat.grad_scaler(device.type, enabled)
 
 
 @contextmanager

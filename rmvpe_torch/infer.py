@@ -9,7 +9,7 @@ from rmvpe.checkpoint.store import Checkpoint
 from rmvpe.errors import UserError
 from rmvpe_torch import mel
 from rmvpe_torch.checkpoint import load_model
-from rmvpe_torch.device import full_precision, kind_of, resolve
+from rmvpe_torch.device import full_precision, kind_of, resolve, use_float32_convolutions
 from rmvpe_torch.model import RMVPE
 
 CONV_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -23,10 +23,22 @@ class Backend:
 
     name = "torch"
 
-    def __init__(self, checkpoint: Checkpoint, device: str = "auto", conv_dtype: str = "float32"):
-        """Raises UserError if the device is not there or the precision is unknown."""
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        device: str = "auto",
+        conv_dtype: str = "float32",
+        *,
+        sdaa_conv_fp32: bool = True,
+    ):
+        """With `sdaa_conv_fp32`, an SDAA card keeps float32 convolutions in float32, which is not its default.
+
+        Raises UserError if the device is not there or the precision is unknown.
+        """
         if conv_dtype not in CONV_DTYPES:
             raise UserError(f"unknown conv_dtype {conv_dtype!r}: choose one of {', '.join(CONV_DTYPES)}")
+        if sdaa_conv_fp32 and conv_dtype == "float32":
+            use_float32_convolutions()
         self._device = resolve(device)
         self._mel = checkpoint.config.mel
         model = fold_batch_norm(load_model(checkpoint, CONV_DTYPES[conv_dtype]))

@@ -21,6 +21,7 @@ from rmvpe.config import ConfigError, TrainConfig, from_dict, to_dict
 from rmvpe.errors import UserError
 from rmvpe.files import atomic_path
 from rmvpe.training.state import RunState
+from rmvpe_torch import compat
 
 FORMAT = "rmvpe-state-1"
 NAME = "state-{step:08d}.pt"
@@ -103,7 +104,7 @@ def _write(temporary: Path, content: dict[str, Any], path: Path) -> None:
         with temporary.open("wb") as file:
             output = _Output(file)
             try:
-                torch.save(content, output)  # type: ignore[arg-type]  # it needs write and flush
+                compat.save(content, output)
             except RuntimeError as error:
                 raise output.error or error from None
             file.flush()
@@ -125,7 +126,7 @@ def _read(path: Path) -> Any:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()  # torch writes checksums, but does not check them
         if damaged is None:
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return compat.load(path)
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist: give the --logdir of an earlier run") from error
     except (OSError, RuntimeError, zipfile.BadZipFile, pickle.UnpicklingError, EOFError, ValueError) as error:

@@ -5,10 +5,9 @@ its own share of the batch: gradients, loss and batch norm's running statistics 
 so that each holds the whole state.
 """
 
-import inspect
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +23,7 @@ from rmvpe.training.state import RunState, StateStore
 from rmvpe_torch import device as devices
 from rmvpe_torch import state
 from rmvpe_torch.checkpoint import load_model
+from rmvpe_torch.compat import data_parallel
 from rmvpe_torch.infer import Backend
 from rmvpe_torch.losses import LOSSES
 from rmvpe_torch.model import RMVPE
@@ -93,7 +93,7 @@ class TorchTrainer:
         parameters = list(self.parameters.values())
         scale = self.scaler.get_scale()
         self.scaler.unscale_(self.optimizer)
-        grad_norm = nn.utils.clip_grad_norm_(parameters, self.config.clip_grad_norm)
+        grad_norm = nn.utils.clip_grad_norm_(parameters, self.config.clip_grad_norm or math.inf)
         before = list(copies(self.parameters).values())
         self.scaler.step(self.optimizer)
         self.scaler.update()
@@ -155,7 +155,8 @@ class TorchTrainer:
 
     def network(self, checkpoint: Checkpoint) -> Backend:
         """The network of `checkpoint` on this trainer's device, in the precision of the training."""
-        return Backend(checkpoint, str(self.device), self.config.conv_dtype)
+        config = self.config
+        return Backend(checkpoint, str(self.device), config.conv_dtype, sdaa_conv_fp32=config.sdaa_conv_fp32)
 
     def checkpoint(self, metadata: dict[str, str]) -> Checkpoint:
         """The weights to publish, under the official names."""
@@ -209,17 +210,6 @@ def make_optimizer(parameters: Iterable[nn.Parameter], config: TrainConfig) -> t
     if config.optimizer == "adamw":
         return torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay, foreach=True)
     return torch.optim.Adam(parameters, lr=config.learning_rate, foreach=True)
-
-
-def data_parallel(objective: Objective) -> DistributedDataParallel:
-    """The objective with gradients that are averaged over all processes while the backward pass still runs.
-
-    Torch's default, to copy batch norm's statistics from process 0 before each step, is off: the trainer averages them.
-    """
-    known = inspect.signature(DistributedDataParallel.__init__).parameters
-    name = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"  # its name before 2.13
-    settings: dict[str, Any] = {name: False, "gradient_as_bucket_view": True}
-    return DistributedDataParallel(objective, **settings)
 
 
 def dropout_seed(seed: int, step: int, process: int) -> int:

@@ -29,7 +29,7 @@ HOST_LIBRARIES = {
     "tensorboardX",
     "tqdm",
 }
-TORCH = {"torch", "torch_sdaa"}
+TORCH = {"torch", "torch_sdaa", "packaging"}
 JAX = {"jax", "flax", "optax", "orbax", "tensorstore"}
 # Other projects' trackers, for comparison, inside the functions that start them
 PEERS = {"torch", "torchfcpe", "swift_f0", "torchcrepe", "pesto", "parselmouth", "librosa"}

@@ -7,12 +7,12 @@ from importlib import resources
 from pathlib import Path
 
 import rmvpe
-from rmvpe.backends import INSTALL, backend_class, is_installed
+from rmvpe.backends import INSTALL, backend_class, check_numpy, is_installed
 from rmvpe.checkpoint.store import bundled_weights
 from rmvpe.errors import UserError
 
 SUMMARY = "List the installed frameworks with their devices, and the bundled weights."
-WIDTH = 10
+WIDTH = 11
 
 
 def torch_devices() -> list[str]:
@@ -62,6 +62,8 @@ def report(
         row("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
     ]
     lines += [row(name, describe(name, found, packages[name])) for name, found in devices.items()]
+    if is_installed("torch_sdaa"):
+        lines.append(row("torch_sdaa", describe_sdaa()))
     return lines + [row("weights", describe_weights(name, file)) for name, file in bundled_weights().items()]
 
 
@@ -77,8 +79,27 @@ def describe(framework: str, devices: Callable[[], list[str]], packages: str) ->
     except UserError as error:
         return f"does not work: {error}"
     except Exception as error:  # whatever a broken installation raises, the rest of the report is wanted
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        return f"does not work ({reason}): run pip install --force-reinstall {packages}"
+        # With torch_sdaa, pip's torch would replace the vendor's
+        vendors = framework == "torch" and is_installed("torch_sdaa")
+        remedy = "install Tecorigin's release again" if vendors else f"run pip install --force-reinstall {packages}"
+        return f"does not work ({in_one_line(error)}): {remedy}"
+
+
+def describe_sdaa() -> str:
+    """Whether the installed torch_sdaa works, and with this torch; else what to do."""
+    try:
+        check_numpy("torch")
+        from rmvpe_torch.device import KINDS, sdaa_torch_mismatch
+
+        reason = KINDS["sdaa"].why_not() or sdaa_torch_mismatch()
+    except Exception as error:  # as above: torch itself may be broken or missing
+        reason = f"{in_one_line(error)}; install Tecorigin's release again"
+    return f"warning: {reason}" if reason else "works"
+
+
+def in_one_line(error: Exception) -> str:
+    """Class and message of an error."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def describe_weights(name: str, file: str) -> str:

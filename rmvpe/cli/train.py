@@ -43,30 +43,30 @@ class Flag:
 # Long name (underscores; hyphens work too) -> flag, by group of --help
 FLAGS: dict[str, dict[str, Flag]] = {
     "data": {
-        "data": Flag(
-            "data", str, "folder with train/ and valid/ of .wav + .pv, or KIND:FOLDER; several with commas", ("-d",)
-        ),
-        "batch_size": Flag("batch_size", int, "excerpts per rank (device) and forward pass", ("-b",)),
+        "data": Flag("data", str, "folder with train/ and valid/ of .wav + .pv, or KIND:FOLDER; several with commas"),
+        "batch_size": Flag("batch_size", int, "excerpts per rank (device) and forward pass", ("-b", "-bs")),
         "excerpt_frames": Flag("excerpt_frames", int, "frames per excerpt"),
         "num_workers": Flag("num_workers", int, "processes that prepare data; 0: threads", ("-w",)),
     },
     "training": {
-        "iterations": Flag("iterations", int, "updates in all, earlier ones of a resumed run included", ("-n",)),
+        "iterations": Flag("iterations", int, "updates in all, earlier ones of a resumed run included", ("-n", "-i")),
         "learning_rate": Flag("learning_rate", float, "learning rate at its highest", ("-lr",)),
         "schedule": Flag("schedule", str, "of the learning rate", choices=CHOICES["schedule"]),
-        "learning_rate_decay_steps": Flag("decay_steps", int, "updates between two decays (schedule step)"),
-        "learning_rate_decay_rate": Flag("decay_rate", float, "factor of one decay (schedule step)"),
+        "learning_rate_decay_steps": Flag("decay_steps", int, "updates between two decays (schedule step)", ("-lrds",)),
+        "learning_rate_decay_rate": Flag("decay_rate", float, "factor of one decay (schedule step)", ("-lrdr",)),
         "warmup_steps": Flag("warmup_steps", int, "updates over which the learning rate rises from 0"),
         "loss": Flag("loss", str, "see docs/training.md", choices=CHOICES["loss"]),
         "optimizer": Flag("optimizer", str, "adamw adds --weight_decay", choices=CHOICES["optimizer"]),
         "weight_decay": Flag("weight_decay", float, "of adamw, per update and learning rate"),
-        "clip_grad_norm": Flag("clip_grad_norm", float, "largest gradient norm"),
+        "clip_grad_norm": Flag("clip_grad_norm", float, "largest gradient norm; 0: no clipping", ("-cgn",)),
         "grad_accumulation": Flag("grad_accumulation", int, "forward passes per update"),
         "ema": Flag("ema_decay", float, "decay of averaged weights per update; 0: none"),
         "seed": Flag("seed", int, "of weights, data order and augmentation", ("-s",)),
     },
     "run": {
-        "validation_interval": Flag("validation_interval", int, "updates between two validations and saved states"),
+        "validation_interval": Flag(
+            "validation_interval", int, "updates between two validations and saved states", ("-vi",)
+        ),
         "validation_files": Flag("validation_files", int, "files of the validation split that are scored"),
         "keep": Flag("keep", int, "newest states kept, besides the best validation's"),
     },
@@ -84,15 +84,15 @@ def add_arguments(parser: argparse.ArgumentParser, runtime: Runtime) -> None:
     defaults = TrainConfig()
     add_flag(network, "config", "-c", metavar="FILE", help="a run of configs/*.py; flags given besides change it")
     names = ", ".join((*PRESETS, "upper case too"))
-    add_flag(network, "model_name", "-m", metavar="NAME", help=f"{names} (default: {defaults.model.name})")
+    add_flag(network, "model_name", "-m", "-mn", metavar="NAME", help=f"{names} (default: {defaults.model.name})")
     text = f"between frames at 16 kHz (default: {defaults.model.mel.hop_samples}, e2e 320)"
-    add_flag(network, "hop_length", type=int, metavar="SAMPLES", help=text)
+    add_flag(network, "hop_length", "-hop", type=int, metavar="SAMPLES", help=text)
     add_flag(network, "initial", metavar="WEIGHTS", help="start from these weights instead of random ones")
     text = "folder of the run (default: %(default)s)"
     add_flag(run_, "logdir", "-l", default=DEFAULT_LOGDIR, metavar="FOLDER", help=text)
     text = "go on from the state of iteration N, or from the newest; the run's own config unless flags change it"
-    add_flag(run_, "resume_iteration", "-r", metavar="N|latest", help=text)
-    add_flag(devices, "device", default="auto", help=f"{runtime.devices} (default: %(default)s)")
+    add_flag(run_, "resume_iteration", "-r", "-ri", metavar="N|latest", help=text)
+    add_flag(devices, "device", "-d", default="auto", help=f"{runtime.devices} (default: %(default)s)")
     text = "lower precision of the convolutions alone; auto: the device's fastest (default: off)"
     add_flag(devices, "amp", nargs="?", const="auto", choices=AMP_CHOICES, help=text)
     runtime.add_arguments(devices)
@@ -116,7 +116,7 @@ def run(arguments: argparse.Namespace, runtime: Runtime, trial_config: TrainConf
         raise UserError(
             f"{job.logdir} already holds a run: continue it with --resume_iteration latest or choose another --logdir"
         )
-    processes = runtime.processes(arguments)
+    processes = runtime.processes(arguments, job.config)
     code = processes.relaunch(partial(train, job, processes))
     if code is not None:
         return code
@@ -151,7 +151,7 @@ def config_from(arguments: argparse.Namespace) -> TrainConfig:
         mel = dataclasses.replace(config.model.mel, hop_samples=arguments.hop_length)
         config = dataclasses.replace(config, model=dataclasses.replace(config.model, mel=mel))
     fields = [flag.field for flags in FLAGS.values() for flag in flags.values()]
-    fields.append("sync_batch_norm")  # PyTorch's alone
+    fields += ["sync_batch_norm", "sdaa_conv_fp32"]  # PyTorch's alone
     given = {name: getattr(arguments, name) for name in fields if getattr(arguments, name, None) is not None}
     return dataclasses.replace(config, **given)
 
@@ -160,6 +160,12 @@ def stored_config(logdir: Path) -> TrainConfig:
     """The config of the run in `logdir`. Raises UserError if there is none."""
     path = logdir / "config.json"
     if not path.is_file():
+        of_the_port = sorted(logdir.glob("model_*.pt"), key=lambda file: (len(file.name), file.name))
+        if of_the_port:
+            raise UserError(
+                f"{of_the_port[-1]} holds weights alone, without the optimizer, the step and the position in the data "
+                f"that resuming needs: start a new run with --initial {of_the_port[-1]} and another --logdir"
+            )
         raise UserError(
             f"{logdir} holds no run to resume ({path.name} is missing): give the --logdir of an earlier run"
         )

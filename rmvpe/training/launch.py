@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from rmvpe.backends import is_installed
+from rmvpe.backends import check_numpy, is_installed
 from rmvpe.checkpoint.architecture import expected_tensors
 from rmvpe.checkpoint.store import Checkpoint, load
 from rmvpe.config import TrainConfig
@@ -84,8 +84,8 @@ class Runtime(Protocol):
         """Add its own flags, about processes."""
         ...
 
-    def processes(self, arguments: argparse.Namespace) -> Processes:
-        """What the parsed flags say about devices and processes."""
+    def processes(self, arguments: argparse.Namespace, config: TrainConfig) -> Processes:
+        """What the parsed flags, and the run's config, say about devices and processes."""
         ...
 
 
@@ -96,10 +96,11 @@ def add_flag(group: argparse._ArgumentGroup, name: str, *short: str, **settings:
 
 
 def check_libraries(runtime: Runtime) -> None:
-    """Raise UserError, with the command that installs them, if libraries that training needs are missing."""
+    """Raise UserError, with the remedy, if libraries that training needs are missing or do not fit together."""
     missing = [name for name in (*runtime.libraries, *LIBRARIES) if not is_installed(name)]
     if missing:
         raise UserError(f"training with {runtime.name} needs {', '.join(missing)}: run pip install {' '.join(missing)}")
+    check_numpy(runtime.name)
 
 
 def train(job: Job, processes: Processes) -> None:

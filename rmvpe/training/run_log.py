@@ -4,6 +4,7 @@ log.jsonl         a line per update {"step", "loss", "loss_net", ...}, one per v
 validation.jsonl  a line per validation, file and voice-to-music ratio {"step", "file", "ratio", scores}
 sdaa.jsonl        the updates again, in the format of SDAA's model collection, see `rmvpe.training.tcap_log`
 tensorboard/      the same numbers as TensorBoard events
+result.txt        a line per validation as the SDAA port writes it: step, RPA, RCA, OA, VR, VFA, between tabs
 results.md        a table of the validations
 loss.png          loss, loss net of the dropout floor and validation RPA against updates
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from rmvpe.evaluation.evaluate import Evaluation
 
 FILES, SDAA, EVENTS, RESULTS, PICTURE = "validation.jsonl", "sdaa.jsonl", "tensorboard", "results.md", "loss.png"
+PORT_RESULTS, PORT_SCORES = "result.txt", ("RPA", "RCA", "OA", "VR", "VFA")
 TAGS = {
     "loss": "train/loss",
     "loss_net": "train/loss_net",
@@ -74,7 +76,7 @@ class RunLog:
         _require_train()
         with jsonl.writing(self.logdir):
             self.logdir.mkdir(parents=True, exist_ok=True)
-        for name, step_of in ((RUN_LOG, _step), (FILES, _step), (SDAA, _sdaa_step)):
+        for name, step_of in ((RUN_LOG, _step), (FILES, _step), (SDAA, _sdaa_step), (PORT_RESULTS, _port_step)):
             _drop_later(self.logdir / name, step_of, first_step)
         for record in read_log(self.logdir):
             self._remember(record)
@@ -106,6 +108,10 @@ class RunLog:
         record = {"step": step, "validation": evaluation.pooled}
         jsonl.append(self.logdir / FILES, [json.dumps(without_nan({"step": step, **row})) for row in evaluation.files])
         jsonl.append(self.logdir / RUN_LOG, [json.dumps(record)])
+        # The port has no voice-to-music ratios: the first one is the voice alone
+        scores = next(iter(evaluation.pooled.values()), {})
+        line = "\t".join([str(step), *(f"{scores.get(name, math.nan):.6f}" for name in PORT_SCORES)])
+        jsonl.append(self.logdir / PORT_RESULTS, [line])
         self._remember(record)
         values = {
             f"validation_{ratio.replace(' ', '')}/{name}": value
@@ -241,6 +247,13 @@ def _step(line: str, number: int, path: Path) -> int:
 def _sdaa_step(line: str, number: int, path: Path) -> int:
     try:
         return max((entry.step[1] for entry in tcap_log.entries(line)), default=0)
+    except ValueError as error:
+        raise UserError(f"{path} is damaged in line {number}: delete that line") from error
+
+
+def _port_step(line: str, number: int, path: Path) -> int:
+    try:
+        return int(line.split("\t")[0])
     except ValueError as error:
         raise UserError(f"{path} is damaged in line {number}: delete that line") from error
 

@@ -4,6 +4,7 @@ import jax
 import pytest
 
 from rmvpe.cli.train import JAX
+from rmvpe.config import TrainConfig
 from rmvpe.errors import UserError
 from rmvpe.program import Parser
 from rmvpe_jax.cli import Jax, chosen
@@ -17,7 +18,7 @@ def test_the_ports_flags_are_taken():
     )
     parser = Parser()
     JAX.add_arguments(parser)
-    session = Jax().processes(parser.parse_args(flags.split())).start()
+    session = Jax().processes(parser.parse_args(flags.split()), TrainConfig()).start()
     assert (session.ranks.processes, session.ranks.local) == (1, 1)
     assert session.devices == CPUS[:1]
     assert session.amp_dtype() == "bfloat16"

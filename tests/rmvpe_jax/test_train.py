@@ -90,6 +90,16 @@ def test_norms_are_those_of_the_weights(quick_compiler):
     assert record["grad_norm"] > CONFIG.clip_grad_norm
 
 
+def test_a_limit_of_0_switches_clipping_off(quick_compiler):
+    trainer = JaxTrainer(
+        change(clip_grad_norm=0.0, seed=1145141919810), devices(2)[:1]
+    )  # the SDAA port's seed, 41 bits
+    record = trainer.train_step([batch(0)], RATE)
+    moments = trainer.capture().first_moment.values()
+    whole = float(np.sqrt(sum(np.square(moment, dtype=np.float64).sum() for moment in moments))) / 0.1
+    assert record["grad_norm"] == pytest.approx(whole, rel=1e-4)
+
+
 def test_adamw_takes_its_share_off_every_parameter():
     rng = np.random.default_rng(0)
     weights, gradient = (

@@ -126,6 +126,15 @@ def test_the_gradient_is_clipped_and_its_norm_is_from_before():
     assert norm(clipped.capture().first_moment.values()) == pytest.approx(0.1 * 1e-3, rel=1e-3)  # torch adds 1e-6
 
 
+def test_a_limit_of_0_switches_clipping_off():
+    """Torch's own clipping would make every gradient 0."""
+    free, unlimited = TorchTrainer(CONFIG), TorchTrainer(dataclasses.replace(CONFIG, clip_grad_norm=0.0))
+    assert free.train_step([batch(0)], 1e-3) == unlimited.train_step([batch(0)], 1e-3)
+    first = free.capture().first_moment
+    for name, moment in unlimited.capture().first_moment.items():
+        np.testing.assert_array_equal(moment, first[name])
+
+
 def test_adamw_also_pulls_towards_zero():
     rate, decay = 1e-3, 0.1
     plain = TorchTrainer(CONFIG)

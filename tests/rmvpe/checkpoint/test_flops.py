@@ -3,7 +3,7 @@
 import pytest
 
 torch = pytest.importorskip("torch")
-from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
+FlopCounterMode = pytest.importorskip("torch.utils.flop_counter").FlopCounterMode  # torch 2.1
 
 from rmvpe.checkpoint.flops import flops_per_second  # noqa: E402
 from rmvpe.config import ModelConfig  # noqa: E402

@@ -17,6 +17,9 @@ import soundfile
 pytest.importorskip("torch")
 pytest.importorskip("grain")
 
+import torch
+
+from rmvpe.checkpoint.store import load
 from rmvpe.cli.main import main
 from rmvpe.cli.train import FLAGS, TORCH, TRIAL, config_from, load_config, run
 from rmvpe.config import ModelConfig, TrainConfig
@@ -25,6 +28,7 @@ from rmvpe.training.launch import Job
 from rmvpe.training.run_log import read_log
 from rmvpe_torch import state as states
 from rmvpe_torch.cli import Torch, TorchProcesses
+from rmvpe_torch.model import RMVPE
 from tests.helpers.hybrid import make_hybrid
 from tests.helpers.paths import ROOT
 
@@ -239,6 +243,61 @@ def test_the_flags_and_defaults_of_the_published_port():
     assert config.model == ModelConfig.e2e()
 
 
+def test_the_short_flags_of_the_published_port():
+    """All of them; -d is the device there."""
+    short = (
+        "-l r -hop 320 -lr 1e-4 -bs 8 -vi 7 -cgn 0 -npn 2 -i 9 -lrds 11 -lrdr 0.5 -ri 10 -mn E2E -d sdaa "
+        "-s 1145141919810"
+    )
+    long = (
+        "--logdir r --hop_length 320 --learning_rate 1e-4 --batch_size 8 --validation_interval 7 --clip_grad_norm 0 "
+        "--nproc_per_node 2 --iterations 9 --learning_rate_decay_steps 11 --learning_rate_decay_rate 0.5 "
+        "--resume_iteration 10 --model_name E2E --device sdaa --seed 1145141919810"
+    )
+    assert vars(parse(*short.split())) == vars(parse(*long.split()))
+    ours, theirs = "-n 9 -b 8 -np 2 -r 10 -m E2E", "-i 9 -bs 8 -npn 2 -ri 10 -mn E2E"
+    assert vars(parse(*ours.split())) == vars(parse(*theirs.split()))
+
+
+@pytest.mark.parametrize(
+    ("flag", "sentence"),
+    [("-lrd", "did you mean -lrd"), ("-dcuda", "no flag -dcuda"), ("-lruns/a", "no flag -lruns/a")],
+)
+def test_flags_of_one_dash_are_never_shortened(flag, sentence, capsys):
+    """Else -lrd would be --logdir rd."""
+    assert sentence in fails(capsys, flag, "5")
+
+
+def test_the_weights_of_the_published_port(hybrid, config, tmp_path, capsys):
+    """Its model_N.pt: {"model": state_dict} of a network that DistributedDataParallel wraps."""
+    model = RMVPE(load_config(config).model)
+    port = tmp_path / "port"
+    port.mkdir()
+    for step in (9, 50, 100):
+        state = {f"module.{name}": value for name, value in model.state_dict().items()}
+        torch.save({"model": state}, port / f"model_{step}.pt")
+    message = fails(capsys, "--logdir", port, "-ri", "100", "--device", "cpu")
+    assert f"{port / 'model_100.pt'} holds weights alone, without the optimizer" in message
+    assert f"--initial {port / 'model_100.pt'}" in message
+    flags = (
+        "--config",
+        config,
+        "--data",
+        hybrid,
+        "--logdir",
+        tmp_path / "run",
+        "-d",
+        "cpu",
+        "-lr",
+        "1e-30",
+        "-cgn",
+        "0",
+    )
+    assert train(*flags, "-s", "1145141919810", "--initial", port / "model_100.pt") == 0
+    weights = load(tmp_path / "run" / "last.safetensors").tensors
+    np.testing.assert_array_equal(weights["fc.1.weight"], model.state_dict()["fc.1.weight"].numpy())
+
+
 def test_help_is_grouped_and_shows_every_default(capsys):
     with pytest.raises(SystemExit) as stop:
         main(["train", "torch", "--help"])
@@ -314,5 +373,5 @@ def test_a_missing_library_is_one_sentence(framework, library, tmp_path):
 def test_a_job_can_be_sent_to_another_process():
     job = Job(TrainConfig(), Path("runs/a"), "auto", "small", "latest")
     assert pickle.loads(pickle.dumps(job)) == job
-    processes = Torch().processes(parse("--device", "cpu", "-np", "2"))
+    processes = Torch().processes(parse("--device", "cpu", "-np", "2"), TrainConfig())
     assert pickle.loads(pickle.dumps(processes)) == processes == TorchProcesses("cpu", 2)

@@ -25,7 +25,7 @@ pytest.importorskip("matplotlib")
 pytest.importorskip("tensorboardX")
 
 CONFIG = TrainConfig(model=ModelConfig.small())
-FILES = {"log.jsonl", "validation.jsonl", "sdaa.jsonl", "tensorboard", "results.md", "loss.png"}
+FILES = {"log.jsonl", "validation.jsonl", "sdaa.jsonl", "tensorboard", "results.md", "result.txt", "loss.png"}
 
 
 def record(step: int) -> dict[str, float]:
@@ -74,6 +74,8 @@ def test_a_run_writes_each_of_its_files(tmp_path: Path):
     per_file = [json.loads(line) for line in lines(tmp_path / "run" / "validation.jsonl")]
     assert len(per_file) == 3 * 2 * 2  # validations, files, ratios
     assert per_file[4] == {"step": 4, **evaluation(0.9, 0.5).files[0]}
+    # As the SDAA port writes it: step, RPA, RCA, OA, VR, VFA
+    assert lines(tmp_path / "run" / "result.txt")[0] == "2\t0.800000\t0.900000\t0.800000\t0.700000\t0.100000"
     assert (tmp_path / "run" / "loss.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -136,6 +138,7 @@ def test_a_resumed_run_drops_what_it_will_compute_again(tmp_path: Path):
         log.step({**record(5), "loss": 9.0})
     assert [row["step"] for row in read_log(tmp_path)] == [1, 2, 2, 3, 4, 4, 5]
     assert {json.loads(line)["step"] for line in lines(tmp_path / "validation.jsonl")} == {2, 4}
+    assert [line.split("\t")[0] for line in lines(tmp_path / "result.txt")] == ["2", "4"]
     sdaa = lines(tmp_path / "sdaa.jsonl")
     assert sum('"METADATA"' in line for line in sdaa) == 5  # declared once
     assert [json.loads(line[9:])["step"][1] for line in sdaa if '"LOG"' in line] == [1, 2, 3, 4, 5]
@@ -151,13 +154,13 @@ def test_a_resumed_run_ends_with_the_files_of_one_that_was_not_stopped(tmp_path:
     write_run(tmp_path / "run")
     write_run(tmp_path / "resumed" / "run", last=5)
     write_run(tmp_path / "resumed" / "run", first=3)
-    for name in ("log.jsonl", "validation.jsonl", "results.md", "loss.png"):
+    for name in ("log.jsonl", "validation.jsonl", "results.md", "result.txt", "loss.png"):
         assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "resumed" / "run" / name).read_bytes(), name
 
 
 def test_wherever_a_crash_cuts_a_log_whole_lines_remain(tmp_path: Path):
     write_run(tmp_path / "run", last=3)
-    for name in ("log.jsonl", "validation.jsonl", "sdaa.jsonl"):
+    for name in ("log.jsonl", "validation.jsonl", "sdaa.jsonl", "result.txt"):
         whole = (tmp_path / "run" / name).read_bytes()
         for cut in range(len(whole) - len(whole.splitlines()[-1]) - 3, len(whole) + 1):
             (tmp_path / name).write_bytes(whole[:cut])
