@@ -157,7 +157,8 @@ def training_source(config: TrainConfig, ranks: Ranks) -> Source:
 def validation_source(data: str) -> Source | None:
     """The valid split, else test as older Hybrid folders have it, else None."""
     for split in ("valid", "test"):
-        if ":" in data or "," in data or (Path(data) / split).is_dir():
+        # What is no folder is KIND:FOLDER, or several joined by ","; C:\\data is a folder
+        if not Path(data).is_dir() or (Path(data) / split).is_dir():
             source = open_source(data, split)
             source.check()
             return source
