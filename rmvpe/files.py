@@ -63,7 +63,7 @@ def replace_file(
         try:
             return replace(new, target)
         except PermissionError as error:
-            if getattr(error, "winerror", None) not in HELD_OPEN:  # other systems replace open files
+            if not held_open(error):  # other systems replace open files
                 raise
             wait(wait_s)
     try:
@@ -72,6 +72,11 @@ def replace_file(
         raise UserError(
             f"cannot write {target}: {error.strerror}; close the program that has it open, or choose another output"
         ) from error
+
+
+def held_open(error: OSError) -> bool:
+    """Whether Windows refused something because a program has the file, or a file in the folder, open."""
+    return getattr(error, "winerror", None) in HELD_OPEN
 
 
 def too_long(path: Path, windows: bool = WINDOWS) -> str | None:
@@ -174,7 +179,8 @@ class OutputFolder:
             old.unlink(missing_ok=True)
 
     def _unwritable(self, error: OSError) -> UserError:
-        return UserError(f"cannot write {self.path}: {error.strerror}; {self.remedy}")
+        remedy = "close the program that has a file in it open" if held_open(error) else self.remedy
+        return UserError(f"cannot write {self.path}: {error.strerror}; {remedy}")
 
     def _clean(self) -> None:
         """Remove what a killed run has left; an earlier folder that it had set aside gets its name back."""

@@ -161,9 +161,7 @@ def _sound_folders(root: Path, what: str) -> dict[str, tuple[str, ...]]:
     found = {
         folder.name: tuple(
             sorted(
-                path.relative_to(root).as_posix()
-                for path in folder.iterdir()
-                if path.suffix.lower() in AUDIO_SUFFIXES
+                path.relative_to(root).as_posix() for path in folder.iterdir() if path.suffix.lower() in AUDIO_SUFFIXES
             )
         )
         for folder in sorted(root.iterdir(), key=lambda path: path.name)  # Windows sorts paths without case
