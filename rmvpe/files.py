@@ -52,7 +52,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 def replace_file(
     new: Path,
     target: Path,
-    replace: Callable[[Path, Path], None] = Path.replace,
+    replace: Callable[[Path, Path], object] = Path.replace,
     wait: Callable[[float], None] = time.sleep,
 ) -> None:
     """Rename `new` to `target`, whatever is there.
@@ -61,7 +61,8 @@ def replace_file(
     """
     for wait_s in WAITS_S:
         try:
-            return replace(new, target)
+            replace(new, target)
+            return
         except PermissionError as error:
             if not held_open(error):  # other systems replace open files
                 raise

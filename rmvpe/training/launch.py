@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from rmvpe.backends import is_installed
+from rmvpe.backends import is_installed, python_too_old
 from rmvpe.checkpoint.architecture import expected_tensors
 from rmvpe.checkpoint.store import Checkpoint, load
 from rmvpe.config import TrainConfig
@@ -96,7 +96,12 @@ def add_flag(group: argparse._ArgumentGroup, name: str, *short: str, **settings:
 
 
 def check_libraries(runtime: Runtime) -> None:
-    """Raise UserError, with the command that installs them, if libraries that training needs are missing."""
+    """Raise UserError, with the command that installs them, if libraries that training needs are missing.
+
+    Raises UserError as well if the framework needs a newer Python.
+    """
+    if why := python_too_old(runtime.name):
+        raise UserError(why)
     missing = [name for name in (*runtime.libraries, *LIBRARIES) if not is_installed(name)]
     if missing:
         raise UserError(f"training with {runtime.name} needs {', '.join(missing)}: run pip install {' '.join(missing)}")
