@@ -28,6 +28,7 @@ bench: $(READY) ## speed of both frameworks on this machine
 	$(BIN)/rmvpe benchmark
 
 $(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.version_info < (3, 10) and sys.exit("rmvpe needs Python 3.10 or later, and $(PYTHON) is " + sys.version.split()[0] + ": run make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[all,dev]"

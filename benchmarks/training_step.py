@@ -11,7 +11,6 @@ that has only imported and built the network ("MB above the start").
 
 import argparse
 import dataclasses
-import resource
 import statistics
 import subprocess
 import sys
@@ -23,6 +22,7 @@ import numpy as np
 from rmvpe.config import TrainConfig, preset
 from rmvpe.data.pipeline import Batch
 from rmvpe.errors import UserError
+from rmvpe.evaluation.trackers.process import peak_memory
 from rmvpe.program import Command, run_program
 
 FRAMEWORKS = ("torch", "jax")
@@ -104,8 +104,10 @@ def peak_mb(framework: str, config: TrainConfig, steps: int) -> float:
     run = ours(framework, config, batch_of(config))
     for _ in range(steps):
         run()
-    scale = 1e6 if sys.platform == "darwin" else 1e3  # macOS counts bytes, Linux kilobytes
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale
+    peak = peak_memory()
+    if peak is None:
+        raise UserError("this system does not say how much memory a process has used: measure on Linux or macOS")
+    return peak / 1e6
 
 
 def memory_table(model_name: str, batch_sizes: list[int]) -> str:

@@ -4,7 +4,6 @@
 """
 
 import argparse
-import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -59,7 +58,6 @@ def add_jax2torch(parser: argparse.ArgumentParser) -> None:
 
 def run_jax2torch(arguments: argparse.Namespace) -> int:
     """Convert a run or a checkpoint for PyTorch."""
-    wide_console()
     if not convert_run(arguments, "jax", "torch"):
         checkpoint, layout, dtype = arguments.checkpoint, arguments.layout, arguments.dtype
         commands.jax2torch(checkpoint, arguments.output, layout=layout, dtype=dtype, force=arguments.force)
@@ -90,7 +88,6 @@ def add_torch2jax(parser: argparse.ArgumentParser) -> None:
 
 def run_torch2jax(arguments: argparse.Namespace) -> int:
     """Convert a run or a checkpoint for JAX."""
-    wide_console()
     if not convert_run(arguments, "torch", "jax"):
         commands.torch2jax(arguments.checkpoint, arguments.output, force=arguments.force)
     return 0
@@ -107,7 +104,6 @@ def add_inspect(parser: argparse.ArgumentParser) -> None:
 
 def run_inspect(arguments: argparse.Namespace) -> int:
     """Print what a checkpoint is."""
-    wide_console()
     commands.inspect(arguments.checkpoint)
     return 0
 
@@ -135,7 +131,6 @@ def add_verify(parser: argparse.ArgumentParser) -> None:
 
 def run_verify(arguments: argparse.Namespace, frameworks: Sequence[str] | None = None) -> int:
     """Compare two checkpoints; 0 if they agree, 1 if not. frameworks: by default all that are installed."""
-    wide_console()
     tolerances = verify.Tolerances(arguments.tolerance, arguments.tolerance_cents)
     return 0 if verify.verify(arguments.a, arguments.b, tolerances, arguments.audio, frameworks) else 1
 
@@ -145,12 +140,6 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     text = "of a training run: which of its states (default: %(default)s)"
     parser.add_argument("--iteration", metavar="N|latest", default="latest", help=text)
     parser.add_argument("--force", action="store_true", help="replace OUT if it exists")
-
-
-def wide_console() -> None:
-    """Let a console that lacks the Greek delta print a replacement for it."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")
 
 
 GROUP = Group(

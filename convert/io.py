@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from rmvpe.backends import INSTALL, check_numpy
+from rmvpe.backends import INSTALL, check_numpy, python_too_old
 from rmvpe.checkpoint.store import Checkpoint, bundled_weights, load, sha256
 from rmvpe.errors import UserError
 
@@ -55,7 +55,12 @@ def check_output(output: Path, checkpoint: str | Path, *, force: bool) -> None:
 
 @contextmanager
 def needs(framework: str, purpose: str) -> Iterator[None]:
-    """Around an import: a framework that is not installed becomes a UserError that says how to install it."""
+    """Around an import: a framework that is not installed becomes a UserError that says how to install it.
+
+    So does one that needs a newer Python or another numpy.
+    """
+    if why := python_too_old(framework):
+        raise UserError(f"{purpose} is not possible: {why}")
     check_numpy(framework)
     try:
         yield

@@ -11,7 +11,7 @@ from pathlib import Path
 from convert.io import check_output, needs
 from rmvpe.config import to_json
 from rmvpe.errors import UserError
-from rmvpe.files import output_folder
+from rmvpe.files import output_folder, write_text
 from rmvpe.training.state import RunState, StateStore, choose
 
 CONFIG = "config.json"
@@ -55,7 +55,7 @@ def write_run(out: Path, state: RunState, framework: str, carried: Path) -> None
     """
     with output_folder(out, "give another output with -o") as new:
         store(framework).save(new, state)
-        (new / CONFIG).write_text(to_json(state.config), encoding="utf-8")
+        write_text(new / CONFIG, to_json(state.config))
         for name in CARRIED:
             if (carried / name).is_file():
                 shutil.copy2(carried / name, new / name)

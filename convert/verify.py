@@ -9,7 +9,7 @@ import numpy as np
 from convert.commands import row
 from convert.io import install_command, is_folder, load_any
 from rmvpe import audio, estimator
-from rmvpe.backends import is_installed
+from rmvpe.backends import installed_backends, is_installed
 from rmvpe.checkpoint.architecture import compare_shapes, summarize
 from rmvpe.checkpoint.store import Checkpoint
 from rmvpe.config import to_dict
@@ -105,7 +105,7 @@ def open_side(label: str, path: str, framework: str, installed: Sequence[str]) -
 
 def installed_frameworks(is_installed: Callable[[str], bool] = is_installed) -> list[str]:
     """The frameworks that can be used. Raises UserError if there is none."""
-    installed = [name for name in FRAMEWORKS if is_installed(name)]
+    installed = installed_backends(is_installed)
     if not installed:
         raise UserError(f"verify needs PyTorch or JAX: run {' or '.join(map(install_command, FRAMEWORKS))}")
     return installed

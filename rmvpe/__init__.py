@@ -10,6 +10,13 @@ Importing this package loads numpy and no other library; a runtime is imported b
 needed.
 """
 
+import sys
+
+if sys.version_info < (3, 10):  # noqa: UP036  # from a checkout; pip refuses by itself
+    raise ImportError(
+        "rmvpe needs Python 3.10 or later, and this is Python {}.{}: use a newer Python".format(*sys.version_info)
+    )
+
 from rmvpe.audio import find_audio, to_mono_16k
 from rmvpe.checkpoint.store import Checkpoint
 from rmvpe.config import ConfigError, DecodeConfig, MelConfig, ModelConfig, TrainConfig

@@ -7,10 +7,13 @@ of 10 ms frames is floor(duration / 10 ms) + 1 at every rate.
 """
 
 import os
+import re
+import sys
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -22,6 +25,7 @@ BLOCK_VALUES = 1 << 19  # samples times channels in memory at a time, at the ori
 MIN_RATE_HZ, MAX_RATE_HZ = 1_000, 4_000_000
 MAX_CHANNELS = 32  # a 2-d array with more columns than this, and than rows, must be [channels, samples]
 MAX_MAGNITUDE = 1e12  # full scale is 1; the spectrum of much larger values overflows float32
+ONE_CASE = sys.platform in ("win32", "darwin")  # there A.wav and a.wav are usually one file
 
 # File name suffixes to look for in folders, and the libsndfile format of each. A file given by its path may have any.
 SUFFIX_FORMATS = {
@@ -124,7 +128,7 @@ def find_audio(paths: Sequence[str | os.PathLike[str]]) -> list[AudioFile]:
             check_readable(file)
             inside = file.relative_to(path) if path.is_dir() else Path(file.name)
             found.setdefault(file.resolve(), AudioFile(file, inside))
-    return _with_unique_names(list(found.values()))
+    return with_unique_names(list(found.values()))
 
 
 def _sound_files(folder: Path) -> list[Path]:
@@ -138,21 +142,33 @@ def _sound_files(folder: Path) -> list[Path]:
     return files
 
 
-def _with_unique_names(files: list[AudioFile]) -> list[AudioFile]:
-    if _duplicates(files):
-        absolute = [Path(os.path.abspath(file.path)) for file in files]
-        base = os.path.commonpath([path.parent for path in absolute])
-        files = [AudioFile(file.path, path.relative_to(base)) for file, path in zip(files, absolute)]
-    duplicates = _duplicates(files)
-    return [
-        AudioFile(file.path, file.name if file.name.with_suffix("") in duplicates else file.name.with_suffix(""))
-        for file in files
-    ]
+def with_unique_names(files: list[AudioFile], one_case: bool = ONE_CASE) -> list[AudioFile]:
+    """`files` with names as `find_audio` gives them. one_case: names that differ only in case are the same."""
+
+    def key(file: AudioFile) -> str:
+        name = str(file.name.with_suffix(""))
+        # macOS also takes letters with composed and with separate accents for the same
+        return unicodedata.normalize("NFC", name).casefold() if one_case else name
+
+    def duplicates() -> set[str]:
+        return {name for name, count in Counter(map(key, files)).items() if count > 1}
+
+    if duplicates():
+        names = below_common_folder([Path(os.path.abspath(file.path)) for file in files])
+        files = [AudioFile(file.path, Path(name)) for file, name in zip(files, names)]
+    same = duplicates()
+    return [AudioFile(file.path, file.name if key(file) in same else file.name.with_suffix("")) for file in files]
 
 
-def _duplicates(files: list[AudioFile]) -> set[Path]:
-    counts = Counter(file.name.with_suffix("") for file in files)
-    return {name for name, count in counts.items() if count > 1}
+def below_common_folder(paths: Sequence[PurePath]) -> list[PurePath]:
+    """Absolute paths, relative to the folder that holds them all.
+
+    On Windows, files of several drives have no such folder: the drive's name becomes one (D:/a.wav: D/a.wav).
+    """
+    if len({path.drive.lower() for path in paths}) > 1:
+        return [type(path)(re.sub(r"\W+", "_", path.drive).strip("_"), *path.parts[1:]) for path in paths]
+    base = os.path.commonpath([path.parent for path in paths])
+    return [path.relative_to(base) for path in paths]
 
 
 def check_readable(path: Path, access: Callable[[Path, int], bool] = os.access) -> None:

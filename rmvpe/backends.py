@@ -6,6 +6,7 @@ reaches one, by its name, so that importing the core imports no runtime.
 
 import importlib
 import importlib.util
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -14,6 +15,9 @@ import numpy as np
 from rmvpe.errors import UserError
 
 BACKENDS = ("torch", "jax")  # in the order in which "auto" looks for them
+INSTALL = {"torch": "torch", "jax": "jax flax orbax-checkpoint"}  # what pip installs for a backend
+MIN_PYTHON = {"jax": (3, 11)}  # of a backend that asks for more than the package: flax 0.12.8 does
+THIS_PYTHON = tuple(sys.version_info[:3])
 
 
 class Network(Protocol):
@@ -58,14 +62,37 @@ def is_installed(package: str) -> bool:
     return spec is not None and spec.origin is not None
 
 
-def choose_backend(backend: str = "auto", is_installed: Callable[[str], bool] = is_installed) -> str:
+def python_too_old(backend: str, python: tuple[int, ...] = THIS_PYTHON) -> str | None:
+    """What to do if this Python (major, minor, micro) is too old for a runtime, in a sentence; None if it is not."""
+    needed = MIN_PYTHON.get(backend)
+    if needed is None or python >= needed:
+        return None
+    needed_text, python_text = (".".join(map(str, numbers)) for numbers in (needed, python))
+    return f"{backend} needs Python {needed_text} or later and this is {python_text}: use a newer Python, or torch here"
+
+
+def installed_backends(
+    is_installed: Callable[[str], bool] = is_installed, python: tuple[int, ...] = THIS_PYTHON
+) -> list[str]:
+    """The runtimes that can be used here, of `BACKENDS` and in that order."""
+    return [name for name in BACKENDS if python_too_old(name, python) is None and is_installed(name)]
+
+
+def choose_backend(
+    backend: str = "auto",
+    is_installed: Callable[[str], bool] = is_installed,
+    python: tuple[int, ...] = THIS_PYTHON,
+) -> str:
     """The name of an installed runtime: `backend` itself, or for "auto" the first of `BACKENDS`.
 
-    Raises UserError if it is unknown or not installed.
+    Raises UserError if it is unknown, not installed, or needs a newer Python.
     """
     if backend not in ("auto", *BACKENDS):
         raise UserError(f"unknown backend {backend!r}: choose auto, {' or '.join(BACKENDS)}")
-    wanted = BACKENDS if backend == "auto" else (backend,)
+    if why := python_too_old(backend, python):
+        raise UserError(why)
+    possible = [name for name in BACKENDS if python_too_old(name, python) is None]
+    wanted = possible if backend == "auto" else [backend]
     for name in wanted:
         if is_installed(name):
             return name
@@ -93,9 +120,6 @@ def check_numpy(runtime: str, version: Callable[[str], str] | None = None) -> No
         raise UserError(
             f"torch {torch} was built for numpy 1, and numpy {version('numpy')} is installed: run pip install 'numpy<2'"
         )
-
-
-INSTALL = {"torch": "torch", "jax": "jax flax orbax-checkpoint"}  # what pip installs for a backend
 
 
 def _none_of(names: Sequence[str]) -> str:

@@ -1,6 +1,7 @@
 """User mistakes: one sentence that names the thing and the fix, exit code 2, no traceback."""
 
 import errno
+import io
 import sys
 from collections.abc import Callable
 
@@ -20,7 +21,9 @@ def run_cli(program: str, function: Callable[[], int | None]) -> int:
 
     A user's mistake (`UserError`, `ConfigError`, a path that cannot be opened, a full disk) becomes one line on stderr
     and exit code 2, Ctrl-C exit code 130. Other exceptions pass: they are bugs, and their traceback is wanted.
+    Characters that the console lacks are printed as escapes.
     """
+    escape_unprintable(sys.stdout, sys.stderr)
     try:
         return function() or 0
     except KeyboardInterrupt as stop:
@@ -32,6 +35,17 @@ def run_cli(program: str, function: Callable[[], int | None]) -> int:
             raise
         report(program, message)
         return EXIT_USER_ERROR
+
+
+def escape_unprintable(*streams: object) -> None:
+    """Let streams write characters that their encoding lacks as \\u escapes.
+
+    A Windows console of cp1252 or cp936, or a pipe there, has not every character that a file name may have: printing
+    such a name would end the run with UnicodeEncodeError. Streams with another way of their own keep it.
+    """
+    for stream in streams:
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
 
 
 def user_message(error: Exception) -> str | None:

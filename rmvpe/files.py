@@ -5,7 +5,8 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,11 @@ from typing import Any
 from rmvpe.errors import UserError
 
 LOCK = "lock"  # the file in a work folder that marks it as ours and keeps a second run out
+WINDOWS = os.name == "nt"
+STEM_CHARACTERS = 40  # of the stem in a temporary name, so that it fits where the final name does
+HELD_OPEN = (5, 32, 33)  # Windows' errors for a file that a program has open: access denied, in use, locked
+WAITS_S = (0.05, 0.1, 0.2, 0.4, 0.8)  # a virus scanner or an indexer lets a new file go within a second
+MAX_WINDOWS_PATH = 260  # characters, unless long paths are switched on; the temporary name is up to 10 longer
 
 
 @contextmanager
@@ -25,11 +31,11 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     target = Path(path)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{target.stem}-", suffix=target.suffix, dir=target.parent)
+        prefix = f".{target.stem[:STEM_CHARACTERS]}-"
+        handle, name = tempfile.mkstemp(prefix=prefix, suffix=target.suffix, dir=target.parent)
     except OSError as error:
-        raise UserError(
-            f"cannot write {target}: {error.strerror}; choose another output folder or change its permissions"
-        ) from error
+        remedy = too_long(target) or "choose another output folder or change its permissions"
+        raise UserError(f"cannot write {target}: {error.strerror}; {remedy}") from error
     os.close(handle)
     temporary = Path(name)
     try:
@@ -38,9 +44,59 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         mask = os.umask(0)
         os.umask(mask)
         temporary.chmod(0o666 & ~mask)
-        os.replace(temporary, target)
+        replace_file(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def replace_file(
+    new: Path,
+    target: Path,
+    replace: Callable[[Path, Path], object] = Path.replace,
+    wait: Callable[[float], None] = time.sleep,
+) -> None:
+    """Rename `new` to `target`, whatever is there.
+
+    Windows refuses it while a program has `target` open: it is tried again for a second and a half, then UserError.
+    """
+    for wait_s in WAITS_S:
+        try:
+            replace(new, target)
+            return
+        except PermissionError as error:
+            if not held_open(error):  # other systems replace open files
+                raise
+            wait(wait_s)
+    try:
+        replace(new, target)
+    except PermissionError as error:
+        raise UserError(
+            f"cannot write {target}: {error.strerror}; close the program that has it open, or choose another output"
+        ) from error
+
+
+def held_open(error: OSError) -> bool:
+    """Whether Windows refused something because a program has the file, or a file in the folder, open."""
+    return getattr(error, "winerror", None) in HELD_OPEN
+
+
+def too_long(path: Path, windows: bool = WINDOWS) -> str | None:
+    """What to do about a path that is too long for Windows, which says only that it does not exist; else None."""
+    length = len(os.path.abspath(path)) + len("-12345678.")
+    if windows and length > MAX_WINDOWS_PATH:
+        return f"its path is longer than the {MAX_WINDOWS_PATH} characters that Windows allows: choose a shorter folder"
+    return None
+
+
+def flush_folder(folder: Path, windows: bool = WINDOWS) -> None:
+    """Wait until the names in `folder` are on the disk: without it, a power cut could take a new name back."""
+    if windows:  # it opens no folders, and NTFS writes names to its journal by itself
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 @contextmanager
@@ -124,7 +180,8 @@ class OutputFolder:
             old.unlink(missing_ok=True)
 
     def _unwritable(self, error: OSError) -> UserError:
-        return UserError(f"cannot write {self.path}: {error.strerror}; {self.remedy}")
+        remedy = "close the program that has a file in it open" if held_open(error) else self.remedy
+        return UserError(f"cannot write {self.path}: {error.strerror}; {remedy}")
 
     def _clean(self) -> None:
         """Remove what a killed run has left; an earlier folder that it had set aside gets its name back."""
@@ -185,9 +242,12 @@ def check_folder(folder: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 text file, completely or not at all. Raises UserError if the folder cannot be written."""
+    """Write a UTF-8 text file with "\\n" at the end of lines on every system, completely or not at all.
+
+    Raises UserError if the folder cannot be written.
+    """
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -141,7 +141,9 @@ def check_format(file_format: str, hop_s: float) -> None:
 def _write_csv(track: F0Track, path: Path) -> None:
     # Microseconds, millihertz (0.05 cents at the lowest pitch) and a ten-thousandth: finer than the results are exact
     columns = np.column_stack([track.time_s, track.f0_hz, track.voiced, track.confidence])
-    np.savetxt(path, columns, fmt=["%.6f", "%.3f", "%d", "%.4f"], delimiter=",", header=",".join(FIELDS), comments="")
+    formats = ["%.6f", "%.3f", "%d", "%.4f"]
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        np.savetxt(file, columns, fmt=formats, delimiter=",", header=",".join(FIELDS), comments="")
 
 
 def _read_csv(path: Path, hop_s: float) -> F0Track:
@@ -177,7 +179,8 @@ def _read_npy(path: Path, hop_s: float) -> F0Track:
 def _write_pv(track: F0Track, path: Path) -> None:
     check_format("pv", PV_HOP_S if track.hop_s is None else track.hop_s)
     midi = hz_to_midi(np.where(track.voiced, track.f0_hz, 0.0))[1:]
-    path.write_text("".join(f"{number:.5f}\n" if number else "0\n" for number in midi), encoding="utf-8")
+    lines = "".join(f"{number:.5f}\n" if number else "0\n" for number in midi)
+    path.write_text(lines, encoding="utf-8", newline="\n")
 
 
 def _read_pv(path: Path, hop_s: float) -> F0Track:

@@ -169,7 +169,7 @@ def read_items(
     """The items named `arrays` and those named `texts` (JSON) of an Orbax folder. Raises UserError if it is damaged."""
     import orbax.checkpoint as ocp
 
-    folder = folder.absolute()  # tensorstore reads URLs, which cannot be relative
+    folder = folder.absolute()  # Orbax refuses relative paths
     wanted: dict[str, Any] = {name: ocp.args.JsonRestore() for name in texts}
     try:
         for name in arrays:
@@ -193,7 +193,9 @@ def read_through(item: Path) -> None:
 
     if not (item / "manifest.ocdbt").is_file():
         raise ValueError(f"{item} has no manifest")
-    records = tensorstore.KvStore.open({"driver": "ocdbt", "base": f"file://{item}/"}).result()
+    # Not a URL: in one, a space, a "#" or Windows' backslashes would need to be quoted
+    base = {"driver": "file", "path": f"{item.as_posix()}/"}
+    records = tensorstore.KvStore.open({"driver": "ocdbt", "base": base}).result()
     for key in records.list().result():
         records.read(key).result()
 

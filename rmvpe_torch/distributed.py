@@ -47,7 +47,7 @@ def process_env() -> ProcessEnv | None:
     return ProcessEnv(*(int(os.environ[name]) for name in names))
 
 
-def start(device: str = "auto") -> tuple[Ranks, torch.device]:
+def start(device: str = "auto", windows: bool = os.name == "nt") -> tuple[Ranks, torch.device]:
     """This process's ranks and device; with several processes, joins the process group and waits for all of them.
 
     Of several processes of a machine, each uses the device with its own local rank. Raises UserError if there are fewer
@@ -62,6 +62,8 @@ def start(device: str = "auto") -> tuple[Ranks, torch.device]:
     set_device(own)
     if environment is None or environment.world_size == 1:
         return ONE_RANK, own
+    if windows:  # torch 2.4 and some later ones ask for libuv, which their wheels for Windows lack
+        os.environ.setdefault("USE_LIBUV", "0")
     dist.init_process_group(process_group(own), timeout=BARRIER_TIMEOUT)
     atexit.register(destroy)  # otherwise its threads abort a process that ends after it has lost the others
     return Ranks(processes=environment.world_size, process=environment.rank), own

@@ -6,18 +6,23 @@ left behind: not if one fails or is killed, not on Ctrl-C or SIGTERM, and not if
 The processes come from `multiprocessing`. `torch.multiprocessing.start_processes` could start them too, but it does not
 end the data workers of a process that is killed, it leaves processes behind if a later one cannot start, and it reports
 the process that ended first, which may only have lost its connection to the one that failed.
+
+Windows has no process groups and no signal masks, and a process there cannot be asked to end, only be ended: `windows`
+says which way is taken.
 """
 
 import multiprocessing
 import os
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -30,6 +35,7 @@ from rmvpe_torch.distributed import check_processes, cores, process_env
 GRACE_S = 1.0  # after a failure: another process may be about to report the one that caused it
 TERMINATE_S = 5.0  # from SIGTERM to SIGKILL: on a busy core torch needs seconds to end
 MAX_ERROR_LINES = 40  # of a traceback
+WINDOWS = os.name == "nt"
 
 
 class Failure(NamedTuple):
@@ -59,8 +65,9 @@ class Worker(NamedTuple):
             return []
         if code > 0:
             return [Failure(2, time.monotonic(), rank, f"process {rank} ended with exit code {code}", code)]
-        hint = ": the machine's memory may have run out" if -code == signal.SIGKILL else ""
-        message = f"process {rank} was killed by {signal.Signals(-code).name}{hint}"
+        name = signal.Signals(-code).name
+        hint = ": the machine's memory may have run out" if name == "SIGKILL" else ""
+        message = f"process {rank} was killed by {name}{hint}"
         return [Failure(1, time.monotonic(), rank, message, 128 - code)]
 
 
@@ -84,7 +91,7 @@ def run_processes(processes: int | None, device: str, function: Callable[[], obj
     return None if processes == 1 else launch(processes, function)
 
 
-def launch(processes: int, function: Callable[[], object]) -> int:
+def launch(processes: int, function: Callable[[], object], windows: bool = WINDOWS) -> int:
     """Call `function` in `processes` processes, of which the first writes to the terminal; returns the exit code.
 
     If one fails, the others are ended. A mistake of the user's is raised again as UserError; of a bug the traceback is
@@ -93,7 +100,7 @@ def launch(processes: int, function: Callable[[], object]) -> int:
     """
     handler = signal.signal(signal.SIGTERM, _exit)
     try:
-        failure = start_and_stop(processes, function)
+        failure = start_and_stop(processes, function, windows)
     except SystemExit:
         sys.stderr.write("stopped by SIGTERM\n")
         raise
@@ -107,23 +114,23 @@ def launch(processes: int, function: Callable[[], object]) -> int:
     return failure.exit_code
 
 
-def start_and_stop(processes: int, function: Callable[[], object]) -> Failure | None:
+def start_and_stop(processes: int, function: Callable[[], object], windows: bool = WINDOWS) -> Failure | None:
     """Start the processes, wait for their end or a failure, and end those that are left; returns the failure."""
     workers: list[Worker] = []
     try:
-        with environment_variables(shared_environment(processes)), signals_blocked():
+        with environment_variables(shared_environment(processes)), signals_blocked(windows):
             for rank in range(processes):
-                workers.append(start(rank, function))
+                workers.append(start(rank, function, windows))
         return first_failure(workers)
     finally:
-        stop([worker.process for worker in workers])
+        stop([worker.process for worker in workers], windows)
 
 
-def start(rank: int, function: Callable[[], object]) -> Worker:
+def start(rank: int, function: Callable[[], object], windows: bool) -> Worker:
     """Start one of the processes."""
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(rank, function, sender))
+    process = context.Process(target=_work, args=(rank, function, sender, windows))
     process.start()
     sender.close()  # else the connection would not end when the process does
     return Worker(process, receiver)
@@ -140,21 +147,31 @@ def first_failure(workers: Sequence[Worker]) -> Failure | None:
     return min(failures, default=None)
 
 
-def stop(processes: Sequence[BaseProcess]) -> None:
+def stop(processes: Sequence[BaseProcess], windows: bool) -> None:
     """End those that still run, and all processes that any of them has started."""
     deadline = time.monotonic() + TERMINATE_S
     try:
         for process in processes:
-            process.terminate()
+            # On Windows `terminate` would end the process at once, and nobody would know what it has started
+            kill_tree(process, windows) if windows else process.terminate()
         for process in processes:
             process.join(max(0.0, deadline - time.monotonic()))
     finally:  # also on a second Ctrl-C
         for process in processes:
-            assert process.pid is not None
             process.kill()
-            with suppress(ProcessLookupError, PermissionError):  # PermissionError: macOS, if all of them have ended
-                os.killpg(process.pid, signal.SIGKILL)
+            kill_tree(process, windows)
             process.join()
+
+
+def kill_tree(process: BaseProcess, windows: bool) -> None:
+    """Kill one of the processes and all that it has started."""
+    assert process.pid is not None
+    if windows:
+        if process.is_alive():  # taskkill finds the children of a process by its number
+            subprocess.run(["taskkill", "/F", "/T", "/PID", str(process.pid)], capture_output=True, check=False)
+        return
+    with suppress(ProcessLookupError, PermissionError):  # PermissionError: macOS, if all of them have ended
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def shared_environment(processes: int) -> dict[str, str]:
@@ -197,8 +214,11 @@ def environment_variables(variables: Mapping[str, str]) -> Iterator[None]:
 
 
 @contextmanager
-def signals_blocked() -> Iterator[None]:
+def signals_blocked(windows: bool) -> Iterator[None]:
     """Inside, SIGINT and SIGTERM wait. New processes start with both blocked: only the launcher gets Ctrl-C."""
+    if windows:  # new processes ignore Ctrl-C by themselves
+        yield
+        return
     resource_tracker.ensure_running()  # the first process would start it, which unblocks both signals
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
@@ -207,29 +227,37 @@ def signals_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def install_worker_hooks() -> None:
+def install_worker_hooks(windows: bool) -> None:
     """In a new process: SIGTERM raises SystemExit, and when the launcher ends, this process and its children end."""
-    os.setsid()  # so that all of them can be ended together
-    signal.signal(signal.SIGTERM, _exit)  # unlike the default, this ends data workers and removes temporary files
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-    threading.Thread(target=_end_with_launcher, name="end-with-launcher", daemon=True).start()
+    if windows:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a console
+    else:
+        os.setsid()  # so that all of them can be ended together
+        signal.signal(signal.SIGTERM, _exit)  # unlike the default, this ends data workers and removes temporary files
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    target = partial(_end_with_launcher, windows)
+    threading.Thread(target=target, name="end-with-launcher", daemon=True).start()
 
 
 def _exit(number: int, frame: FrameType | None) -> None:
     raise SystemExit(128 + number)
 
 
-def _end_with_launcher() -> None:
+def _end_with_launcher(windows: bool) -> None:
     launcher = multiprocessing.parent_process()
     assert launcher is not None
     launcher.join()
-    os.killpg(os.getpgrp(), signal.SIGKILL)
+    if not windows:
+        os.killpg(os.getpgrp(), signal.SIGKILL)
+    for child in multiprocessing.active_children():
+        child.kill()
+    os._exit(1)
 
 
-def _work(rank: int, function: Callable[[], object], failures: Connection) -> None:
+def _work(rank: int, function: Callable[[], object], failures: Connection, windows: bool) -> None:
     """One of the processes: only the first writes to the terminal, and the launcher alone shows a failure."""
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank))
-    install_worker_hooks()
+    install_worker_hooks(windows)
     if rank > 0:
         with open(os.devnull, "wb") as nothing:
             os.dup2(nothing.fileno(), 1)

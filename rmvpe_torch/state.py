@@ -19,7 +19,7 @@ from torch import Tensor
 
 from rmvpe.config import ConfigError, TrainConfig, from_dict, to_dict
 from rmvpe.errors import UserError
-from rmvpe.files import atomic_path
+from rmvpe.files import atomic_path, flush_folder
 from rmvpe.training.state import RunState
 from rmvpe_torch import compat
 
@@ -43,7 +43,7 @@ def save(folder: Path, state: RunState) -> Path:
     content |= {name: _tensors(getattr(state, name)) for name in TENSORS}
     with atomic_path(path) as temporary:
         _write(temporary, content, path)
-    _flush_folder(folder)  # without it, a power cut could take the new name back
+    flush_folder(folder)
     return path
 
 
@@ -111,14 +111,6 @@ def _write(temporary: Path, content: dict[str, Any], path: Path) -> None:
             os.fsync(file.fileno())
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}; free some space or choose another --logdir") from error
-
-
-def _flush_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _read(path: Path) -> Any:

@@ -40,7 +40,7 @@ def check_content(wheel: Path) -> None:
     """Raise UserError unless the wheel has every module of the checkout, and py.typed in each package."""
     with zipfile.ZipFile(wheel) as archive:
         packed = set(archive.namelist())
-    wanted = {str(path.relative_to(ROOT)) for package in PACKAGES for path in (ROOT / package).rglob("*.py")}
+    wanted = {path.relative_to(ROOT).as_posix() for package in PACKAGES for path in (ROOT / package).rglob("*.py")}
     wanted |= {f"{package}/py.typed" for package in PACKAGES}
     if missing := sorted(wanted - packed):
         raise UserError(f"{wheel.name} lacks {', '.join(missing)}: see [tool.hatch] in pyproject.toml")
@@ -50,7 +50,8 @@ def check_use(wheel: Path, framework: str, absent: str, folder: Path) -> None:
     """Install `wheel` with one framework into a new environment and use it there. Raises UserError."""
     home = folder / framework
     venv.create(home, with_pip=True)
-    python, rmvpe = home / "bin" / "python", home / "bin" / "rmvpe"
+    programs = home / ("Scripts" if os.name == "nt" else "bin")
+    python, rmvpe = programs / "python", programs / "rmvpe"
     call(python, "-m", "pip", "install", "-q", "-c", ROOT / "constraints.txt", f"{wheel}[{framework}]", cwd=folder)
     probe = f"import importlib.util as u, sys; sys.exit(u.find_spec('{absent}') is not None)"
     call(python, "-I", "-c", probe, cwd=folder)  # -I: the folders here are named like the frameworks
@@ -60,7 +61,7 @@ def check_use(wheel: Path, framework: str, absent: str, folder: Path) -> None:
             raise UserError(f"rmvpe {command} with {framework} alone does not print {words!r}")
     output = folder / f"{framework}.csv"
     call(rmvpe, "predict", RECORDING, "-o", output, "--backend", framework, cwd=folder)
-    lines = output.read_text().splitlines()
+    lines = output.read_text(encoding="utf-8").splitlines()
     voiced = sum(line.split(",")[2] == "1" for line in lines[1:])
     if voiced < FEWEST_VOICED:
         raise UserError(f"{framework}: only {voiced} voiced frames in {len(lines) - 1}: the wheel does not predict")

@@ -1,5 +1,7 @@
 """`make demo`: the pitch of the bundled recording from both frameworks, how far they agree, and a picture.
 
+A framework that is not installed is skipped and named.
+
 python scripts/demo.py [RECORDING] [-o FOLDER]
 """
 
@@ -13,6 +15,7 @@ import numpy as np
 
 import rmvpe
 from rmvpe import audio
+from rmvpe.backends import BACKENDS, INSTALL, choose_backend, installed_backends, python_too_old
 from rmvpe.evaluation.agreement import Comparison, compare_salience
 from rmvpe.plot import plot_track
 from rmvpe.program import Command, run_program
@@ -31,18 +34,22 @@ def predict(recording: Path, backend: str) -> tuple[F0Track, np.ndarray, float]:
     return track, salience, time.perf_counter() - start
 
 
-def table(tracks: dict[str, tuple[F0Track, float]], comparison: Comparison) -> str:
-    """One row per backend, then how far they agree."""
+def table(tracks: dict[str, tuple[F0Track, float]]) -> str:
+    """One row per backend."""
     lines = [f"{'backend':<8} {'seconds':>8} {'voiced %':>9} {'median f0 Hz':>13}"]
     for name, (track, seconds) in tracks.items():
         voiced = 100 * track.voiced.mean()
         median = np.median(track.f0_hz[track.voiced]) if track.voiced.any() else 0.0
         lines.append(f"{name:<8} {seconds:8.2f} {voiced:9.1f} {median:13.2f}")
-    lines.append(
+    return "\n".join(lines)
+
+
+def agreement(comparison: Comparison) -> str:
+    """How far the two backends agree, in one line."""
+    return (
         f"torch and jax: max |Δ f0| {comparison.max_cents:.4f} cents over {comparison.voiced_both} voiced frames, "
         f"{comparison.flips} voicing flips, max |Δ salience| {comparison.max_salience:.1e}"
     )
-    return "\n".join(lines)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,13 +59,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Predict with both frameworks, print how far they agree, draw."""
-    results = {name: predict(arguments.recording, name) for name in ("torch", "jax")}
-    config = rmvpe.load("small", "torch").config
-    comparison = compare_salience(results["torch"][1], results["jax"][1], config)
-    print(table({name: (track, seconds) for name, (track, _, seconds) in results.items()}, comparison))
+    """Predict with the frameworks that are there, print how far they agree, draw."""
+    names = installed_backends() or [choose_backend()]  # with none of them, it says what to install
+    results = {name: predict(arguments.recording, name) for name in names}
+    print(table({name: (track, seconds) for name, (track, _, seconds) in results.items()}))
+    if len(results) == len(BACKENDS):
+        config = rmvpe.load("small", names[0]).config
+        print(agreement(compare_salience(results["torch"][1], results["jax"][1], config)))
+    for name in BACKENDS:
+        if name not in results:
+            print(f"{name} skipped: {python_too_old(name) or f'it is not installed, run pip install {INSTALL[name]}'}")
     arguments.output.mkdir(parents=True, exist_ok=True)
-    stem, track = arguments.recording.stem, results["torch"][0]
+    stem, track = arguments.recording.stem, results[names[0]][0]
     track.write(arguments.output / f"{stem}.csv")
     picture = arguments.output / f"{stem}.png"
     plot_track(audio.read(arguments.recording).samples, track, picture, title=arguments.recording.name)

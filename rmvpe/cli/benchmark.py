@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 from rmvpe.audio import SAMPLE_RATE_HZ
-from rmvpe.backends import BACKENDS, choose_backend, is_installed
+from rmvpe.backends import BACKENDS, choose_backend, installed_backends
 from rmvpe.checkpoint.architecture import expected_tensors
 from rmvpe.checkpoint.flops import flops_per_second
 from rmvpe.checkpoint.store import Checkpoint, bundled_weights
@@ -26,13 +26,20 @@ SUMMARY = (
 
 @dataclass(frozen=True)
 class Settings:
-    """What is measured. seconds: of audio, which is noise. runs: timed runs of each, after one that is not timed."""
+    """What is measured. seconds: of audio, which is noise. runs: timed runs of each, after one that is not timed.
+
+    Raises UserError for numbers that are not possible.
+    """
 
     weights: str = DEFAULT_WEIGHTS
     device: str = "cpu"
     seconds: float = 60.0
     runs: int = 5
     high_register: bool = False
+
+    def __post_init__(self) -> None:
+        if self.runs < 1 or not self.seconds > 0:
+            raise UserError("--runs must be at least 1 and --seconds more than 0")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,19 +58,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure and print."""
-    wanted = (arguments.backend,) if arguments.backend else tuple(filter(is_installed, BACKENDS))
-    backends = [choose_backend(name) for name in wanted or ("auto",)]
-    benchmark(
-        backends,
-        Settings(arguments.weights, arguments.device, arguments.seconds, arguments.runs, arguments.high_register),
-    )
+    wanted = (arguments.backend,) if arguments.backend else tuple(installed_backends())
+    settings = Settings(arguments.weights, arguments.device, arguments.seconds, arguments.runs, arguments.high_register)
+    benchmark([choose_backend(name) for name in wanted or ("auto",)], settings)
     return 0
 
 
 def benchmark(backends: Sequence[str], settings: Settings) -> None:
     """Print the time of each backend, and of the log-mel alone. Raises UserError."""
-    if settings.runs < 1 or not settings.seconds > 0:
-        raise UserError("--runs must be at least 1 and --seconds more than 0")
     weights = weights_of(settings.weights)
     estimators = {name: load(weights, name, settings.device) for name in backends}
     samples = int(SAMPLE_RATE_HZ * settings.seconds)

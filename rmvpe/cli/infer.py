@@ -60,8 +60,8 @@ def write(track: F0Track, path: Path) -> None:
     if format_of(path) != "csv":
         track.write(path)
         return
-    with atomic_path(path) as temporary:
-        np.savetxt(temporary, np.column_stack([track.time_s, track.f0_hz]), fmt=["%.6f", "%.3f"], delimiter=",")
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+        np.savetxt(file, np.column_stack([track.time_s, track.f0_hz]), fmt=["%.6f", "%.3f"], delimiter=",")
 
 
 COMMAND = Command(SUMMARY, add_arguments, run)

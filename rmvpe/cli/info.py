@@ -7,7 +7,7 @@ from importlib import resources
 from pathlib import Path
 
 import rmvpe
-from rmvpe.backends import INSTALL, backend_class, check_numpy, is_installed
+from rmvpe.backends import INSTALL, backend_class, check_numpy, is_installed, python_too_old
 from rmvpe.checkpoint.store import bundled_weights
 from rmvpe.errors import UserError
 
@@ -69,6 +69,8 @@ def report(
 
 def describe(framework: str, devices: Callable[[], list[str]], packages: str) -> str:
     """Version and devices of a framework, or what is wrong with it and what to do."""
+    if why := python_too_old(framework):
+        return f"cannot be used: {why}"
     if not is_installed(framework):
         return f"not installed: run pip install {packages}"
     import importlib.metadata

@@ -50,6 +50,31 @@ class BatchStream(Protocol):
         ...
 
 
+class GrainStream:
+    """A `BatchStream` over an iterator of grain.
+
+    Up to grain 0.2.13, the last one for Python 3.10, an iterator has no `close`: it ends its threads and processes when
+    it is deleted.
+    """
+
+    def __init__(self, iterator: Iterator[Batch]) -> None:
+        self._iterator = iterator
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self
+
+    def __next__(self) -> Batch:
+        """The next batch; StopIteration after `close`."""
+        return next(self._iterator)
+
+    def close(self) -> None:
+        """End the threads or processes that prepare the batches."""
+        close = getattr(self._iterator, "close", None)
+        if close is not None:
+            close()
+        self._iterator = iter(())
+
+
 def cut(audio: np.ndarray, start: int, stop: int) -> np.ndarray:
     """Samples [start, stop) of `audio` [samples], mirrored outside it, as by a centred STFT of the whole."""
     before, after = max(0, -start), max(0, stop - len(audio))
@@ -202,8 +227,7 @@ def training_batches(
     stacked = _stacked(source, config, ranks, first_example)
     if not config.num_workers:
         options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=8 * max(threads, 1))
-        threaded: BatchStream = iter(stacked.to_iter_dataset(options).map(to_batch))
-        return threaded
+        return GrainStream(iter(stacked.to_iter_dataset(options).map(to_batch)))
     from absl import flags
 
     if not flags.FLAGS.is_parsed():  # grain's workers read absl's flags, which only an absl program parses
@@ -211,8 +235,7 @@ def training_batches(
     options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=2)
     workers = grain.MultiprocessingOptions(num_workers=config.num_workers, per_worker_buffer_size=4)
     # Dicts of arrays leave the workers through shared memory; a `Batch` would be pickled
-    processed: BatchStream = iter(stacked.to_iter_dataset(options).mp_prefetch(workers).map(to_batch))
-    return processed
+    return GrainStream(iter(stacked.to_iter_dataset(options).mp_prefetch(workers).map(to_batch)))
 
 
 def to_batch(stacked: Example) -> Batch:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rmvpe.errors import UserError
-from rmvpe.files import atomic_path
+from rmvpe.files import write_text
 
 
 @contextmanager
@@ -21,7 +21,7 @@ def writing(path: Path) -> Iterator[None]:
 
 def append(path: Path, lines: Sequence[str]) -> None:
     """Add lines to the end of a file and close it. Raises UserError if it cannot be written."""
-    with writing(path), path.open("a", encoding="utf-8") as log:
+    with writing(path), path.open("a", encoding="utf-8", newline="\n") as log:
         log.write("".join(line + "\n" for line in lines))
 
 
@@ -54,5 +54,5 @@ def keep(path: Path, wanted: Callable[[str, int], bool]) -> None:
     if not path.exists():
         return
     text = "".join(line + "\n" for number, line in enumerate(complete_lines(path), 1) if wanted(line, number))
-    with writing(path), atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    with writing(path):
+        write_text(path, text)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from rmvpe.backends import check_numpy, is_installed
+from rmvpe.backends import check_numpy, is_installed, python_too_old
 from rmvpe.checkpoint.architecture import expected_tensors
 from rmvpe.checkpoint.store import Checkpoint, load
 from rmvpe.config import TrainConfig
@@ -96,7 +96,12 @@ def add_flag(group: argparse._ArgumentGroup, name: str, *short: str, **settings:
 
 
 def check_libraries(runtime: Runtime) -> None:
-    """Raise UserError, with the remedy, if libraries that training needs are missing or do not fit together."""
+    """Raise UserError, with the remedy, if libraries that training needs are missing or do not fit together.
+
+    So too if the framework needs a newer Python.
+    """
+    if why := python_too_old(runtime.name):
+        raise UserError(why)
     missing = [name for name in (*runtime.libraries, *LIBRARIES) if not is_installed(name)]
     if missing:
         raise UserError(f"training with {runtime.name} needs {', '.join(missing)}: run pip install {' '.join(missing)}")
@@ -158,7 +163,8 @@ def training_source(config: TrainConfig, ranks: Ranks) -> Source:
 def validation_source(data: str) -> Source | None:
     """The valid split, else test as older Hybrid folders have it, else None."""
     for split in ("valid", "test"):
-        if ":" in data or "," in data or (Path(data) / split).is_dir():
+        # What is no folder is KIND:FOLDER, or several joined by ","; C:\\data is a folder
+        if not Path(data).is_dir() or (Path(data) / split).is_dir():
             source = open_source(data, split)
             source.check()
             return source

@@ -26,7 +26,7 @@ from rmvpe.data.readers.base import Source
 from rmvpe.errors import UserError
 from rmvpe.estimator import Estimator
 from rmvpe.evaluation.evaluate import CLEAN, Evaluation, evaluate, evenly_spaced
-from rmvpe.files import atomic_path
+from rmvpe.files import write_text
 from rmvpe.processes import Ranks
 from rmvpe.training.losses import dropout_floor
 from rmvpe.training.run_log import RunLog, best_so_far
@@ -133,8 +133,7 @@ def fit(
     from tqdm import tqdm
 
     if trainer.ranks.is_main_process:
-        with atomic_path(logdir / "config.json") as path:
-            path.write_text(to_json(config))
+        write_text(logdir / "config.json", to_json(config))
     examples = resumed.examples if resumed else 0
     batches = training_batches(source, config, trainer.ranks, examples)
     # The threads or processes that prepare batches are ended here: at the exit of Python they would print errors
@@ -197,8 +196,8 @@ def non_finite_message(run: Run, name: str, value: float, batches: list[Batch]) 
         for batch in batches
         for index, start, mel in zip(batch.index, batch.start_s, batch.log_mel)
     ]
-    with atomic_path(run.logdir / FAILED_BATCH) as path:
-        path.write_text(json.dumps({"step": run.trainer.step, name: str(value), "batch": rows}, indent=1))
+    report = {"step": run.trainer.step, name: str(value), "batch": rows}
+    write_text(run.logdir / FAILED_BATCH, json.dumps(report, indent=1))
     suspects = [row for row in rows if not row["finite_input"]] or rows
     listed = ", ".join(f"{row['file']} at {row['start_s']:.2f} s" for row in suspects[:MAX_NAMES])
     more = f" and {len(suspects) - MAX_NAMES} more" if len(suspects) > MAX_NAMES else ""

@@ -25,7 +25,7 @@ import numpy as np
 
 from rmvpe.config import TrainConfig
 from rmvpe.errors import UserError
-from rmvpe.files import atomic_path, without_nan
+from rmvpe.files import without_nan, write_text
 from rmvpe.processes import Ranks
 from rmvpe.training import jsonl, tcap_log
 from rmvpe.training.loss_curves import RUN_LOG, LossCurve
@@ -154,8 +154,8 @@ class RunLog:
         table, picture = self.logdir / RESULTS, self.logdir / PICTURE
         step, loss, net = np.array(self._curve).reshape(-1, 3).T
         curve = LossCurve(step.astype(np.int64), loss, net)
-        with jsonl.writing(table), atomic_path(table) as temporary:
-            temporary.write_text(results(self.config, curve, self._validations), encoding="utf-8")
+        with jsonl.writing(table):
+            write_text(table, results(self.config, curve, self._validations))
         if len(curve.step):
             title = f"{self.logdir.resolve().name}: {_in_words(self.config)}"
             with jsonl.writing(picture):

@@ -22,6 +22,7 @@ from rmvpe.training.run_log import read_log
 from tests.helpers.hybrid import make_hybrid
 from tests.helpers.paths import ROOT
 
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
 FRAMEWORKS = ("torch", "jax")
 CONFIG = """
 from rmvpe.config import ModelConfig, TrainConfig

@@ -1,6 +1,7 @@
 """A process of tests/rmvpe_torch/test_distributed.py: trains on its share of made-up batches, or fails as asked.
 
 Usage: ranks_worker.py N FOLDER train CASE... | ranks_worker.py N FOLDER FAILURE; N processes, 0 leaves it to torchrun.
+FAILURE "windows": the processes wait, started the way that Windows needs.
 """
 
 import dataclasses
@@ -23,7 +24,7 @@ from rmvpe.data.pipeline import Batch
 from rmvpe.errors import UserError, run_cli
 from rmvpe.processes import ONE_RANK, Ranks
 from rmvpe_torch import distributed, state
-from rmvpe_torch.launch import run_processes
+from rmvpe_torch.launch import launch, run_processes
 from rmvpe_torch.train import TorchTrainer
 from tests.helpers.batches import made_up, mapped
 
@@ -130,6 +131,19 @@ def fail(how: str, folder: Path, ranks: Ranks) -> None:
     time.sleep(600)
 
 
+def on_windows(folder: Path, fails: bool) -> None:
+    """As a run on Windows: process 0 and its child hold the pipe folder/alive open; process 1 fails or waits too."""
+    ranks, _ = distributed.start("cpu", windows=True)
+    alive = os.open(folder / "alive", os.O_WRONLY)
+    os.write(alive, b"ready\n")
+    if fails and ranks.is_main_process:
+        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], pass_fds=[alive])
+    torch.distributed.barrier()
+    if fails and not ranks.is_main_process:
+        raise ZeroDivisionError("process 1 divided by zero")
+    time.sleep(600)
+
+
 def main(folder: Path, what: str, cases: Sequence[str] = ()) -> None:
     ranks, device = distributed.start("cpu")
     torch.set_num_threads(1)
@@ -142,6 +156,9 @@ def main(folder: Path, what: str, cases: Sequence[str] = ()) -> None:
 
 
 def program(processes: int | None, folder: str, what: str, *cases: str) -> int | None:
+    if what == "windows":
+        assert processes is not None
+        return launch(processes, partial(on_windows, Path(folder), fails=False), windows=True)
     work = partial(main, Path(folder), what, cases)
     code = run_processes(processes, "cpu", work)
     return work() if code is None else code

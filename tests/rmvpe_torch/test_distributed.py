@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,8 +23,9 @@ from rmvpe_torch import distributed  # noqa: E402
 from rmvpe_torch.launch import launch, run_processes  # noqa: E402
 from rmvpe_torch.train import dropout_seed  # noqa: E402
 from tests.helpers.paths import ROOT  # noqa: E402
-from tests.rmvpe_torch.ranks_worker import CASES, STEPS, main, make_trainer, results, train  # noqa: E402
+from tests.rmvpe_torch.ranks_worker import CASES, STEPS, main, make_trainer, on_windows, results, train  # noqa: E402
 
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs signals and named pipes")
 WORKER = str(Path(__file__).with_name("ranks_worker.py"))
 LIMIT_S = 120.0  # only a failing test waits so long
 
@@ -199,6 +201,59 @@ def test_the_end_of_the_launcher_is_the_end_of_all(
     assert launcher.wait(LIMIT_S) == code
     alive.wait_for_end()
     assert (tmp_path / "stderr").read_text() == error
+
+
+# --- Windows, where there are neither process groups nor signal masks: that way, run here
+
+# Stands for Windows' program of this name: ends a process and all below it
+TASKKILL = """#!{python}
+import os, signal, subprocess, sys
+
+assert sys.argv[1:4] == ["/F", "/T", "/PID"], sys.argv
+
+def end(pid):
+    children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True).stdout.split()
+    os.kill(pid, signal.SIGKILL)
+    for child in children:
+        end(int(child))
+
+end(int(sys.argv[4]))
+"""
+
+
+def test_the_windows_way_ends_a_process_with_what_it_has_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+):
+    if shutil.which("ps") is None:
+        pytest.skip("ps is not installed")
+    program = tmp_path / "bin" / "taskkill"
+    program.parent.mkdir()
+    program.write_text(TASKKILL.format(python=sys.executable))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
+    alive = Alive(tmp_path)
+    assert launch(2, partial(on_windows, tmp_path, fails=True), windows=True) == 1
+    assert capfd.readouterr().err.endswith("ZeroDivisionError: process 1 divided by zero\n")
+    alive.wait_for_end()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
+def test_the_windows_way_ends_with_the_launcher(number: signal.Signals, code: int, tmp_path: Path):
+    """Ctrl-C reaches all processes of a console, and only the launcher heeds it."""
+    (tmp_path / "taskkill").symlink_to("/bin/true")  # then what is left is ended one by one
+    alive = Alive(tmp_path)
+    with (tmp_path / "stderr").open("w") as stderr:
+        command = [sys.executable, WORKER, "2", str(tmp_path), "windows"]
+        environment = os.environ | {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+        launcher = subprocess.Popen(command, stderr=stderr, start_new_session=True, env=environment)
+    alive.wait_for_two()
+    if number == signal.SIGINT:
+        os.killpg(launcher.pid, number)
+    else:
+        launcher.send_signal(number)
+    assert launcher.wait(LIMIT_S) == code
+    alive.wait_for_end()
+    assert (tmp_path / "stderr").read_text() == ("worker: interrupted\n" if number == signal.SIGINT else "")
 
 
 def never() -> None:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import resource
 import signal
 import stat
 import subprocess
@@ -137,8 +136,11 @@ def test_code_in_a_state_does_not_run(tmp_path):
     assert not (tmp_path / "touched").exists()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of a process are a POSIX matter")
 @pytest.mark.parametrize("limit", [0, 100, 200_000])
 def test_a_full_disk_is_a_users_error_and_leaves_the_earlier_state(limit, tmp_path):
+    import resource
+
     earlier = state.save(tmp_path, make_state(1))
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))  # a real failure of write, as of a full disk
@@ -171,6 +173,7 @@ state.save(folder, make_state(2, size=50_000))
 """
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGXFSZ")
 @pytest.mark.parametrize("limit", [0, 100, 200_000, 800_000])
 def test_a_process_that_is_killed_while_it_writes_leaves_whole_states(limit: int, tmp_path: Path):
     done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), str(limit)], cwd=ROOT)
@@ -179,6 +182,7 @@ def test_a_process_that_is_killed_while_it_writes_leaves_whole_states(limit: int
     assert_same(state.load(state.find(tmp_path)[1]), make_state(1))
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no folder is flushed there")
 def test_the_name_comes_after_the_content_is_on_the_disk(tmp_path, monkeypatch):
     """The order that a power cut asks for: sync the file, name it, sync the folder."""
     events: list[str] = []

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from rmvpe.errors import DISK_FULL, UserError
-from rmvpe.files import atomic_path
+from rmvpe.files import replace_file, write_text
 
 BLOCK_BYTES = 1 << 18
 LONGEST_WAIT_S = 30.0
@@ -99,7 +99,7 @@ def download(
             log(f"{target.name}: {reason} at {part.size} bytes, trying again")
             time.sleep(min(wait_s * 2 ** max(failures - 1, 0), LONGEST_WAIT_S))
     check(part.path, expected, remedy="correct what is expected, or delete the file and download it again")
-    part.path.replace(target)
+    replace_file(part.path, target)
     part.note.unlink(missing_ok=True)
     return target
 
@@ -170,8 +170,7 @@ class _Part:
             self.forget()
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self.path.write_bytes(b"")
-            with atomic_path(self.note) as path:
-                path.write_text(json.dumps(asdict(remote)), encoding="utf-8")
+            write_text(self.note, json.dumps(asdict(remote)))
         self.remote = remote
 
     def append(self, block: bytes) -> None:

@@ -31,7 +31,7 @@ from rmvpe.data.prepare.download import Expected, check, digests, download
 from rmvpe.data.prepare.output_folder import MANIFEST, DataFolder
 from rmvpe.data.readers.hybrid import write_hybrid_pair
 from rmvpe.errors import UserError
-from rmvpe.files import atomic_path
+from rmvpe.files import write_text
 from rmvpe.interpolation import f0_at_times
 from rmvpe.pitch import midi_to_hz
 
@@ -343,5 +343,4 @@ def _write_manifest(folder: Path, summary: Summary) -> None:
         "skipped": summary.faults,
         "items": {f"{clip.split}/{clip.name}": asdict(clip) for clip in summary.made},
     }
-    with atomic_path(folder / MANIFEST) as path:
-        path.write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+    write_text(folder / MANIFEST, json.dumps(manifest, indent=1))

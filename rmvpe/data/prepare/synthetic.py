@@ -85,7 +85,10 @@ def make_items(plans: Sequence[dataset.Plan], voices: Path, music: Path, out: Pa
 def git_commit() -> str | None:
     """The commit of this code; None outside a git checkout."""
     command = ["git", "rev-parse", "HEAD"]
-    git = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    try:
+        git = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    except OSError:  # git is not installed
+        return None
     return git.stdout.strip() if git.returncode == 0 else None
 
 

@@ -153,9 +153,9 @@ class Recordings(ABC):
 
 def sound_files(folder: Path) -> list[Path]:
     """The .wav and .flac files of `folder`, sorted; hidden ones (as archives from a Mac hold them) are skipped."""
-    return sorted(
-        path for path in folder.iterdir() if path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith(".")
-    )
+    inside = (path for path in folder.iterdir() if path.suffix.lower() in AUDIO_SUFFIXES)
+    # By name: Windows sorts paths without case, and training draws items by their number
+    return sorted((path for path in inside if not path.name.startswith(".")), key=lambda path: path.name)
 
 
 def sound_s(path: Path) -> float:

@@ -78,7 +78,7 @@ def write_hybrid_pair(
     try:
         # The label gets its name first: a recording is what makes an item, so it never stands without its label
         with atomic_path(path) as audio, atomic_path(path.with_suffix(".pv")) as label:
-            label.write_text(lines, encoding="utf-8")
+            label.write_text(lines, encoding="utf-8", newline="\n")
             soundfile.write(audio, channels, SAMPLE_RATE_HZ, subtype="PCM_16", format="WAV")
     except (OSError, soundfile.LibsndfileError) as error:
         reason = error.strerror if isinstance(error, OSError) else error.error_string

@@ -160,9 +160,11 @@ def _sound_folders(root: Path, what: str) -> dict[str, tuple[str, ...]]:
         raise UserError(f"{root} is not a folder: give the folder that holds one sub-folder per {what}")
     found = {
         folder.name: tuple(
-            sorted(str(path.relative_to(root)) for path in folder.iterdir() if path.suffix.lower() in AUDIO_SUFFIXES)
+            sorted(
+                path.relative_to(root).as_posix() for path in folder.iterdir() if path.suffix.lower() in AUDIO_SUFFIXES
+            )
         )
-        for folder in sorted(root.iterdir())
+        for folder in sorted(root.iterdir(), key=lambda path: path.name)  # Windows sorts paths without case
         if folder.is_dir()
     }
     found = {name: files for name, files in found.items() if files}

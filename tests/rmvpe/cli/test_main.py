@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import rmvpe
-from rmvpe.backends import is_installed
+from rmvpe.backends import is_installed, python_too_old
 from rmvpe.cli.completion import completion_script
 from rmvpe.cli.info import report
 from rmvpe.cli.main import COMMANDS, PROGRAM, main
@@ -141,7 +141,9 @@ def test_info_lists_frameworks_devices_and_weights(capsys: pytest.CaptureFixture
     assert main(["info"]) == 0
     lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
     for name in ("torch", "jax"):
-        if is_installed(name):
+        if python_too_old(name):
+            assert "needs Python 3.11" in lines[name]
+        elif is_installed(name):
             version = importlib.import_module(name).__version__
             assert lines[name].startswith(f"{version}, devices: ")
             assert "cpu" in lines[name]

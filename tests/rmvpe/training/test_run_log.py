@@ -177,6 +177,7 @@ def test_only_the_main_process_writes(tmp_path: Path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of a process are a POSIX matter")
 def test_a_full_disk_names_the_file_and_keeps_the_lines_before(tmp_path: Path):
     """A limit on the size of files stands for a full disk: the write that crosses it fails half-way."""
     code = f"""

@@ -1,7 +1,7 @@
 """The demo data set: complete or absent, the same each time, and its labels true to its sound."""
 
 import concurrent.futures
-import resource
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -103,7 +103,10 @@ def test_several_may_make_it_at_once(tmp_path: Path) -> None:
     assert len(files(tmp_path / "demo")) == 4
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of a process are a POSIX matter")
 def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
+    import resource
+
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))  # less than a clip
     try:
