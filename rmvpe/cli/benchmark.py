@@ -26,13 +26,20 @@ SUMMARY = (
 
 @dataclass(frozen=True)
 class Settings:
-    """What is measured. seconds: of audio, which is noise. runs: timed runs of each, after one that is not timed."""
+    """What is measured. seconds: of audio, which is noise. runs: timed runs of each, after one that is not timed.
+
+    Raises UserError if there is nothing to measure.
+    """
 
     weights: str = DEFAULT_WEIGHTS
     device: str = "cpu"
     seconds: float = 60.0
     runs: int = 5
     high_register: bool = False
+
+    def __post_init__(self) -> None:
+        if self.runs < 1 or not self.seconds > 0:
+            raise UserError("--runs must be at least 1 and --seconds more than 0")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,19 +58,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure and print."""
+    settings = Settings(arguments.weights, arguments.device, arguments.seconds, arguments.runs, arguments.high_register)
     wanted = (arguments.backend,) if arguments.backend else tuple(filter(is_installed, BACKENDS))
     backends = [choose_backend(name) for name in wanted or ("auto",)]
-    benchmark(
-        backends,
-        Settings(arguments.weights, arguments.device, arguments.seconds, arguments.runs, arguments.high_register),
-    )
+    benchmark(backends, settings)
     return 0
 
 
 def benchmark(backends: Sequence[str], settings: Settings) -> None:
     """Print the time of each backend, and of the log-mel alone. Raises UserError."""
-    if settings.runs < 1 or not settings.seconds > 0:
-        raise UserError("--runs must be at least 1 and --seconds more than 0")
     weights = weights_of(settings.weights)
     estimators = {name: load(weights, name, settings.device) for name in backends}
     samples = int(SAMPLE_RATE_HZ * settings.seconds)
