@@ -22,7 +22,7 @@ def check_release(tag: str, version: str, changelog: str) -> None:
     """Raise UserError unless `tag` is "v" and `version`, and the text of the changelog has a section for it."""
     if tag != f"v{version}":
         raise UserError(
-            f"the tag {tag} does not name the version {version} of rmvpe/__init__.py: tag v{version}, or change it there"
+            f"{tag} does not name the version {version} of rmvpe/__init__.py: tag v{version}, or change it there"
         )
     if not re.search(rf"^## \[{re.escape(version)}\] - \d{{4}}-\d\d-\d\d$", changelog, re.MULTILINE):
         raise UserError(f"CHANGELOG.md has no line '## [{version}] - DATE': rename the section Unreleased")

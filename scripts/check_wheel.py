@@ -1,7 +1,8 @@
-"""Use a wheel as a user would: in clean environments, with torch alone and with jax alone. It is built if none is given.
+"""Use a wheel as a user would: in clean environments, with torch alone and with jax alone.
 
-Each environment holds the wheel and one framework. There, away from the checkout, `rmvpe` prints its versions and what
-it finds, inspects the bundled weights and predicts the bundled recording; the other framework must be absent.
+The wheel is built from this checkout unless one is given. Each environment holds it and one framework. There, away from
+the checkout, `rmvpe` prints its versions and what it finds, inspects the bundled weights and predicts the bundled
+recording; the other framework must be absent.
 """
 
 import argparse
