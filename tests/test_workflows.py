@@ -105,7 +105,9 @@ def test_the_matrix_has_the_systems_the_pythons_and_the_flavours() -> None:
     classifiers = PYTHONS.findall("\n".join(pyproject()["project"]["classifiers"]))
     assert matrix()["python"] == classifiers
     assert pyproject()["project"]["requires-python"] == f">={classifiers[0]}"
-    assert {row["flavour"] for row in matrix()["include"]} == set(matrix()["flavour"]) == {"core", "torch", "jax", "all"}
+    assert (
+        {row["flavour"] for row in matrix()["include"]} == set(matrix()["flavour"]) == {"core", "torch", "jax", "all"}
+    )
 
 
 def test_a_flavour_installs_no_other_runtime() -> None:
