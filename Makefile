@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow lint wheel bench clean
+.PHONY: demo test test-slow coverage lint wheel bench clean
 
 demo: $(READY) ## predict a bundled recording with both frameworks and draw it: demo/demo.png
 	$(BIN)/python scripts/demo.py
@@ -15,6 +15,9 @@ test: $(READY) ## all tests but the slow ones
 
 test-slow: $(READY) ## the slow tests: memory of an hour of audio, training runs
 	$(BIN)/python -m pytest -m slow -s
+
+coverage: $(READY) ## the tests of `make test`, and which lines they ran: a table, and pages in htmlcov/
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report term --cov-report html
 
 lint: $(READY) ## style and types
 	$(BIN)/ruff check .
@@ -35,4 +38,4 @@ $(READY): pyproject.toml constraints.txt
 	touch $(READY)
 
 clean:
-	rm -rf $(VENV) demo dist
+	rm -rf $(VENV) demo dist htmlcov .coverage

@@ -9,7 +9,7 @@ bin; a frame is voiced if its largest salience reaches the threshold. Equality c
 yxlllc (`>=`), not as in RVC (`>`).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,8 +57,8 @@ def decode(
 def pitch_in_blocks(blocks: Iterable[np.ndarray], config: DecodeConfig) -> tuple[np.ndarray, np.ndarray]:
     """f0 in Hz and confidence, both [frames], as `pitch`, of salience in consecutive blocks [k, 360].
 
-    A Viterbi path does not cross from one block to the next: give the whole recording in one block. Raises ConfigError
-    as `pitch`.
+    A path does not cross from one block to the next: for a decoder of `WHOLE_RECORDING` give the whole recording in one
+    block. Raises ConfigError as `pitch`.
     """
     found = [pitch(np.zeros((0, N_BINS)), config)]
     found += [pitch(block, config) for block in blocks]
@@ -77,7 +77,7 @@ def pitch(salience: np.ndarray, config: DecodeConfig) -> tuple[np.ndarray, np.nd
     salience = limit_range(np.asarray(salience, dtype=np.float32), config.f0_min_hz, config.f0_max_hz)
     if not len(salience):
         return np.zeros(0), np.zeros(0, dtype=np.float32)
-    centre = salience.argmax(axis=1) if config.decoder == "local-average" else viterbi_path(salience)
+    centre = CENTRES[config.decoder](salience)
     f0_hz = cents_to_hz(local_average_cents(salience, centre))
     # The bin nearest to a limit may be up to half a bin beyond it, and is needed to find a pitch at the limit itself
     inside = np.clip(f0_hz, config.f0_min_hz, config.f0_max_hz)
@@ -175,6 +175,15 @@ def viterbi_path(salience: np.ndarray, *, block_frames: int = OBSERVATION_BLOCK_
     for frame in range(n_frames - 1, 0, -1):
         path[frame - 1] = back[frame, path[frame]]
     return path
+
+
+# Decoder of `rmvpe.config.DECODERS` -> from salience [frames > 0, 360] to the centre bin of each frame, int [frames]
+CENTRES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "local-average": lambda salience: salience.argmax(axis=1),
+    "viterbi": viterbi_path,
+}
+# Those whose choice for a frame depends on other frames: they get the salience of the whole recording at once
+WHOLE_RECORDING = {"viterbi"}
 
 
 def log_observations(salience: np.ndarray, block_frames: int = OBSERVATION_BLOCK_FRAMES) -> Iterator[np.ndarray]:

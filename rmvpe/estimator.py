@@ -26,7 +26,7 @@ from rmvpe.checkpoint.store import Checkpoint
 from rmvpe.checkpoint.store import load as load_checkpoint
 from rmvpe.chunked_gru import BLOCK_FRAMES, salience_of_features
 from rmvpe.config import DecodeConfig, ModelConfig
-from rmvpe.decode import PitchCurve, pitch, pitch_in_blocks
+from rmvpe.decode import WHOLE_RECORDING, PitchCurve, pitch, pitch_in_blocks
 from rmvpe.errors import UserError
 from rmvpe.framing import (
     PadPlan,
@@ -251,7 +251,7 @@ class Estimator:
         self, audio: np.ndarray, config: DecodeConfig, progress: Progress | None, key_shift_semitones: float = 0.0
     ) -> Pitches:
         """f0 in Hz and confidence of one pass, each [frames]."""
-        if config.decoder == "viterbi":
+        if config.decoder in WHOLE_RECORDING:
             return pitch(self._whole_salience(audio, config.pad, progress, key_shift_semitones), config)
         return pitch_in_blocks(self._iter_salience(audio, config.pad, progress, key_shift_semitones), config)
 

@@ -1,7 +1,8 @@
-"""Build the wheel and use it as a user would: in clean environments, with torch alone and with jax alone.
+"""Use a wheel as a user would: in clean environments, with torch alone and with jax alone.
 
-Each environment holds the wheel and one framework. There, away from the checkout, `rmvpe` prints its versions and what
-it finds, inspects the bundled weights and predicts the bundled recording; the other framework must be absent.
+The wheel is built from this checkout unless one is given. Each environment holds it and one framework. There, away from
+the checkout, `rmvpe` prints its versions and what it finds, inspects the bundled weights and predicts the bundled
+recording; the other framework must be absent.
 """
 
 import argparse
@@ -34,6 +35,12 @@ def call(*command: str | Path, cwd: Path) -> str:
         sys.stderr.write(done.stdout + done.stderr)
         raise UserError(f"{' '.join(text)} ended with exit code {done.returncode}: see its output above")
     return done.stdout
+
+
+def build(folder: Path) -> Path:
+    """Build the wheel of this checkout into `folder`."""
+    call(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT, cwd=ROOT)
+    return next(folder.glob("*.whl"))
 
 
 def check_content(wheel: Path) -> None:
@@ -69,15 +76,17 @@ def check_use(wheel: Path, framework: str, absent: str, folder: Path) -> None:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """No flags."""
+    """The wheel."""
+    parser.add_argument("wheel", nargs="?", type=Path, help="a wheel of this checkout (default: one is built)")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Build and check."""
+    """Build if needed, and check."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        call(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT, cwd=ROOT)
-        wheel = next(folder.glob("*.whl"))
+        wheel: Path = arguments.wheel.resolve() if arguments.wheel else build(folder)
+        if not zipfile.is_zipfile(wheel):
+            raise UserError(f"{wheel} is not a wheel: give the .whl file that python -m build wrote")
         check_content(wheel)
         print(f"{wheel.name}: {wheel.stat().st_size / 1e6:.1f} MB")
         for framework, absent in FRAMEWORKS.items():

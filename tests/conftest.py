@@ -1,9 +1,43 @@
-"""JAX's settings for the whole test run; they must stand before jax is imported."""
+"""What a folder of tests needs to be installed; and JAX's settings for the whole run, before jax is imported."""
 
 import atexit
 import os
 import shutil
 import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from rmvpe.backends import is_installed
+
+# Folder -> libraries. Where one is missing, the whole folder is skipped, its conftest.py included.
+NEEDS = {
+    "rmvpe_torch": ("torch",),
+    "simulated_sdaa": ("torch",),
+    "rmvpe_jax": ("jax", "flax", "optax", "orbax"),
+    "parity": ("torch", "jax", "flax", "optax", "orbax"),
+}
+
+
+class SkippedFolder(pytest.Collector):
+    """A folder of tests that cannot run here; the summary names it and what is missing."""
+
+    def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
+        """Skip."""
+        folder = self.path.name
+        missing = [name for name in NEEDS[folder] if not is_installed(name)]
+        raise pytest.skip.Exception(f"tests/{folder} needs {' and '.join(missing)}, not installed here", pytrace=False)
+
+
+def pytest_collect_directory(path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """A skipped folder where a library is missing; everything else is collected as usual."""
+    needed = NEEDS.get(path.name, ()) if path.parent == Path(__file__).parent else ()
+    if all(is_installed(name) for name in needed):
+        return None
+    collector: pytest.Collector = SkippedFolder.from_parent(parent, name=path.name, path=path)
+    return collector
+
 
 # Four CPU devices, so that training over several devices is part of every run
 FLAG = "--xla_force_host_platform_device_count"

@@ -16,6 +16,7 @@ from tests.helpers.paths import ROOT
 
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")), *sorted(ROOT.glob("*/README.md"))]
 PAGES.append(ROOT / "rmvpe" / "weights" / "README.md")
+PAGES += [ROOT / name for name in ("CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")]
 CARDS = sorted(ROOT.glob("configs/*.py"))
 FOLDERS = (
     "rmvpe",

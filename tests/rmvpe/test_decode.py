@@ -3,14 +3,18 @@
 import numpy as np
 import pytest
 
-from rmvpe.config import ConfigError, DecodeConfig
+from rmvpe.config import DECODERS, ConfigError, DecodeConfig
 from rmvpe.decode import (
+    CENTRES,
     VITERBI_REACH,
+    WHOLE_RECORDING,
     check_salience,
     decode,
     limit_range,
     local_average_cents,
     log_observations,
+    pitch,
+    pitch_in_blocks,
     viterbi_path,
 )
 from rmvpe.pitch import bins_to_cents, bins_to_hz, cents_between, hz_to_bins
@@ -48,8 +52,24 @@ def test_voicing_reaches_the_threshold():
     assert (f0_hz.dtype, voiced.dtype, confidence.dtype) == (np.float64, np.bool_, np.float32)
 
 
+def test_every_decoder_of_the_config_is_here():
+    assert set(CENTRES) == set(DECODERS)
+    assert set(DECODERS) > WHOLE_RECORDING
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_a_decoder_gives_the_same_in_blocks_unless_it_asks_for_the_whole(decoder: str):
+    """Two notes that flicker: a path through them depends on where it is cut."""
+    rng = np.random.default_rng(0)
+    salience = bumps(*[100.0] * 60) * 0.5 + bumps(*rng.choice([100.0, 220.0], 60)) * rng.uniform(0.3, 0.7, (60, 1))
+    config = DecodeConfig(decoder=decoder)
+    whole = pitch(salience.astype(np.float32), config)[0]
+    blocks = pitch_in_blocks(iter(np.split(salience.astype(np.float32), 20)), config)[0]
+    assert np.array_equal(whole, blocks) is (decoder not in WHOLE_RECORDING)
+
+
 def test_silence_has_no_pitch_even_without_a_threshold():
-    for decoder in ("local-average", "viterbi"):
+    for decoder in DECODERS:
         f0_hz, voiced, _ = decode(np.zeros((5, 360)), DecodeConfig(decoder=decoder, threshold=0.0))
         assert not f0_hz.any()
         assert not voiced.any()
@@ -58,7 +78,7 @@ def test_silence_has_no_pitch_even_without_a_threshold():
 def test_a_range_finds_the_best_pitch_inside_it():
     salience = bumps(80.0) + 0.6 * bumps(200.0)
     low_hz, high_hz = bins_to_hz(np.array([150.0, 250.0])).tolist()
-    for decoder in ("local-average", "viterbi"):
+    for decoder in DECODERS:
         f0_hz, _, confidence = decode(salience, DecodeConfig(decoder=decoder, f0_min_hz=low_hz, f0_max_hz=high_hz))
         assert abs(cents_between(f0_hz, bins_to_hz(np.array([200.0])))[0]) < 1
         assert confidence[0] == pytest.approx(0.6, abs=1e-3)
@@ -87,7 +107,7 @@ def test_no_limit_copies_nothing():
 
 
 def test_no_frames():
-    for decoder in ("local-average", "viterbi"):
+    for decoder in DECODERS:
         assert [len(part) for part in decode(np.zeros((0, 360)), DecodeConfig(decoder=decoder))] == [0, 0, 0]
 
 

@@ -18,7 +18,7 @@ from rmvpe import audio, backends
 from rmvpe.backends import choose_backend, is_installed
 from rmvpe.checkpoint.architecture import expected_tensors
 from rmvpe.checkpoint.store import Checkpoint, bundled_weights
-from rmvpe.config import ConfigError, DecodeConfig, ModelConfig
+from rmvpe.config import DECODERS, ConfigError, DecodeConfig, ModelConfig
 from rmvpe.decode import decode
 from rmvpe.errors import UserError
 from rmvpe.estimator import WINDOW_FRAMES, Estimator, default_config
@@ -119,7 +119,7 @@ def test_no_more_than_a_batch_of_windows_is_held():
 
 
 def test_progress_ends_at_one():
-    for decoder in ("local-average", "viterbi"):
+    for decoder in DECODERS:
         shares: list[float] = []
         listening().from_audio(noise(100_000), 16000, progress=shares.append, decoder=decoder)
         assert shares == sorted(shares)
@@ -178,7 +178,7 @@ EDGES = {
 
 @pytest.mark.parametrize("name", EDGES)
 @pytest.mark.parametrize("pad", ["silence", "reflect", "zero"])
-@pytest.mark.parametrize("decoder", ["local-average", "viterbi"])
+@pytest.mark.parametrize("decoder", DECODERS)
 def test_edges(name: str, pad: str, decoder: str):
     sound = EDGES[name]
     track = listening().from_audio(sound, 16000, pad=pad, decoder=decoder)
@@ -192,7 +192,7 @@ def test_edges(name: str, pad: str, decoder: str):
 @pytest.mark.parametrize("hop_s", [None, 0.005])
 def test_no_samples_give_an_empty_track(hop_s: float | None):
     estimator = listening()
-    for decoder in ("local-average", "viterbi"):
+    for decoder in DECODERS:
         assert len(estimator.from_audio(np.zeros(0), 44100, hop_s=hop_s, decoder=decoder)) == 0
     assert estimator.salience(np.zeros(0)).shape == (0, 360)
     assert not estimator.backend.shapes  # type: ignore[attr-defined]

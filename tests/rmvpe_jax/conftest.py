@@ -1,19 +1,25 @@
-"""JAX as strict as it goes, and float64 where a test asks for it; nothing leaks into other tests."""
+"""JAX as strict as it goes, and float64 where a test asks for it; nothing leaks into other tests.
+
+JAX is imported inside the fixtures, so that pytest can read this file where JAX is missing, and skip the folder.
+"""
 
 from collections.abc import Iterator
 
-import jax
 import pytest
 
 
 @pytest.fixture(autouse=True)
-def strict_jax():
+def strict_jax() -> Iterator[None]:
+    import jax
+
     with jax.numpy_rank_promotion("raise"):
         yield
 
 
 @pytest.fixture
-def float64():
+def float64() -> Iterator[None]:
+    import jax
+
     with jax.enable_x64(True):
         yield
 
@@ -21,6 +27,8 @@ def float64():
 @pytest.fixture
 def quick_compiler() -> Iterator[None]:
     """XLA's compiler takes half the time if it need not optimise: for tests of what is computed, not of its bits."""
+    import jax
+
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
