@@ -73,7 +73,7 @@ class Torch:
         """Flags about processes."""
         text = "processes on this machine, one device each; or start them with torchrun (default: 1)"
         add_flag(group, "nproc_per_node", "-np", type=int, metavar="N", help=text)
-        text = "batch norm over all processes instead of over each one's share (default: off; see docs/training.md)"
+        text = "batch norm over all processes instead of over each one's share (default: off; see docs/devices.md)"
         group.add_argument("--sync_batch_norm", "--sync-batch-norm", action="store_true", default=None, help=text)
 
     def processes(self, arguments: argparse.Namespace) -> TorchProcesses:
