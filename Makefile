@@ -23,11 +23,11 @@ lint: $(READY) ## style and types
 	$(BIN)/mypy
 
 docs: $(READY_DOCS) ## the site of docs/, built into site/; a warning or a link that leads nowhere fails
-	$(BIN)/mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 	$(BIN)/python scripts/check_site.py site
 
 docs-serve: $(READY_DOCS) ## the site at http://127.0.0.1:8000, built again after each change
-	$(BIN)/mkdocs serve
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
 
 wheel: $(READY) ## build the wheel and use it in clean environments, with torch alone and with jax alone
 	$(BIN)/python scripts/check_wheel.py
