@@ -22,8 +22,9 @@ lint: $(READY) ## style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Without --quiet, which would also keep warnings from strict mode
 docs: $(READY_DOCS) ## the site of docs/, built into site/; a warning or a link that leads nowhere fails
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 	$(BIN)/python scripts/check_site.py site
 
 docs-serve: $(READY_DOCS) ## the site at http://127.0.0.1:8000, built again after each change
