@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+READY_DOCS := $(VENV)/.ready-docs
 
-.PHONY: demo test test-slow coverage lint wheel bench clean
+.PHONY: demo test test-slow coverage lint docs docs-serve wheel bench clean
 
 demo: $(READY) ## predict a bundled recording with both frameworks and draw it: demo/demo.png
 	$(BIN)/python scripts/demo.py
@@ -24,6 +25,14 @@ lint: $(READY) ## style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Without --quiet, which would also keep warnings from strict mode
+docs: $(READY_DOCS) ## the site of docs/, built into site/; a warning or a link that leads nowhere fails
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+	$(BIN)/python scripts/check_site.py site
+
+docs-serve: $(READY_DOCS) ## the site at http://127.0.0.1:8000, built again after each change
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
+
 wheel: $(READY) ## build the wheel and use it in clean environments, with torch alone and with jax alone
 	$(BIN)/python scripts/check_wheel.py
 
@@ -37,5 +46,10 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[all,dev]"
 	touch $(READY)
 
+# Apart from the rest, so that `make test` installs nothing for the site
+$(READY_DOCS): $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"
+	touch $(READY_DOCS)
+
 clean:
-	rm -rf $(VENV) demo dist htmlcov .coverage
+	rm -rf $(VENV) demo dist site htmlcov .coverage

@@ -237,7 +237,7 @@ class TrainConfig:
     ema_decay: float = 0.0  # 0: no averaged weights
     conv_dtype: str = "float32"  # or "bfloat16", "float16": lower precision for the convolutions only
     sdaa_conv_fp32: bool = False  # SDAA: float32 convolutions in float32, not in the card's default; see docs/sdaa.md
-    sync_batch_norm: bool = False  # PyTorch: batch norm over all ranks, as always in JAX; see docs/training.md
+    sync_batch_norm: bool = False  # PyTorch: batch norm over all ranks, as always in JAX; see docs/devices.md
     validation_interval: int = 50  # updates between two validations and checkpoints
     validation_files: int = 8  # at most, evenly spaced in the split
     keep: int = 3  # newest training states kept, and that of the best validation

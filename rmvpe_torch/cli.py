@@ -80,7 +80,7 @@ class Torch:
         """Flags about processes."""
         text = "processes on this machine, one device each; or start them with torchrun (default: 1)"
         add_flag(group, "nproc_per_node", "-np", "-npn", type=int, metavar="N", help=text)
-        text = "batch norm over all processes instead of over each one's share (default: off; see docs/training.md)"
+        text = "batch norm over all processes instead of over each one's share (default: off; see docs/devices.md)"
         add_flag(group, "sync_batch_norm", action="store_true", default=None, help=text)
         text = "SDAA: convolutions in float32, not in the card's default (default: off; see docs/sdaa.md)"
         add_flag(group, "sdaa_conv_fp32", action="store_true", default=None, help=text)

@@ -1,20 +1,24 @@
-"""What README, docs and run cards name exists: links, files, commands and their flags; and no private words return."""
+"""What README, docs and run cards name exists: links, files, commands, flags, messages; no private words return."""
 
 import argparse
 import pkgutil
 import re
+import shutil
 import subprocess
 import sys
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from rmvpe.cli.main import PROGRAM
 from rmvpe.program import whole_parser
-from tests.helpers.paths import ROOT
+from tests.helpers.messages import occurs
+from tests.helpers.paths import DEMO_RECORDING, ROOT
 
-PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")), *sorted(ROOT.glob("*/README.md"))]
+PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md")), *sorted(ROOT.glob("*/README.md"))]
 PAGES.append(ROOT / "rmvpe" / "weights" / "README.md")
 PAGES += [ROOT / name for name in ("CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")]
 CARDS = sorted(ROOT.glob("configs/*.py"))
@@ -135,6 +139,30 @@ def test_commands_and_their_flags_exist() -> None:
             known = rmvpe_flags(("convert", *words) if program == "convert" else words)
         missing = set(flags) - known
         assert not missing, f"{page.relative_to(ROOT)} shows {program} {' '.join((*words, *missing))}"
+
+
+def test_quoted_messages_are_raised_by_the_code() -> None:
+    page = ROOT / "docs" / "troubleshooting.md"
+    quoted = re.findall(r"^- `(.*)`$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(quoted) > 80  # the pattern finds the messages at all
+    assert [message for message in quoted if not occurs(message)] == []
+    assert not occurs("… cannot be read as music")
+
+
+@pytest.mark.parametrize("name", ["notebook", "embed"])
+def test_python_of_the_first_pages_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = ROOT / "docs" / "start" / f"{name}.md"
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(blocks) > 2
+    shutil.copy(DEMO_RECORDING, tmp_path / "song.wav")  # libsndfile recognises a file by its content
+    monkeypatch.chdir(tmp_path)
+    samples, sample_rate = soundfile.read("song.wav")
+    names = {"samples": samples, "sample_rate": sample_rate}
+    names |= {"reference_time_s": np.arange(900) * 0.01, "reference_f0_hz": np.full(900, 400.0)}
+    for block in blocks:
+        # What only a notebook has: it shows a picture and plays a sound
+        lines = [line for line in block.splitlines() if not re.match(r"from IPython|Image\(|Audio\(", line)]
+        exec("\n".join(lines), names)
 
 
 def text_files() -> list[Path]:

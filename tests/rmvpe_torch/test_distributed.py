@@ -85,7 +85,7 @@ def test_batch_norm_of_each_process_alone_differs_by_what_the_docs_say(two_proce
     expected = losses(train(make_trainer(CASES["apart"]), CASES["apart"]))
     found = losses(records(two_processes, "apart"))
     differences = np.abs(np.divide(found, expected) - 1)
-    assert differences.max() < 2e-3  # we saw 4.4e-4 with these batches of two: docs/training.md
+    assert differences.max() < 2e-3  # we saw 4.4e-4 with these batches of two: docs/devices.md
     assert differences.min() > 1e-6  # it is not the common one
 
 

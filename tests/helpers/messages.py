@@ -1,0 +1,38 @@
+"""The texts in the code: every string, with "…" where an f-string puts a value."""
+
+import ast
+import re
+from functools import cache
+
+from tests.helpers.paths import ROOT
+
+PACKAGES = ("rmvpe", "rmvpe_torch", "rmvpe_jax", "convert")
+
+
+def template(node: ast.expr) -> str | None:
+    """The text of a string or f-string; None for another expression."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    if isinstance(node, ast.JoinedStr):
+        return "".join(template(part) or "…" for part in node.values)
+    return None
+
+
+@cache
+def templates() -> tuple[str, ...]:
+    """All strings of the packages that users install, but no docstrings."""
+    found = set()
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+            docstrings = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+            texts = (template(node) for node in nodes if isinstance(node, ast.expr) and id(node) not in docstrings)
+            found |= {text for text in texts if text}
+    return tuple(sorted(found))
+
+
+def occurs(message: str) -> bool:
+    """Whether the words of `message`, in which "…" stands for any value, occur in one string in this order."""
+    words = [piece.strip() for piece in message.split("…") if piece.strip(" .,:;()")]
+    pattern = re.compile(".*".join(map(re.escape, words)), re.DOTALL)
+    return bool(words) and any(pattern.search(text) for text in templates())
