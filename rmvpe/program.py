@@ -61,7 +61,8 @@ class Parser(argparse.ArgumentParser):
 
     def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
         """As argparse, but a flag of one dash is never shortened: -lrd must not become --logdir rd."""
-        for given in itertools.takewhile(lambda text: text != "--", args or ()):
+        own = [] if self._subparsers else args or ()  # what follows the name of a command is that command's
+        for given in itertools.takewhile(lambda text: text != "--", own):
             flag = given.partition("=")[0]
             if re.match(r"-[A-Za-z]", flag) and flag not in self._option_string_actions:
                 near = difflib.get_close_matches(flag, self._option_string_actions, n=1)

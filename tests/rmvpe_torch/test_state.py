@@ -14,6 +14,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from rmvpe import files  # noqa: E402
 from rmvpe.config import ModelConfig, TrainConfig  # noqa: E402
 from rmvpe.errors import UserError  # noqa: E402
 from rmvpe.training.state import RunState, StateStore, choose, prune  # noqa: E402
@@ -186,7 +187,7 @@ def test_a_process_that_is_killed_while_it_writes_leaves_whole_states(limit: int
 def test_the_name_comes_after_the_content_is_on_the_disk(tmp_path, monkeypatch):
     """The order that a power cut asks for: sync the file, name it, sync the folder."""
     events: list[str] = []
-    sync, replace = os.fsync, os.replace
+    sync, replace = os.fsync, files.replace_file
 
     def noted_sync(handle: int) -> None:
         events.append("folder" if stat.S_ISDIR(os.fstat(handle).st_mode) else "file")
@@ -199,6 +200,6 @@ def test_the_name_comes_after_the_content_is_on_the_disk(tmp_path, monkeypatch):
         replace(source, target)
 
     monkeypatch.setattr(os, "fsync", noted_sync)
-    monkeypatch.setattr(os, "replace", noted_replace)
+    monkeypatch.setattr(files, "replace_file", noted_replace)
     state.save(tmp_path, make_state())
     assert events == ["file", "name", "folder"]
