@@ -124,13 +124,17 @@ def fit(
     valid: Source | None,
     logdir: Path,
     resumed: RunState | None = None,
+    validate_first: bool = False,
 ) -> Evaluation | None:
     """Train from `trainer.step` to `config.iterations`; returns the last validation (None without `valid`).
 
-    `resumed` is the result of `resume`. Writes into `logdir`: config.json, the files of `rmvpe.training.run_log`, the
-    training states, last.safetensors and best.safetensors (by mean RPA over `VALIDATION_SNR_DB` on the validation
-    split). On SIGTERM or Ctrl-C a run of one process saves its state, then raises KeyboardInterrupt. Raises UserError
-    if a loss or gradient is not finite or a file cannot be written.
+    `resumed` is the result of `resume`. `validate_first`: the weights that training starts from are validated too, so
+    that the scores before and after can be compared; if none are better, they are the best.
+
+    Writes into `logdir`: config.json, the files of `rmvpe.training.run_log`, the training states, last.safetensors and
+    best.safetensors (by mean RPA over `VALIDATION_SNR_DB` on the validation split). On SIGTERM or Ctrl-C a run of one
+    process saves its state, then raises KeyboardInterrupt. Raises UserError if a loss or gradient is not finite or a
+    file cannot be written.
     """
     from tqdm import tqdm
 
@@ -145,6 +149,8 @@ def fit(
         bar = tqdm(
             total=config.iterations, initial=trainer.step, unit="step", disable=not trainer.ranks.is_main_process
         )
+        if validate_first:
+            validate_and_publish(run)
         with bar, stop_requests(trainer.ranks) as stop:
             while trainer.step < config.iterations:
                 record = timed_step(run, batches)
@@ -219,6 +225,12 @@ def validate(network: Backend, config: TrainConfig, valid: Source) -> dict[str, 
 
 
 def validate_and_save(run: Run) -> None:
+    """`validate_and_publish`, then `save_state`."""
+    validate_and_publish(run)
+    save_state(run)
+
+
+def validate_and_publish(run: Run) -> None:
     """Validate, log it, write the weights of this step and, if they are the best so far, best.safetensors.
 
     With a validation split the weights carry the voicing threshold and the calibration that fit them.
@@ -238,7 +250,6 @@ def validate_and_save(run: Run) -> None:
                 run.best = (mean_rpa, trainer.step)
                 save(run.logdir / "best.safetensors", checkpoint)
         save(run.logdir / "last.safetensors", checkpoint)
-    save_state(run)
 
 
 def save_state(run: Run) -> None:
