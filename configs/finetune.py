@@ -7,8 +7,8 @@ Command: python scripts/train_torch.py --config configs/finetune.py --data Hybri
         --logdir runs/finetune --device cpu
 
 The learning rate is a tenth of that of the training from scratch, because larger steps lose what the weights know
-before they learn the new voice. It rises over the first updates, in which Adam does not know the gradients' sizes yet, and
-falls to 0. The averaged weights remember about 100 updates.
+before they learn the new voice. It rises over the first updates, in which Adam does not know the sizes of the gradients
+yet, and falls to 0. The averaged weights remember about 100 updates.
 """
 
 from rmvpe.config import ModelConfig, TrainConfig
@@ -16,8 +16,8 @@ from rmvpe.config import ModelConfig, TrainConfig
 CONFIG = TrainConfig(
     model=ModelConfig.small(),
     excerpt_frames=256,
-    batch_size=12,
-    iterations=300,
+    batch_size=6,
+    iterations=200,
     learning_rate=1.5e-4,
     schedule="cosine",
     warmup_steps=30,
