@@ -58,7 +58,10 @@ class Backend(Network, Protocol):
 
 def is_installed(package: str) -> bool:
     """Whether a package can be imported. A mere folder of that name in the working directory does not count."""
-    spec = importlib.util.find_spec(package)
+    try:
+        spec = importlib.util.find_spec(package)
+    except ModuleNotFoundError:  # of "orbax.checkpoint", orbax
+        return False
     return spec is not None and spec.origin is not None
 
 

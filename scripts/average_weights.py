@@ -3,7 +3,8 @@
     python scripts/average_weights.py before.safetensors after.safetensors --out average.safetensors
 
 Do not average networks of separate trainings. Check the result with `rmvpe evaluate`. The metadata are those of the
-last file. Source: Izmailov et al. 2018, https://arxiv.org/abs/1803.05407.
+last file without its voicing threshold and calibration, which do not fit the mean: give `rmvpe predict --threshold`, or
+train on from the mean. Source: Izmailov et al. 2018, https://arxiv.org/abs/1803.05407.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import numpy as np
 
 from rmvpe.checkpoint.store import load, save
 from rmvpe.errors import UserError
+from rmvpe.evaluation.recommend import NAMES
 from rmvpe.program import Command, run_program
 
 
@@ -33,7 +35,8 @@ def average(paths: Sequence[str], out: Path) -> None:
     for name in checkpoints[0].tensors:
         every = np.stack([checkpoint.tensors[name] for checkpoint in checkpoints])
         tensors[name] = np.asarray(every.mean(axis=0, dtype=np.float64), dtype=np.float32)
-    save(out, dataclasses.replace(checkpoints[-1], tensors=tensors))
+    metadata = {key: text for key, text in checkpoints[-1].metadata.items() if key not in NAMES}
+    save(out, dataclasses.replace(checkpoints[-1], tensors=tensors, metadata=metadata))
     print(f"{out}: the mean of {len(checkpoints)} files")
 
 

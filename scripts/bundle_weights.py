@@ -13,27 +13,21 @@ Writes rmvpe/weights/NAME-<first 8 digits of its sha256>.safetensors and removes
 import argparse
 import dataclasses
 import hashlib
-import itertools
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 import rmvpe
-from rmvpe.calibration import calibrated
 from rmvpe.checkpoint.store import Checkpoint, load, save
 from rmvpe.config import DecodeConfig
 from rmvpe.data.readers.hybrid import Hybrid
-from rmvpe.evaluation.calibration import fit_calibration
-from rmvpe.evaluation.evaluate import CLEAN, MUSIC, best_threshold, correct_frames, evenly_spaced, predictions, snr_name
+from rmvpe.evaluation.evaluate import CLEAN, MUSIC, evenly_spaced, predictions
+from rmvpe.evaluation.recommend import recommendations
 from rmvpe.program import Command, run_program
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "rmvpe" / "weights"
 RATIOS_DB = (CLEAN, 20.0, 10.0, 5.0, 0.0, -5.0)
-MOST_FALSE_ALARMS = {snr_name(CLEAN): 0.05, snr_name(0.0): 0.05}
-CANDIDATES = tuple(np.round(np.arange(0.02, 0.71, 0.01), 2).tolist())
 FILES = 40
 LICENCE = "Apache-2.0"
 
@@ -43,14 +37,7 @@ def with_recommendations(checkpoint: Checkpoint, data: str) -> Checkpoint:
     estimator = rmvpe.load(checkpoint, config=DecodeConfig())
     valid = Hybrid(data, "valid")
     rows = predictions(estimator, valid, (*RATIOS_DB, MUSIC), evenly_spaced(len(valid), FILES), progress=True)
-    confidence, right = (np.concatenate(parts) for parts in zip(*map(correct_frames, itertools.chain(*rows.values()))))
-    calibration = fit_calibration(confidence, right)
-    mixes = {ratio: files for ratio, files in rows.items() if ratio != snr_name(MUSIC)}
-    threshold = best_threshold(mixes, CANDIDATES, estimator.config, MOST_FALSE_ALARMS)
-    known = {
-        "threshold": f"{float(calibrated(np.array(threshold), calibration)):.2f}",
-        "calibration": ",".join(f"{number:.4f}" for number in calibration),
-    }
+    known = recommendations(rows, estimator.config)
     return dataclasses.replace(checkpoint, metadata=checkpoint.metadata | known)
 
 

@@ -15,8 +15,8 @@ from rmvpe.backends import is_installed
 NEEDS = {
     "rmvpe_torch": ("torch",),
     "simulated_sdaa": ("torch",),
-    "rmvpe_jax": ("jax", "flax", "optax", "orbax"),
-    "parity": ("torch", "jax", "flax", "optax", "orbax"),
+    "rmvpe_jax": ("jax", "flax", "optax", "orbax.checkpoint"),
+    "parity": ("torch", "jax", "flax", "optax", "orbax.checkpoint"),
 }
 
 

@@ -68,8 +68,9 @@ def add_synthetic(parser: argparse.ArgumentParser) -> None:
         "the sound files made from them."
     )
     add = parser.add_argument
-    add("--voices", type=Path, required=True, metavar="FOLDER", help="one sub-folder of dry clips per speaker")
-    add("--music", type=Path, required=True, metavar="FOLDER", help="one sub-folder of excerpts per package")
+    add("--voices", type=Path, required=True, metavar="FOLDER", help="dry recordings, or one sub-folder per speaker")
+    text = "music, or one sub-folder per package (default: none, the items have no accompaniment)"
+    add("--music", type=Path, metavar="FOLDER", help=text)
     add("--out", type=Path, default=Path("Hybrid"), metavar="FOLDER", help="folder to make (default: %(default)s)")
     add("--train-hours", type=float, default=4.0, metavar="HOURS", help="default: %(default)s")
     add("--valid-minutes", type=float, default=25.0, metavar="MINUTES", help="default: %(default)s")
@@ -81,6 +82,8 @@ def add_synthetic(parser: argparse.ArgumentParser) -> None:
 
 def run_synthetic(arguments: argparse.Namespace) -> int:
     """Make the folder."""
+    from tqdm import tqdm
+
     from rmvpe.data.prepare import synthetic
 
     synthetic.prepare(
@@ -93,6 +96,7 @@ def run_synthetic(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
         workers=arguments.workers,
         resume=arguments.resume,
+        log=lambda line: tqdm.write(line, file=sys.stderr),
     )
     return 0
 

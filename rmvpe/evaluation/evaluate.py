@@ -8,7 +8,9 @@ its voicing at its settings (OA, VR, VFA).
 Ratios are decibels; `CLEAN` is the voice alone, `MUSIC` the music alone, at which every pitch found is a false alarm.
 """
 
+import functools
 import math
+import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -53,6 +55,7 @@ class Prediction:
     ref_hz: np.ndarray
     est_time_s: np.ndarray
     curve: PitchCurve
+    file: str = ""  # the item's name
 
     def aligned(self, config: DecodeConfig) -> Aligned:
         """Both on the annotation's times, voiced as `config` says."""
@@ -113,7 +116,7 @@ def predict_item(estimator: PitchEstimator, item: Item, snr_db: float) -> Predic
         return None
     curve = estimator.pitch_curve(audio)
     ref_hz = np.zeros_like(item.f0_hz) if snr_db == MUSIC else item.f0_hz
-    return Prediction(item.time_s, ref_hz, frame_times(len(curve.f0_hz), estimator.model.mel), curve)
+    return Prediction(item.time_s, ref_hz, frame_times(len(curve.f0_hz), estimator.model.mel), curve, item.name)
 
 
 def predictions(
@@ -124,7 +127,7 @@ def predictions(
     progress: bool = False,
     music: Sequence[Path] | None = None,
 ) -> dict[str, list[Prediction]]:
-    """Predictions of the items by ratio, for choosing a threshold; `evaluate` scores without keeping them."""
+    """Predictions of the items by ratio, for `scored` and for choosing a threshold."""
     rows: dict[str, list[Prediction]] = {snr_name(snr): [] for snr in snr_db}
     for index in _bar(range(len(source)) if indices is None else indices, progress):
         item = with_music(source[index], music)
@@ -132,6 +135,19 @@ def predictions(
             if prediction := predict_item(estimator, item, snr):
                 rows[snr_name(snr)].append(prediction)
     return {name: files for name, files in rows.items() if files}
+
+
+def scored(rows: dict[str, list[Prediction]], config: DecodeConfig) -> Evaluation:
+    """Scores of `predictions`, voiced as `config` says; `evaluate` gives the same without keeping predictions."""
+    files: list[dict[str, Any]] = []
+    pooled: dict[str, dict[str, float]] = {}
+    for ratio, found in rows.items():
+        tallies = [prediction.tally(config) for prediction in found]
+        files += [
+            {"file": prediction.file, "ratio": ratio, **tally.scores()} for prediction, tally in zip(found, tallies)
+        ]
+        pooled[ratio] = functools.reduce(operator.add, tallies).scores()
+    return Evaluation(config.threshold, pooled, files)
 
 
 def correct_frames(prediction: Prediction) -> tuple[np.ndarray, np.ndarray]:

@@ -15,7 +15,7 @@ from typing import Protocol
 from rmvpe.backends import check_numpy, is_installed, python_too_old
 from rmvpe.checkpoint.architecture import expected_tensors
 from rmvpe.checkpoint.store import Checkpoint, load
-from rmvpe.config import TrainConfig
+from rmvpe.config import DecodeConfig, TrainConfig
 from rmvpe.data.readers.base import Source
 from rmvpe.data.readers.registry import open_source
 from rmvpe.data.readers.segments import Segments, excerpts
@@ -25,6 +25,11 @@ from rmvpe.processes import Ranks
 from rmvpe.training.loop import Trainer, fit, resume
 
 LIBRARIES = ("grain", "mir_eval", "matplotlib", "tensorboardX")  # what training needs beside a framework
+
+NO_THRESHOLD = (
+    "without a folder valid/ there are no scores, and the weights carry no voicing threshold: "
+    f"rmvpe predict takes {DecodeConfig().threshold} for them unless you give --threshold"
+)
 
 
 @dataclass(frozen=True)
@@ -117,9 +122,12 @@ def train(job: Job, processes: Processes) -> None:
         initial = load_initial(job.initial, config) if job.initial else None
         trainer = session.trainer(config, initial)
         state = resume(trainer, job.logdir, job.resume_iteration) if job.resume_iteration else None
-        scores = fit(trainer, config, source, valid, job.logdir, state)
+        first = initial is not None and state is None and valid is not None
+        scores = fit(trainer, config, source, valid, job.logdir, state, validate_first=first)
         if session.ranks.is_main_process:
             sys.stderr.write(summary(trainer.step, scores, job.logdir) + "\n")
+            if valid is None:
+                sys.stderr.write(f"{NO_THRESHOLD}\n")
     finally:
         session.stop()
 

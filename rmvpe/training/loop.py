@@ -25,7 +25,8 @@ from rmvpe.data.pipeline import Batch, training_batches
 from rmvpe.data.readers.base import Source
 from rmvpe.errors import UserError
 from rmvpe.estimator import Estimator
-from rmvpe.evaluation.evaluate import CLEAN, Evaluation, evaluate, evenly_spaced
+from rmvpe.evaluation.evaluate import CLEAN, Evaluation, Prediction, evenly_spaced, predictions, scored
+from rmvpe.evaluation.recommend import recommendations
 from rmvpe.files import write_text
 from rmvpe.processes import Ranks
 from rmvpe.training.losses import dropout_floor
@@ -35,6 +36,7 @@ from rmvpe.training.state import RunState, StateStore, choose, prune
 
 VALIDATION_SNR_DB = (CLEAN, 0.0)
 VALIDATION_THRESHOLD = 0.1
+THRESHOLDS = tuple(np.round(np.arange(0.02, 0.71, 0.02), 2).tolist())  # one of these is stored with the weights
 MAX_NAMES = 8  # files of a batch in a message; FAILED_BATCH lists all
 FAILED_BATCH = "failed-batch.json"
 
@@ -122,13 +124,17 @@ def fit(
     valid: Source | None,
     logdir: Path,
     resumed: RunState | None = None,
+    validate_first: bool = False,
 ) -> Evaluation | None:
     """Train from `trainer.step` to `config.iterations`; returns the last validation (None without `valid`).
 
-    `resumed` is the result of `resume`. Writes into `logdir`: config.json, the files of `rmvpe.training.run_log`, the
-    training states, last.safetensors and best.safetensors (by mean RPA over `VALIDATION_SNR_DB` on the validation
-    split). On SIGTERM or Ctrl-C a run of one process saves its state, then raises KeyboardInterrupt. Raises UserError
-    if a loss or gradient is not finite or a file cannot be written.
+    `resumed` is the result of `resume`. `validate_first`: the weights that training starts from are validated too, so
+    that the scores before and after can be compared; if none are better, they are the best.
+
+    Writes into `logdir`: config.json, the files of `rmvpe.training.run_log`, the training states, last.safetensors and
+    best.safetensors (by mean RPA over `VALIDATION_SNR_DB` on the validation split). On SIGTERM or Ctrl-C a run of one
+    process saves its state, then raises KeyboardInterrupt. Raises UserError if a loss or gradient is not finite or a
+    file cannot be written.
     """
     from tqdm import tqdm
 
@@ -142,6 +148,8 @@ def fit(
         bar = tqdm(
             total=config.iterations, initial=trainer.step, unit="step", disable=not trainer.ranks.is_main_process
         )
+        if validate_first:
+            validate_and_publish(run)
         with bar, stop_requests(trainer.ranks) as stop:
             while trainer.step < config.iterations:
                 record = timed_step(run, batches)
@@ -209,30 +217,38 @@ def non_finite_message(run: Run, name: str, value: float, batches: list[Batch]) 
     )
 
 
-def validate(network: Backend, config: TrainConfig, valid: Source) -> Evaluation:
-    """Scores by voice-to-music ratio on at most `config.validation_files` files, evenly spaced over the split."""
-    return evaluate(
-        Estimator(network, config.model, DecodeConfig(threshold=VALIDATION_THRESHOLD)),
-        valid,
-        snr_db=VALIDATION_SNR_DB,
-        indices=evenly_spaced(len(valid), config.validation_files),
-    )
+def validate(network: Backend, config: TrainConfig, valid: Source) -> dict[str, list[Prediction]]:
+    """Predictions by voice-to-music ratio on at most `config.validation_files` files, evenly spaced over the split."""
+    estimator = Estimator(network, config.model, DecodeConfig(threshold=VALIDATION_THRESHOLD))
+    return predictions(estimator, valid, VALIDATION_SNR_DB, evenly_spaced(len(valid), config.validation_files))
 
 
 def validate_and_save(run: Run) -> None:
-    """Validate, log it, write the weights of this step and, if they are the best so far, best.safetensors."""
+    """`validate_and_publish`, then `save_state`."""
+    validate_and_publish(run)
+    save_state(run)
+
+
+def validate_and_publish(run: Run) -> None:
+    """Validate, log it, write the weights of this step and, if they are the best so far, best.safetensors.
+
+    With a validation split the weights carry the voicing threshold and the calibration that fit them.
+    """
     trainer, config = run.trainer, run.config
     if trainer.ranks.is_main_process:
         checkpoint = trainer.checkpoint(run_metadata(trainer.step, config))
         if run.valid is not None:
-            run.last = validate(trainer.network(checkpoint), config, run.valid)
+            decoding = DecodeConfig(threshold=VALIDATION_THRESHOLD)
+            rows = validate(trainer.network(checkpoint), config, run.valid)
+            run.last = scored(rows, decoding)
             run.log.validation(trainer.step, run.last)
+            fitting = recommendations(rows, decoding, THRESHOLDS)
+            checkpoint = replace(checkpoint, metadata=checkpoint.metadata | fitting)
             mean_rpa = float(np.mean([row["RPA"] for row in run.last.pooled.values()]))
             if mean_rpa > run.best[0]:
                 run.best = (mean_rpa, trainer.step)
                 save(run.logdir / "best.safetensors", checkpoint)
         save(run.logdir / "last.safetensors", checkpoint)
-    save_state(run)
 
 
 def save_state(run: Run) -> None:

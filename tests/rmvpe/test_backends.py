@@ -21,3 +21,9 @@ def test_a_users_own_convert_does_not_break_loading(backend: str, tmp_path: Path
     done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == [backend]
+
+
+def test_what_is_missing_is_not_installed():
+    assert not is_installed("no_such_package")
+    assert not is_installed("no_such_package.part")  # as "orbax.checkpoint" without orbax
+    assert is_installed("numpy.linalg")

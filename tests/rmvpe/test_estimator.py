@@ -272,7 +272,7 @@ def test_the_backend_is_the_one_installed():
     installed: set[str] = set()
 
     def choose(backend: str = "auto") -> str:
-        return choose_backend(backend, is_installed=installed.__contains__)
+        return choose_backend(backend, is_installed=installed.__contains__, python=(3, 11, 0))
 
     with pytest.raises(
         UserError, match=r"neither torch nor jax is installed: run pip install torch or pip install jax"

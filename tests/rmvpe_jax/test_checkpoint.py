@@ -32,13 +32,14 @@ def assert_same(found: Checkpoint, tensors: dict[str, np.ndarray]) -> None:
         assert found.tensors[name].tobytes() == tensor.tobytes(), name
 
 
-def test_a_folder_gives_back_what_was_saved(tmp_path, tensors):
-    orbax.save(tmp_path / "ckpt", tensors, TINY, METADATA)
-    found = orbax.load(tmp_path / "ckpt")
+@pytest.mark.parametrize("name", ["ckpt", "a #1, 100 % & ü"])  # what a URL would have to quote
+def test_a_folder_gives_back_what_was_saved(tmp_path, tensors, name):
+    orbax.save(tmp_path / name, tensors, TINY, METADATA)
+    found = orbax.load(tmp_path / name)
     assert found.config == TINY
     assert found.metadata == METADATA
     assert_same(found, tensors)
-    assert [path.name for path in tmp_path.iterdir()] == ["ckpt"]  # nothing temporary is left
+    assert [path.name for path in tmp_path.iterdir()] == [name]  # nothing temporary is left
 
 
 def test_a_model_is_saved_and_filled(tmp_path, tensors):

@@ -6,7 +6,7 @@ import math
 import multiprocessing
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ MADE_BY = "scripts/prepare_synthetic.py"
 
 def prepare(
     voices: Path,
-    music: Path,
+    music: Path | None,
     out: Path,
     *,
     train_hours: float,
@@ -29,39 +29,55 @@ def prepare(
     seed: int = 0,
     workers: int = 1,
     resume: bool = False,
+    log: Callable[[str], None] = lambda line: None,
 ) -> None:
     """Write `out`/manifest.json, then every item that is not there yet.
 
-    voices, music: folders with one sub-folder per speaker and per music package. workers: processes; the result is the
-    same for any number. resume: complete a folder that this function has made before. Raises UserError for what cannot
-    be used.
+    voices, music: folders with one sub-folder per speaker and per music package, or with the sound files; music may be
+    None. workers: processes; the result is the same for any number. resume: complete a folder that this function has
+    made before. log: gets a sentence on each thing skipped and on how the sources were divided. Raises UserError for
+    what cannot be used.
     """
     amounts = {"train_hours": train_hours, "valid_minutes": valid_minutes, "test_minutes": test_minutes, "seed": seed}
     for name, value in amounts.items():
         if not 0 <= value < math.inf:
             raise UserError(f"--{name.replace('_', '-')} {value} must be a number of 0 or more")
     minutes = {"valid": valid_minutes, "test": test_minutes, "train": 60 * train_hours}
-    plans = plan_items(voices, music, minutes, seed)
+    sources = dataset.split_sources(voices, music)
+    plans = plan_items(sources.of_split, minutes, seed)
+    folders = " and ".join(f"{folder.name}/" for folder in (voices, music) if folder is not None)
     manifest = {
         "made_by": MADE_BY,
         "seed": seed,
         "git_commit": git_commit(),
-        "licences": f"SOURCES.md beside {voices.name}/ and {music.name}/; items stay under them",
+        "licences": f"those of {folders} (SOURCES.md beside them, if there is one); items stay under them",
+        "remarks": sources.remarks,
         "held_out_voices": dataset.HELD_OUT_VOICES,
         "held_out_music": dataset.HELD_OUT_MUSIC,
         "items": {f"{plan.split}/{plan.name}": {"voices": plan.clips, "music": plan.music} for plan in plans},
     }
     check_folder(out, manifest, resume)
+    for remark in sources.remarks:
+        log(remark)
     world_voice.world()  # raises for a missing pyworld before anything is written
     write_text(out / MANIFEST, json.dumps(manifest, indent=1))
     missing = [plan for plan in plans if not (out / plan.split / f"{plan.name}.wav").is_file()]
     make_items(missing, voices, music, out, workers)
 
 
-def plan_items(voices: Path, music: Path, minutes: dict[str, float], seed: int) -> list[dataset.Plan]:
-    """What every item is made from: as many of each split as fill its minutes on average."""
-    sources = dataset.split_sources(voices, music)
+def plan_items(sources: dict[str, dataset.Sources], minutes: dict[str, float], seed: int) -> list[dataset.Plan]:
+    """What every item is made from: as many of each split as fill its minutes on average.
+
+    Raises UserError for a split that is asked for and has no voice, or no music where others have some.
+    """
     counts = {split: math.ceil(60 * amount * 2 / sum(dataset.SECONDS)) for split, amount in minutes.items()}
+    with_music = any(found.music for found in sources.values())
+    for split in (split for split, count in counts.items() if count):
+        if not sources[split].voices or (with_music and not sources[split].music):
+            lacking = "music" if sources[split].voices else "voice"
+            raise UserError(
+                f"the {split} split has no {lacking}: its folders are listed in rmvpe/data/synthesis/dataset.py"
+            )
     return [
         dataset.plan_item(sources[split], split, index, seed)
         for split, count in counts.items()
@@ -69,7 +85,7 @@ def plan_items(voices: Path, music: Path, minutes: dict[str, float], seed: int) 
     ]
 
 
-def make_items(plans: Sequence[dataset.Plan], voices: Path, music: Path, out: Path, workers: int) -> None:
+def make_items(plans: Sequence[dataset.Plan], voices: Path, music: Path | None, out: Path, workers: int) -> None:
     """Render the items in `workers` processes, with a bar on stderr."""
     from tqdm import tqdm
 

@@ -9,7 +9,8 @@ and synthesised as harmonics plus noise; the label is that contour, not a measur
 - Item i of a split depends on (seed, split, i) and the source folders only, not on other items or on the workers.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import numpy as np
 
 from rmvpe.audio import SAMPLE_RATE_HZ
 from rmvpe.data.mixing import rms
-from rmvpe.data.readers.base import AUDIO_SUFFIXES, read_mono
+from rmvpe.data.readers.base import read_mono
 from rmvpe.data.readers.hybrid import write_hybrid_pair
 from rmvpe.data.synthesis.contours import (
     FRAME_S,
@@ -31,6 +32,7 @@ from rmvpe.data.synthesis.contours import (
     smooth_noise,
     smoothed,
 )
+from rmvpe.data.synthesis.splits import MIN_RECORDINGS, SPLITS, Folders, divide, read_clip, sound_folders, usable_clips
 from rmvpe.data.synthesis.tones import tones
 from rmvpe.data.synthesis.world_voice import (
     SHORTEST_VOICED_S,
@@ -49,9 +51,8 @@ from rmvpe.pitch import hz_to_midi, midi_to_hz
 PEAK_DBFS = (-12.0, -3.0)
 SECONDS = (10.0, 15.0)  # of an item
 
-SPLITS = ("train", "valid", "test")
-
-# Folders kept out of training, with the reason; all others are for training. Folders that may share a speaker (see the
+# Folders kept out of training, with the reason; all others are for training. If the folders given include none of
+# these, as with voices of your own, `splits.divide` decides instead. Folders that may share a speaker (see the
 # sources' licence notes) are in the same split. One doubt is known: the actor of hedgewars-singer may also speak in
 # other hedgewars-* folders, which are for training because they are the only raised voices.
 HELD_OUT_VOICES: dict[str, dict[str, str]] = {
@@ -119,10 +120,10 @@ RECIPES = {
 
 @dataclass(frozen=True)
 class Sources:
-    """Sound files of one split by speaker and by music package, as paths relative to the two source folders."""
+    """Clips of one split by speaker, and music files by package, as paths relative to the two source folders."""
 
-    voices: dict[str, tuple[str, ...]]
-    music: dict[str, tuple[str, ...]]
+    voices: Folders
+    music: Folders = field(default_factory=dict)  # empty: items have no accompaniment
 
 
 @dataclass(frozen=True)
@@ -143,60 +144,47 @@ class Plan:
         return f"{self.split}_{self.index:05d}_{self.kind}"
 
 
-def split_sources(voices: str | Path, music: str | Path) -> dict[str, Sources]:
+@dataclass(frozen=True)
+class SplitSources:
+    """`Sources` by split, and sentences about how they were divided and what was skipped."""
+
+    of_split: dict[str, Sources]
+    remarks: tuple[str, ...]
+
+
+def split_sources(voices: str | Path, music: str | Path | None = None) -> SplitSources:
     """Sort the folders inside `voices` (one per speaker) and `music` (one per package) into the three splits.
 
-    Raises UserError for a missing folder and for one without sound files in sub-folders.
+    Either may hold the sound files itself. Raises UserError for a missing folder, one without sound, and voices too
+    short to be divided.
     """
-    speakers, packages = _sound_folders(Path(voices), "speaker"), _sound_folders(Path(music), "package")
-    return {
-        split: Sources(_of_split(speakers, HELD_OUT_VOICES, split), _of_split(packages, HELD_OUT_MUSIC, split))
-        for split in SPLITS
-    }
-
-
-def _sound_folders(root: Path, what: str) -> dict[str, tuple[str, ...]]:
-    if not root.is_dir():
-        raise UserError(f"{root} is not a folder: give the folder that holds one sub-folder per {what}")
-    found = {
-        folder.name: tuple(
-            sorted(
-                path.relative_to(root).as_posix() for path in folder.iterdir() if path.suffix.lower() in AUDIO_SUFFIXES
-            )
+    clips, skipped = usable_clips(Path(voices), sound_folders(Path(voices), "speaker"))
+    of_voices = divide(clips, HELD_OUT_VOICES, "speaker")
+    if of_voices.shared:
+        raise UserError(
+            f"{voices} holds too little to be split: give at least {MIN_RECORDINGS} recordings, or one of two minutes"
         )
-        for folder in sorted(root.iterdir(), key=lambda path: path.name)  # Windows sorts paths without case
-        if folder.is_dir()
-    }
-    found = {name: files for name, files in found.items() if files}
-    if not found:
-        raise UserError(f"{root} has no sub-folder with .wav or .flac files: put one sub-folder per {what} there")
-    return found
-
-
-def _of_split(folders: dict[str, Any], held_out: dict[str, dict[str, str]], split: str) -> dict[str, Any]:
-    if split != "train":
-        return {name: files for name, files in folders.items() if name in held_out[split]}
-    elsewhere = {name for names in held_out.values() for name in names}
-    return {name: files for name, files in folders.items() if name not in elsewhere}
+    remarks = [f"skipped, because it holds no sound: {clip}" for clip in skipped]
+    remarks.append(f"voices are split {of_voices.how}")
+    if music is None:
+        return SplitSources({split: Sources(of_voices.of_split[split]) for split in SPLITS}, tuple(remarks))
+    of_music = divide(sound_folders(Path(music), "package"), HELD_OUT_MUSIC, "package")
+    remarks.append(f"music is split {of_music.how}")
+    return SplitSources(
+        {split: Sources(of_voices.of_split[split], of_music.of_split[split]) for split in SPLITS}, tuple(remarks)
+    )
 
 
 def plan_item(sources: Sources, split: str, index: int, seed: int, length_s: tuple[float, float] = SECONDS) -> Plan:
-    """Draw what item `index` of `split` is made from, and its length between the two of `length_s`.
-
-    Raises UserError if the split has no voice or no music.
-    """
-    if not sources.voices or not sources.music:
-        lacking = "voice" if not sources.voices else "music"
-        raise UserError(
-            f"the {split} split has no {lacking}: its folders are listed in rmvpe/data/synthesis/dataset.py"
-        )
+    """Draw what item `index` of `split` is made from, and its length between the two of `length_s`."""
     rng = np.random.default_rng([seed, SPLITS.index(split), index])
     recipe = RECIPES[split]
     kind = str(rng.choice(list(recipe.shares), p=list(recipe.shares.values())))
     seconds = round(float(rng.uniform(*length_s)), 2)
-    speaker, package = _draw_folder(sources.voices, rng), _draw_folder(sources.music, rng)
+    speaker = _draw_folder(sources.voices, rng)
+    package = _draw_folder(sources.music, rng) if sources.music else None
     clips = tuple(str(clip) for clip in rng.permutation(sources.voices[speaker])[:2])
-    music = str(rng.choice(sources.music[package]))
+    music = None if package is None else str(rng.choice(sources.music[package]))
     if kind == "tone":
         return Plan(split, index, seed, kind, seconds, (), None)
     return Plan(split, index, seed, kind, seconds, clips, music)
@@ -208,10 +196,10 @@ def _draw_folder(folders: dict[str, tuple[str, ...]], rng: np.random.Generator) 
     return str(rng.choice(list(folders), p=weights / weights.sum()))
 
 
-def make_item(plan: Plan, voices: Path, music: Path, cache: Path, out: Path) -> Plan:
+def make_item(plan: Plan, voices: Path, music: Path | None, cache: Path, out: Path) -> Plan:
     """Render `plan` and write it to `out`/split; returns the plan. Processes may do this in any order."""
-    clips = [analyse_cached(voices / clip, cache) for clip in plan.clips]
-    backing = None if plan.music is None else read_mono(music / plan.music)
+    clips = [analyse_cached(partial(read_clip, voices, clip), clip, cache) for clip in plan.clips]
+    backing = None if plan.music is None or music is None else read_mono(music / plan.music)
     voice, accompaniment, f0_hz = render_item(plan, clips, backing)
     write_hybrid_pair(out / plan.split, plan.name, voice, accompaniment, f0_hz)
     return plan

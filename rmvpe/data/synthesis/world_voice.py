@@ -6,9 +6,11 @@ WORLD's; its harmonics are summed here, so that they follow the given f0 exactly
 is 0 where unvoiced, and such frames are noise only.
 """
 
+import hashlib
 import importlib.machinery
 import importlib.util
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,6 @@ from typing import Any
 import numpy as np
 
 from rmvpe.audio import SAMPLE_RATE_HZ
-from rmvpe.data.readers.base import read_mono
 from rmvpe.data.synthesis.contours import FRAME_S, FRAME_SAMPLES, drop_short, runs
 from rmvpe.errors import UserError
 from rmvpe.files import atomic_path
@@ -65,17 +66,17 @@ def analyse(audio: np.ndarray) -> Analysis:
     envelope = world().cheaptrick(audio, f0_hz, time_s, SAMPLE_RATE_HZ, fft_size=FFT_SIZE)
     # threshold 0: D4C estimates every frame with an f0; voicing is decided below, by energy.
     aperiodicity = world().d4c(audio, f0_hz, time_s, SAMPLE_RATE_HZ, threshold=0.0, fft_size=FFT_SIZE)
-    voiced = drop_short((f0_hz > 0) & _loud(audio, len(f0_hz)), round(SHORTEST_VOICED_S / FRAME_S))
+    voiced = drop_short((f0_hz > 0) & loud(audio, len(f0_hz)), round(SHORTEST_VOICED_S / FRAME_S))
     return Analysis(f0_hz, np.log(envelope).astype(np.float32), aperiodicity.astype(np.float32), voiced)
 
 
-def analyse_cached(path: Path, cache: Path) -> Analysis:
-    """`analyse` of a sound file; the result is kept in the folder `cache` for other items made from the same clip."""
-    stored = cache / f"{path.parent.name}--{path.stem}.npy"
+def analyse_cached(read: Callable[[], np.ndarray], clip: str, cache: Path) -> Analysis:
+    """`analyse` of what `read` returns; the folder `cache` keeps the result under the name `clip` for other items."""
+    stored = cache / f"{hashlib.sha256(clip.encode()).hexdigest()[:24]}.npy"  # a clip's name is a path
     if stored.is_file():
         table = np.load(stored)
     else:
-        found = analyse(read_mono(path))
+        found = analyse(read())
         table = np.hstack([found.f0_hz[:, None], found.voiced[:, None], found.log_envelope, found.aperiodicity])
         table = table.astype(np.float32)
         with atomic_path(stored) as temporary:  # several workers may analyse the same clip at once
@@ -84,8 +85,8 @@ def analyse_cached(path: Path, cache: Path) -> Analysis:
     return Analysis(table[:, 0].astype(np.float64), table[:, 2 : 2 + bins], table[:, 2 + bins :], table[:, 1] > 0)
 
 
-def _loud(audio: np.ndarray, frames: int) -> np.ndarray:
-    """bool [frames]: energy over 20 ms about each frame is above the floor."""
+def loud(audio: np.ndarray, frames: int) -> np.ndarray:
+    """bool [frames of 5 ms]: energy over 20 ms about each frame is above the floor."""
     padded = np.pad(np.square(audio), (2 * FRAME_SAMPLES, 4 * FRAME_SAMPLES))
     blocks = np.add.reduceat(padded, np.arange(0, len(padded), FRAME_SAMPLES))
     power = np.convolve(blocks, np.ones(4), mode="valid")[:frames]

@@ -291,7 +291,7 @@ def test_no_folder_is_on_two_sides() -> None:
 
 
 def test_plans_take_sources_of_their_split_only(folders: Path) -> None:
-    sources = dataset.split_sources(folders / "voices", folders / "music")
+    sources = dataset.split_sources(folders / "voices", folders / "music").of_split
     for split, voice, music in (
         ("train", "someone", "a-band"),
         ("valid", "klettres-nds", "naev-data"),
@@ -308,7 +308,7 @@ def test_plans_take_sources_of_their_split_only(folders: Path) -> None:
 def test_items_depend_neither_on_workers_nor_on_order(folders: Path, tmp_path: Path, script: ModuleType) -> None:
     pool, alone = tmp_path / "pool", tmp_path / "alone"
     assert script.main(_arguments(folders, pool, "--workers", "2")) == 0
-    sources = dataset.split_sources(folders / "voices", folders / "music")
+    sources = dataset.split_sources(folders / "voices", folders / "music").of_split
     for split, index in (("test", 0), ("train", 1), ("train", 0), ("valid", 0)):
         plan = dataset.plan_item(sources[split], split, index, 0)
         dataset.make_item(plan, folders / "voices", folders / "music", tmp_path / "cache", alone)
@@ -340,12 +340,13 @@ def test_bad_input_is_one_sentence_and_exit_code_2(
     (foreign / "thesis.txt").write_text("mine", encoding="utf-8")
     (broken / "manifest.json").write_text('{"items": {"tr', encoding="utf-8")
     train_only = tmp_path / "voices"
-    (train_only / "someone").mkdir(parents=True)
-    soundfile.write(train_only / "someone" / "0.wav", np.zeros(RATE), RATE)
+    for speaker in ("someone", "klettres-hu"):
+        (train_only / speaker).mkdir(parents=True)
+        soundfile.write(train_only / speaker / "0.wav", _vowel(0.9, 170.0), RATE)
     good = _arguments(folders, tmp_path / "out")
     for arguments, sentence in (
         ([*good, "--voices", str(tmp_path / "nowhere")], "nowhere is not a folder"),
-        ([*good, "--music", str(empty)], "empty has no sub-folder with .wav or .flac files"),
+        ([*good, "--music", str(empty)], "empty has no .wav or .flac files, nor a sub-folder"),
         ([*good, "--voices", str(train_only)], "the valid split has no voice"),
         ([*good, "--out", str(foreign)], "foreign holds files this script did not make"),
         ([*good, "--out", str(foreign / "thesis.txt")], "thesis.txt is a file"),

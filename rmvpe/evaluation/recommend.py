@@ -1,0 +1,48 @@
+"""The voicing threshold and the calibration that fit a network, from its predictions on recordings with known f0.
+
+They are stored in the metadata of a checkpoint (`rmvpe.checkpoint.store.Checkpoint`), and prediction uses them. A
+checkpoint of new weights gets its own: what fits other weights, those it started from included, does not fit it.
+"""
+
+import itertools
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from rmvpe.calibration import calibrated
+from rmvpe.config import DecodeConfig
+from rmvpe.evaluation.calibration import fit_calibration
+from rmvpe.evaluation.evaluate import CLEAN, MUSIC, Prediction, best_threshold, correct_frames, snr_name
+
+# By ratio, the voicing false alarm that a threshold may have. Accuracy alone would set the threshold too low: a
+# synthetic voice is harder to detect in music than a real one.
+MOST_FALSE_ALARMS = {snr_name(CLEAN): 0.05, snr_name(0.0): 0.05}
+CANDIDATES = tuple(np.round(np.arange(0.02, 0.71, 0.01), 2).tolist())  # of the salience
+NAMES = ("threshold", "calibration")  # in the metadata
+
+
+def recommendations(
+    rows: dict[str, list[Prediction]],
+    config: DecodeConfig,
+    candidates: Sequence[float] = CANDIDATES,
+    most_false_alarms: Mapping[str, float] = MOST_FALSE_ALARMS,
+) -> dict[str, str]:
+    """Metadata "threshold", on the calibrated scale, and "calibration".
+
+    `rows`: predictions by voice-to-music ratio, made without calibration (`config`). The threshold has the highest
+    overall accuracy, averaged over the ratios but `MUSIC`, among those that keep to `most_false_alarms`. Without
+    "calibration", confidence is the salience: so it is if the predictions cannot be calibrated, as those of a network
+    that has learnt nothing yet.
+    """
+    mixes = {ratio: files for ratio, files in rows.items() if ratio != snr_name(MUSIC)}
+    limits = {ratio: most for ratio, most in most_false_alarms.items() if ratio in mixes}
+    threshold = best_threshold(mixes, candidates, config, limits)
+    confidence, right = (np.concatenate(parts) for parts in zip(*map(correct_frames, itertools.chain(*rows.values()))))
+    try:
+        calibration = fit_calibration(confidence, right)
+    except ValueError:  # nothing is right, or more salience does not mean more often right
+        return {"threshold": f"{threshold:.2f}"}
+    return {
+        "threshold": f"{float(calibrated(np.array(threshold), calibration)):.2f}",
+        "calibration": ",".join(f"{number:.4f}" for number in calibration),
+    }
