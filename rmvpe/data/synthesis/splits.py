@@ -84,7 +84,7 @@ def _clips_of(root: Path, name: str, skipped: list[str]) -> list[str]:
         borders = [0.0, length_s]
     else:
         borders = np.round(np.linspace(0.0, length_s, int(np.ceil(length_s / PART_S)) + 1), 1).tolist()
-    clips = []
+    clips: list[str] = []
     for start_s, stop_s in itertools.pairwise(borders):
         clip = name if len(borders) == 2 else f"{name}@{start_s:.1f}-{stop_s:.1f}"
         sound_s = FRAME_S * float(sounds[round(start_s / FRAME_S) : round(stop_s / FRAME_S)].sum())

@@ -340,9 +340,9 @@ def test_bad_input_is_one_sentence_and_exit_code_2(
     (foreign / "thesis.txt").write_text("mine", encoding="utf-8")
     (broken / "manifest.json").write_text('{"items": {"tr', encoding="utf-8")
     train_only = tmp_path / "voices"
-    for folder in ("someone", "klettres-hu"):
-        (train_only / folder).mkdir(parents=True)
-        soundfile.write(train_only / folder / "0.wav", _vowel(0.9, 170.0), RATE)
+    for speaker in ("someone", "klettres-hu"):
+        (train_only / speaker).mkdir(parents=True)
+        soundfile.write(train_only / speaker / "0.wav", _vowel(0.9, 170.0), RATE)
     good = _arguments(folders, tmp_path / "out")
     for arguments, sentence in (
         ([*good, "--voices", str(tmp_path / "nowhere")], "nowhere is not a folder"),
