@@ -3,8 +3,8 @@
     python examples/predict.py                    # the bundled recording
     python examples/predict.py song.wav --out pitch
 
-Writes OUT/NAME.csv (time_s, f0_hz, voiced, confidence) and OUT/NAME.png. Needs `pip install '.[torch,plot]'`, or jax
-for torch.
+Writes OUT/NAME.csv (time_s, f0_hz, voiced, confidence) and OUT/NAME.png. Needs `pip install '.[torch,plot]'`, or
+`'.[jax,plot]'`.
 """
 
 import argparse

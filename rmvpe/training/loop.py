@@ -25,7 +25,7 @@ from rmvpe.data.pipeline import Batch, training_batches
 from rmvpe.data.readers.base import Source
 from rmvpe.errors import UserError
 from rmvpe.estimator import Estimator
-from rmvpe.evaluation.evaluate import CLEAN, Evaluation, Prediction, evenly_spaced, predictions, scored
+from rmvpe.evaluation.evaluate import CLEAN, Evaluation, Prediction, evenly_spaced, predictions, scored, snr_name
 from rmvpe.evaluation.recommend import recommendations
 from rmvpe.files import write_text
 from rmvpe.processes import Ranks
@@ -37,6 +37,9 @@ from rmvpe.training.state import RunState, StateStore, choose, prune
 VALIDATION_SNR_DB = (CLEAN, 0.0)
 VALIDATION_THRESHOLD = 0.1
 THRESHOLDS = tuple(np.round(np.arange(0.02, 0.71, 0.02), 2).tolist())  # one of these is stored with the weights
+# No limit at 0 dB: on the few files of a fine-tuning's validation split it set the threshold much too high
+# (docs/fine-tuning.md)
+MOST_FALSE_ALARMS = {snr_name(CLEAN): 0.05}
 MAX_NAMES = 8  # files of a batch in a message; FAILED_BATCH lists all
 FAILED_BATCH = "failed-batch.json"
 
@@ -242,7 +245,7 @@ def validate_and_publish(run: Run) -> None:
             rows = validate(trainer.network(checkpoint), config, run.valid)
             run.last = scored(rows, decoding)
             run.log.validation(trainer.step, run.last)
-            fitting = recommendations(rows, decoding, THRESHOLDS)
+            fitting = recommendations(rows, decoding, THRESHOLDS, MOST_FALSE_ALARMS)
             checkpoint = replace(checkpoint, metadata=checkpoint.metadata | fitting)
             mean_rpa = float(np.mean([row["RPA"] for row in run.last.pooled.values()]))
             if mean_rpa > run.best[0]:
