@@ -63,7 +63,7 @@ def test_a_group_alone_prints_its_commands(group: str, capsys: pytest.CaptureFix
         (["benchmark", "--runs", "many"], "invalid int value: 'many'; see rmvpe benchmark --help"),
         (["benchmark", "--runs", "0"], "--runs must be at least 1"),
         (["prepare", "mir-1k", "--workers", "0"], "rmvpe prepare mir-1k: --workers 0 must be 1 or more"),
-        (["prepare", "synthetic"], "required: --voices, --music"),
+        (["prepare", "synthetic"], "required: --voices;"),
         (["prepare", "instruments", "--soundfont", "a.sf2", "--out", "x", "--hours", "0"], "--hours 0.0 must be above"),
     ],
 )
