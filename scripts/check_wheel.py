@@ -15,6 +15,7 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from rmvpe.cli.info import row
 from rmvpe.errors import UserError
 from rmvpe.program import Command, run_program
 
@@ -62,7 +63,7 @@ def check_use(wheel: Path, framework: str, absent: str, folder: Path) -> None:
     call(python, "-m", "pip", "install", "-q", "-c", ROOT / "constraints.txt", f"{wheel}[{framework}]", cwd=folder)
     probe = f"import importlib.util as u, sys; sys.exit(u.find_spec('{absent}') is not None)"
     call(python, "-I", "-c", probe, cwd=folder)  # -I: the folders here are named like the frameworks
-    commands = {"--version": f"{framework} ", "info": f"{absent:<10}not installed", "convert inspect small": "sha256"}
+    commands = {"--version": f"{framework} ", "info": row(absent, "not installed"), "convert inspect small": "sha256"}
     for command, words in commands.items():
         if words not in call(rmvpe, *command.split(), cwd=folder):
             raise UserError(f"rmvpe {command} with {framework} alone does not print {words!r}")
