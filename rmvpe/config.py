@@ -256,7 +256,7 @@ class TrainConfig:
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} must not be negative, not {getattr(self, name)}")
         if not 0.0 <= self.clip_grad_norm < float("inf"):
-            raise ConfigError(f"clip_grad_norm must be 0 (no clipping) or a number above, not {self.clip_grad_norm}")
+            raise ConfigError(f"clip_grad_norm must be 0 (no clipping) or a larger number, not {self.clip_grad_norm}")
         if not 0.0 <= self.ema_decay < 1.0:
             raise ConfigError(f"ema_decay must be 0 (none) or below 1, not {self.ema_decay}")
         if self.excerpt_frames % self.model.time_multiple:
