@@ -6,8 +6,8 @@
     track = estimator.from_file("song.wav")  # or from_audio(array, sample_rate)
     track.write("song.csv")
 
-Importing this package loads numpy and no other library; a runtime is imported by `load`, other libraries where they are
-needed.
+Importing this package loads no library; numpy is imported with the first name that is used, a runtime by `load`, other
+libraries where they are needed.
 """
 
 import sys
@@ -17,13 +17,17 @@ if sys.version_info < (3, 10):  # noqa: UP036  # from a checkout; pip refuses by
         "rmvpe needs Python 3.10 or later, and this is Python {}.{}: use a newer Python".format(*sys.version_info)
     )
 
-from rmvpe.audio import find_audio, to_mono_16k
-from rmvpe.checkpoint.store import Checkpoint
-from rmvpe.config import ConfigError, DecodeConfig, MelConfig, ModelConfig, TrainConfig
-from rmvpe.errors import UserError
-from rmvpe.estimator import Estimator, load
-from rmvpe.plot import plot_track
-from rmvpe.track import F0Track
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rmvpe.audio import find_audio, to_mono_16k
+    from rmvpe.checkpoint.store import Checkpoint
+    from rmvpe.config import ConfigError, DecodeConfig, MelConfig, ModelConfig, TrainConfig
+    from rmvpe.errors import UserError
+    from rmvpe.estimator import Estimator, load
+    from rmvpe.plot import plot_track
+    from rmvpe.track import F0Track
 
 __version__ = "0.1.0"
 
@@ -43,3 +47,40 @@ __all__ = [
     "plot_track",
     "to_mono_16k",
 ]
+
+# Where each name is; it is imported when it is used first, so that a program has its signal handlers before numpy
+_HOMES = {
+    "Checkpoint": "rmvpe.checkpoint.store",
+    "ConfigError": "rmvpe.config",
+    "DecodeConfig": "rmvpe.config",
+    "Estimator": "rmvpe.estimator",
+    "F0Track": "rmvpe.track",
+    "MelConfig": "rmvpe.config",
+    "ModelConfig": "rmvpe.config",
+    "TrainConfig": "rmvpe.config",
+    "UserError": "rmvpe.errors",
+    "find_audio": "rmvpe.audio",
+    "load": "rmvpe.estimator",
+    "plot_track": "rmvpe.plot",
+    "to_mono_16k": "rmvpe.audio",
+}
+
+
+if not TYPE_CHECKING:  # it would hide a misspelt name from type checkers
+
+    def __getattr__(name: str) -> Any:
+        """A public name, or a module such as `rmvpe.audio`, imported now (PEP 562). Raises AttributeError else."""
+        if name in _HOMES:
+            value = globals()[name] = getattr(importlib.import_module(_HOMES[name]), name)
+            return value
+        if not name.startswith("_"):
+            try:
+                return importlib.import_module(f"rmvpe.{name}")
+            except ModuleNotFoundError as error:
+                if error.name != f"rmvpe.{name}":
+                    raise
+        raise AttributeError(f"module 'rmvpe' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,8 +1,20 @@
-"""`python -m rmvpe`: the same as the `rmvpe` command."""
+"""`python -m rmvpe`, and what the `rmvpe` command runs."""
 
 import sys
 
-from rmvpe.cli.main import main
+from rmvpe.signals import run_main
+
+
+def main() -> int:
+    """Run this process's command line and return the exit code. Everything else is imported inside."""
+
+    def command() -> int:
+        from rmvpe.cli.main import main as run
+
+        return run()
+
+    return run_main("rmvpe", command)
+
 
 if __name__ == "__main__":
     sys.exit(main())

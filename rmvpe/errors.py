@@ -6,9 +6,9 @@ import sys
 from collections.abc import Callable
 
 from rmvpe.config import ConfigError
+from rmvpe.signals import stop_code, stop_sentence, stoppable
 
 EXIT_USER_ERROR = 2
-EXIT_INTERRUPTED = 130  # as shells report a program that Ctrl-C ended
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, a quota or a limit on the size of files is full
 
 
@@ -20,15 +20,17 @@ def run_cli(program: str, function: Callable[[], int | None]) -> int:
     """Run the body of the command line `program` and return its exit code: what `function` returns, None being 0.
 
     A user's mistake (`UserError`, `ConfigError`, a path that cannot be opened, a full disk) becomes one line on stderr
-    and exit code 2, Ctrl-C exit code 130. Other exceptions pass: they are bugs, and their traceback is wanted.
+    and exit code 2. Ctrl-C, SIGTERM and SIGHUP end it in one line and with 130, 143 or 129 (`rmvpe.signals`). Other
+    exceptions pass: they are bugs, and their traceback is wanted.
     Characters that the console lacks are printed as escapes.
     """
     escape_unprintable(sys.stdout, sys.stderr)
     try:
-        return function() or 0
+        with stoppable():
+            return function() or 0
     except KeyboardInterrupt as stop:
-        report(program, str(stop) or "interrupted")
-        return EXIT_INTERRUPTED
+        report(program, stop_sentence(stop))
+        return stop_code(stop)
     except Exception as error:
         message = user_message(error)
         if message is None:
@@ -63,7 +65,7 @@ def user_message(error: Exception) -> str | None:
 def exit_code(error: BaseException) -> int:
     """The exit code of a program that ends by `error` inside `run_cli`."""
     if isinstance(error, KeyboardInterrupt):
-        return EXIT_INTERRUPTED
+        return stop_code(error)
     return EXIT_USER_ERROR if isinstance(error, Exception) and user_message(error) is not None else 1
 
 

@@ -12,41 +12,42 @@ from pathlib import Path
 from typing import Any
 
 from rmvpe.errors import UserError
+from rmvpe.leftovers import remove_leftovers, temporary_name
+from rmvpe.signals import before_death
 
 LOCK = "lock"  # the file in a work folder that marks it as ours and keeps a second run out
 WINDOWS = os.name == "nt"
-STEM_CHARACTERS = 40  # of the stem in a temporary name, so that it fits where the final name does
 HELD_OPEN = (5, 32, 33)  # Windows' errors for a file that a program has open: access denied, in use, locked
 WAITS_S = (0.05, 0.1, 0.2, 0.4, 0.8)  # a virus scanner or an indexer lets a new file go within a second
-MAX_WINDOWS_PATH = 260  # characters, unless long paths are switched on; the temporary name is up to 10 longer
+MAX_WINDOWS_PATH = 260  # characters, unless long paths are switched on
 
 
 @contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give a temporary path beside `path`; on success it replaces `path`, on any error it is removed.
 
-    The temporary name keeps the suffix, because writers choose a format by it. Raises UserError if the folder cannot
-    be written.
+    The temporary name keeps the suffix, because writers choose a format by it, and tells which process it belongs to
+    (`rmvpe.leftovers`). Raises UserError if the folder cannot be written.
     """
     target = Path(path)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        prefix = f".{target.stem[:STEM_CHARACTERS]}-"
-        handle, name = tempfile.mkstemp(prefix=prefix, suffix=target.suffix, dir=target.parent)
-    except OSError as error:
-        remedy = too_long(target) or "choose another output folder or change its permissions"
-        raise UserError(f"cannot write {target}: {error.strerror}; {remedy}") from error
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        # mkstemp makes the file private; the result should be as readable as any other new file
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)
-        replace_file(temporary, target)
+    temporary = target.parent / temporary_name(target)
+
+    def remove() -> None:
+        with suppress(OSError):  # it is not there, or the folder is the fault that is being reported
+            temporary.unlink()
+
+    try:  # from before the file is there: a signal may come at any time
+        with before_death(remove):
+            try:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                temporary.open("xb").close()
+            except OSError as error:
+                remedy = too_long(target) or "choose another output folder or change its permissions"
+                raise UserError(f"cannot write {target}: {error.strerror}; {remedy}") from error
+            yield temporary
+            replace_file(temporary, target)
     finally:
-        temporary.unlink(missing_ok=True)
+        remove()
 
 
 def replace_file(
@@ -82,8 +83,8 @@ def held_open(error: OSError) -> bool:
 
 def too_long(path: Path, windows: bool = WINDOWS) -> str | None:
     """What to do about a path that is too long for Windows, which says only that it does not exist; else None."""
-    length = len(os.path.abspath(path)) + len("-12345678.")
-    if windows and length > MAX_WINDOWS_PATH:
+    names = (path.name, temporary_name(path))
+    if windows and max(len(os.path.abspath(path.with_name(name))) for name in names) > MAX_WINDOWS_PATH:
         return f"its path is longer than the {MAX_WINDOWS_PATH} characters that Windows allows: choose a shorter folder"
     return None
 
@@ -227,12 +228,16 @@ def _lock_file(handle: int, wait: bool) -> None:
 
 
 def check_folder(folder: Path) -> None:
-    """Raise UserError unless files can be written to `folder`; what has to be created to find out is removed again."""
+    """Raise UserError unless files can be written to `folder`; what has to be created to find out is removed again.
+
+    What killed programs of ours have left there half written is removed as well.
+    """
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
+        remove_leftovers(folder)
     except OSError as error:
         raise UserError(f"cannot write to {folder} ({error.strerror}): choose another folder") from error
     finally:

@@ -8,14 +8,16 @@ python scripts/prepare_MIR_1K.py --archive https://example.org/MIR-1K.zip --sha2
 import sys
 from collections.abc import Sequence
 
-from rmvpe.cli.prepare import MIR_1K
-from rmvpe.program import run_program
+from rmvpe.signals import run_main
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """`rmvpe prepare mir-1k`."""
+    from rmvpe.cli.prepare import MIR_1K
+    from rmvpe.program import run_program
+
     return run_program("prepare_MIR_1K", MIR_1K, argv)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_main("prepare_MIR_1K", main))

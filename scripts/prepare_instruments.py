@@ -7,14 +7,16 @@ python scripts/prepare_instruments.py --soundfont /usr/share/sounds/sf2/FluidR3_
 import sys
 from collections.abc import Sequence
 
-from rmvpe.cli.prepare import INSTRUMENTS
-from rmvpe.program import run_program
+from rmvpe.signals import run_main
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """`rmvpe prepare instruments`."""
+    from rmvpe.cli.prepare import INSTRUMENTS
+    from rmvpe.program import run_program
+
     return run_program("prepare_instruments", INSTRUMENTS, argv)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_main("prepare_instruments", main))

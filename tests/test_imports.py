@@ -163,10 +163,10 @@ def run(code: str) -> str:
     return result.stdout.strip()
 
 
-def test_import_rmvpe_loads_numpy_and_no_other_library():
-    loaded = run("import rmvpe, sys; print(' '.join(sorted({name.split('.')[0] for name in sys.modules})))").split()
-    assert "numpy" in loaded
-    assert not (TORCH | JAX | HOST_LIBRARIES | PEERS) & set(loaded)
+@pytest.mark.parametrize(("use", "loaded"), [("pass", set()), ("rmvpe.load, rmvpe.audio.read", {"numpy"})])
+def test_import_rmvpe_loads_no_library_and_its_names_only_numpy(use: str, loaded: set[str]):
+    code = f"import rmvpe, sys; {use}; print(' '.join(sorted({{name.split('.')[0] for name in sys.modules}})))"
+    assert (TORCH | JAX | HOST_LIBRARIES | PEERS | {"numpy"}) & set(run(code).split()) == loaded
 
 
 @pytest.mark.parametrize(("package", "absent"), [("rmvpe_torch.infer", "jax"), ("rmvpe_jax.infer", "torch")])
