@@ -19,6 +19,7 @@ from types import FrameType
 # SIGBREAK is Ctrl-Break on Windows, which has no SIGHUP
 STOPPING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name))
 INTERRUPTED = "interrupted"
+AGAIN_S = 0.01
 # What Python or the system does with a signal unless somebody asked for something else
 DEFAULTS = (signal.SIG_DFL, signal.default_int_handler)
 
@@ -69,11 +70,24 @@ def stoppable() -> Iterator[None]:
         yield
         return
     before = {number: handler for number in STOPPING if (handler := signal.getsignal(number)) in DEFAULTS}
+    hook = sys.unraisablehook
+
+    def ignored(unraisable: "sys.UnraisableHookArgs") -> None:
+        # The signal came inside a callback or destructor, where Python drops exceptions: send it again in a moment
+        if isinstance(unraisable.exc_value, Stopped):
+            again = threading.Timer(AGAIN_S, os.kill, (os.getpid(), unraisable.exc_value.number))
+            again.daemon = True
+            again.start()
+        else:
+            hook(unraisable)
+
     try:
         for number in before:
             signal.signal(number, _stop)
+        sys.unraisablehook = ignored
         yield
     finally:
+        sys.unraisablehook = hook
         for number, handler in before.items():
             if signal.getsignal(number) is _stop:
                 signal.signal(number, handler)

@@ -33,6 +33,23 @@ def test_a_signal_ends_a_program_in_one_sentence(number: int, capsys: pytest.Cap
     assert handlers() == before
 
 
+def test_a_signal_inside_a_destructor_is_not_lost(capsys: pytest.CaptureFixture[str]):
+    """Python prints and drops what a destructor raises."""
+
+    class Object:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def work() -> int:
+        made = Object()
+        del made
+        signal.pause()
+        return 0
+
+    assert run_cli("program", work) == 143
+    assert capsys.readouterr().err == "program: stopped by SIGTERM\n"
+
+
 def test_a_stop_may_say_what_was_saved(capsys: pytest.CaptureFixture[str]):
     def work() -> int:
         raise Stopped(signal.SIGTERM, "stopped after iteration 3, whose state is saved")
