@@ -76,7 +76,7 @@ def test_a_path_too_long_for_windows_is_said_to_be():
     assert "260 characters" in str(too_long(deep / ("c" * 40), windows=True))
     assert "260 characters" in str(
         too_long(deep / ("c" * 20 + ".csv"), windows=True)
-    )  # the temporary file's name is longer
+    )  # its temporary name is longer
     assert too_long(Path("/", "a" * 120) / "c.csv", windows=True) is None
     assert too_long(deep / ("c" * 40), windows=False) is None
 
