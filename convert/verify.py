@@ -80,7 +80,7 @@ def verify(
     row("audio", f"{source}, {len(samples) / audio.SAMPLE_RATE_HZ:.2f} s")
     config = estimator.default_config(side_a.checkpoint)
     found = compare_salience(salience(side_a, samples), salience(side_b, samples), config)
-    print_comparison(found, tolerances, config.threshold)
+    print_comparison(found, tolerances, config.known_threshold)
     agree = found.agrees(tolerances.salience, tolerances.cents, tolerances.flip_margin)
     print("agree" if agree else "disagree: a difference is larger than its tolerance")
     return agree

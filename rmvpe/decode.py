@@ -47,7 +47,8 @@ def decode(
 
     `f0_hz` is float64 and 0 where unvoiced; `voiced` is bool; `confidence` is float32, the calibrated largest salience
     of the frame within the f0 range. `level_db` [frames] are the levels in dBFS for the silence gate; without them
-    there is no gate. Raises ValueError if the levels are not one per frame, ConfigError for `high_register`.
+    there is no gate. Raises ValueError if the levels are not one per frame, ConfigError for `high_register`, and for a
+    threshold or calibration of None: a salience alone does not say what its weights recommend.
     """
     curve = PitchCurve(*pitch(salience, config), level_db)
     voiced = curve.voiced(config)
@@ -70,10 +71,11 @@ def pitch(salience: np.ndarray, config: DecodeConfig) -> tuple[np.ndarray, np.nd
     """The f0 of each frame of salience [frames, 360] in Hz, float64 [frames], and its confidence, float32 [frames].
 
     Voicing is not decided; f0 is 0 only where all salience is 0. Raises ConfigError for `high_register`, which needs
-    two saliences of the same audio.
+    two saliences of the same audio, and for a calibration of None.
     """
     if config.high_register:
         raise ConfigError("high_register runs the network twice: give audio (rmvpe.Estimator), not a salience")
+    calibration = config.known_calibration
     salience = limit_range(np.asarray(salience, dtype=np.float32), config.f0_min_hz, config.f0_max_hz)
     if not len(salience):
         return np.zeros(0), np.zeros(0, dtype=np.float32)
@@ -81,7 +83,7 @@ def pitch(salience: np.ndarray, config: DecodeConfig) -> tuple[np.ndarray, np.nd
     f0_hz = cents_to_hz(local_average_cents(salience, centre))
     # The bin nearest to a limit may be up to half a bin beyond it, and is needed to find a pitch at the limit itself
     inside = np.clip(f0_hz, config.f0_min_hz, config.f0_max_hz)
-    return np.where(f0_hz > 0, inside, 0.0), calibrated(salience.max(axis=1), config.calibration)
+    return np.where(f0_hz > 0, inside, 0.0), calibrated(salience.max(axis=1), calibration)
 
 
 def voicing(
@@ -90,7 +92,7 @@ def voicing(
     """Which frames are voiced, bool [frames], from `pitch`'s f0 in Hz and confidence, both [frames].
 
     A frame without a pitch, or whose level in dBFS (`level_db` [frames]) is below the silence gate, is unvoiced and
-    ends a voiced run. Raises ValueError if the levels are not one per frame.
+    ends a voiced run. Raises ValueError if the levels are not one per frame, ConfigError for a threshold of None.
     """
     # A Viterbi path may cross bins without any salience: such a frame has no pitch.
     sounds = f0_hz > 0
@@ -98,7 +100,7 @@ def voicing(
         if level_db.shape != f0_hz.shape:
             raise ValueError(f"levels must be one per frame, {list(f0_hz.shape)}, not {list(level_db.shape)}")
         sounds &= level_db >= config.silence_gate_db
-    return hold_voiced(np.where(sounds, confidence, -np.inf), config.threshold, config.hysteresis)
+    return hold_voiced(np.where(sounds, confidence, -np.inf), config.known_threshold, config.hysteresis)
 
 
 def hold_voiced(confidence: np.ndarray, threshold: float, hysteresis: float) -> np.ndarray:

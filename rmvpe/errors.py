@@ -5,8 +5,6 @@ import io
 import sys
 from collections.abc import Callable
 
-from rmvpe.config import ConfigError
-
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130  # as shells report a program that Ctrl-C ended
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, a quota or a limit on the size of files is full
@@ -19,7 +17,7 @@ class UserError(ValueError):
 def run_cli(program: str, function: Callable[[], int | None]) -> int:
     """Run the body of the command line `program` and return its exit code: what `function` returns, None being 0.
 
-    A user's mistake (`UserError`, `ConfigError`, a path that cannot be opened, a full disk) becomes one line on stderr
+    A user's mistake (`UserError`, a path that cannot be opened, a full disk) becomes one line on stderr
     and exit code 2, Ctrl-C exit code 130. Other exceptions pass: they are bugs, and their traceback is wanted.
     Characters that the console lacks are printed as escapes.
     """
@@ -50,7 +48,7 @@ def escape_unprintable(*streams: object) -> None:
 
 def user_message(error: Exception) -> str | None:
     """The line to show for what the user can fix; None for other exceptions, which are bugs."""
-    if isinstance(error, (UserError, ConfigError)):
+    if isinstance(error, UserError):
         return str(error)
     if isinstance(error, (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError)):
         return f"{error.filename}: {error.strerror}" if error.filename else str(error)

@@ -25,7 +25,7 @@ from rmvpe.calibration import calibrated
 from rmvpe.checkpoint.store import Checkpoint
 from rmvpe.checkpoint.store import load as load_checkpoint
 from rmvpe.chunked_gru import BLOCK_FRAMES, salience_of_features
-from rmvpe.config import DecodeConfig, ModelConfig
+from rmvpe.config import USUAL, DecodeConfig, ModelConfig
 from rmvpe.decode import WHOLE_RECORDING, PitchCurve, pitch, pitch_in_blocks
 from rmvpe.errors import UserError
 from rmvpe.framing import (
@@ -65,7 +65,7 @@ def load(
     """An estimator from bundled weights ("small"), a checkpoint file, or a `Checkpoint`.
 
     backend: "torch", "jax", or "auto" for the one that is installed (torch first). device: "auto", or a name that the
-    backend knows. config: how to decode; by default `DecodeConfig()` with the weights' own threshold and calibration.
+    backend knows. config: how to decode; a threshold or calibration of None in it, the default, is the weights' own.
     conv_dtype: "float32", or "bfloat16" or "float16" for the convolutions alone. front_end: where the spectrogram is
     computed; "host" gives both backends bit-identical input.
     Raises UserError for weights, a backend or a device that are not there, ConfigError for an unknown setting.
@@ -75,24 +75,21 @@ def load(
     name = choose_backend(backend)
     checkpoint = weights if isinstance(weights, Checkpoint) else load_checkpoint(weights)
     network = backend_class(name)(checkpoint, device=device, conv_dtype=conv_dtype)
-    return Estimator(network, checkpoint.config, config or default_config(checkpoint), front_end=front_end)
+    recommended = default_config(checkpoint)
+    return Estimator(network, checkpoint.config, config, recommended=recommended, front_end=front_end)
 
 
 def default_config(checkpoint: Checkpoint) -> DecodeConfig:
-    """Decoding as the weights recommend: their metadata's voicing threshold and calibration, else `DecodeConfig`'s."""
-    plain, threshold = DecodeConfig(), checkpoint.threshold
-    return replace(
-        plain,
-        threshold=plain.threshold if threshold is None else threshold,
-        calibration=checkpoint.calibration or plain.calibration,
-    )
+    """Decoding as the weights recommend: the voicing threshold and calibration in their metadata, else the defaults."""
+    return DecodeConfig(threshold=checkpoint.threshold, calibration=checkpoint.calibration).resolved(USUAL)
 
 
 class Estimator:
     """Pitch of whole recordings through one network. Immutable: `with_config` gives one with other settings.
 
     `backend`: the network on its device. `model`: the network's config. `config`: the decode settings, which each call
-    can override. `window_frames`, `overlap_frames`: of the U-Net's windows; `block_frames`: of the GRU's steps through
+    can override; a threshold or calibration of None is that of `recommended`, what the weights recommend, here and in
+    each call. `window_frames`, `overlap_frames`: of the U-Net's windows; `block_frames`: of the GRU's steps through
     the recording; they bound memory and do not change the result.
     """
 
@@ -102,6 +99,7 @@ class Estimator:
         model: ModelConfig,
         config: DecodeConfig | None = None,
         *,
+        recommended: DecodeConfig = USUAL,
         front_end: str = "host",
         window_frames: int = WINDOW_FRAMES,
         overlap_frames: int = OVERLAP_FRAMES,
@@ -111,7 +109,8 @@ class Estimator:
             raise UserError(f"a network for {model.mel.sample_rate} Hz is not supported: only {SAMPLE_RATE_HZ} Hz is")
         self._backend = backend
         self._model = model
-        self._config = config or DecodeConfig()
+        self._recommended = recommended.resolved(USUAL)
+        self._config = (config or DecodeConfig()).resolved(self._recommended)
         self._front_end = front_end
         self._window_frames = window_frames
         self._overlap_frames = overlap_frames
@@ -129,7 +128,7 @@ class Estimator:
 
     @property
     def config(self) -> DecodeConfig:
-        """How salience is decoded, unless a call says otherwise."""
+        """How salience is decoded, unless a call says otherwise; threshold and calibration are never None."""
         return self._config
 
     def __repr__(self) -> str:
@@ -138,12 +137,14 @@ class Estimator:
     def with_config(self, **decoding: Any) -> "Estimator":
         """An estimator with the same network and other decode settings, given as fields of `DecodeConfig`.
 
-        Nothing is loaded or copied. Raises ConfigError for a setting out of range, TypeError for an unknown one.
+        Nothing is loaded or copied. threshold=None returns to the weights' own, and so for the calibration. Raises
+        ConfigError for a setting out of range, TypeError for an unknown one.
         """
         return Estimator(
             self.backend,
             self.model,
             replace(self.config, **decoding),
+            recommended=self._recommended,
             front_end=self._front_end,
             window_frames=self._window_frames,
             overlap_frames=self._overlap_frames,
@@ -204,7 +205,7 @@ class Estimator:
         `config`: by default the estimator's own. `pitch_curve(audio).voiced(estimator.config)` is the voicing of
         `from_audio`, whose f0 is this one where it is voiced. Frame k is at k hops.
         """
-        config = config or self.config
+        config = self.config if config is None else config.resolved(self._recommended)
         find = self._pitch_twice if high_register.is_wanted(config) else self._pitch
         pitches = find(audio, replace(config, high_register=False), progress)
         return PitchCurve(*pitches, frame_levels_db(audio, self.model.mel))
@@ -226,7 +227,7 @@ class Estimator:
         """The settings of one call; mistakes are found here, before any work."""
         if hop_s is not None:
             check_hop(hop_s)
-        return replace(self.config, **decoding)
+        return replace(self.config, **decoding).resolved(self._recommended)
 
     def _track(
         self, recording: Recording, config: DecodeConfig, hop_s: float | None, progress: Progress | None
@@ -245,7 +246,7 @@ class Estimator:
         lower = high_register.KEY_SHIFT_SEMITONES
         second = self._pitch(audio, high_register.second_pass(config), _part_of(progress, 0.5, 1.0), lower)
         f0_hz, salience = high_register.join(first, second)
-        return f0_hz, calibrated(salience, config.calibration)
+        return f0_hz, calibrated(salience, config.known_calibration)
 
     def _pitch(
         self, audio: np.ndarray, config: DecodeConfig, progress: Progress | None, key_shift_semitones: float = 0.0

@@ -147,7 +147,7 @@ def scored(rows: dict[str, list[Prediction]], config: DecodeConfig) -> Evaluatio
             {"file": prediction.file, "ratio": ratio, **tally.scores()} for prediction, tally in zip(found, tallies)
         ]
         pooled[ratio] = functools.reduce(operator.add, tallies).scores()
-    return Evaluation(config.threshold, pooled, files)
+    return Evaluation(config.known_threshold, pooled, files)
 
 
 def correct_frames(prediction: Prediction) -> tuple[np.ndarray, np.ndarray]:
@@ -199,7 +199,7 @@ def evaluate(
     if failures and not files:
         raise UserError(f"none of {len(failures)} files can be evaluated; the first: {failures[0]}")
     pooled = {name: tallies[name].scores() for name in map(snr_name, snr_db) if name in tallies}
-    return Evaluation(estimator.config.threshold, pooled, files, tuple(failures))
+    return Evaluation(estimator.config.known_threshold, pooled, files, tuple(failures))
 
 
 def _bar(indices: Iterable[int], progress: bool) -> Iterator[int]:

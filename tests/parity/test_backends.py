@@ -12,12 +12,13 @@ from rmvpe import audio
 from rmvpe.backends import Backend
 from rmvpe.checkpoint.store import load
 from rmvpe.chunked_gru import salience
-from rmvpe.config import DecodeConfig, ModelConfig
+from rmvpe.config import ModelConfig
 from rmvpe.estimator import Estimator, default_config
 from rmvpe.evaluation.agreement import compare_salience
 from rmvpe.mel import log_mel
 from tests.helpers import golden
 from tests.helpers.paths import DEMO_RECORDING
+from tests.helpers.settings import decoding
 
 RECORDING = DEMO_RECORDING
 BACKENDS: dict[str, Callable[..., Backend]] = {"torch": rmvpe_torch.infer.Backend, "jax": rmvpe_jax.infer.Backend}
@@ -37,7 +38,7 @@ def test_both_frameworks_give_the_same_salience(samples, front_end):
 
     a, b = (from_audio(backend) for backend in BACKENDS.values())
     # A threshold in the middle of the confidences, so that flips would show
-    found = compare_salience(a, b, DecodeConfig(threshold=float(np.median(a.max(axis=1)))))
+    found = compare_salience(a, b, decoding(threshold=float(np.median(a.max(axis=1)))))
     assert found.frames == len(samples) // 160 + 1
     assert found.max_salience < 1e-4
     assert found.flip_distance < 1e-3

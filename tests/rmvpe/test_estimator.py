@@ -264,7 +264,7 @@ def weights(metadata: dict[str, str] | None = None) -> Checkpoint:
 
 
 def test_the_threshold_comes_with_the_weights():
-    assert default_config(weights()).threshold == DecodeConfig().threshold == 0.03
+    assert default_config(weights()).threshold == 0.03
     assert default_config(weights({"threshold": "0.25"})).threshold == 0.25
 
 

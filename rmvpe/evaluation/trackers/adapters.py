@@ -82,7 +82,7 @@ def open_rmvpe(weights: str, backend: str, threads: int, *, high_register: bool 
     `high_register` as in `DecodeConfig`. Raises UserError for weights or a backend that do not exist.
     """
     estimator = load(weights, backend, "cpu").with_config(high_register=high_register)
-    name, threshold = Path(weights).name, estimator.config.threshold
+    name, threshold = Path(weights).name, estimator.config.known_threshold
     settings = f"weights {name}, {estimator.backend.name}, voiced from {threshold:g} (stored with them)"
     return Tracker(partial(track_everywhere, estimator), settings + (", high register" if high_register else ""))
 
