@@ -3,9 +3,8 @@
 The U-Net reads windows of `WINDOW_FRAMES` frames that overlap by `OVERLAP_FRAMES`; its outputs are cross-faded in the
 middle of the overlap (`rmvpe.framing`). The GRU runs through the whole recording (`rmvpe.chunked_gru`), so that the
 result is that of the whole recording. Audio is held once, as 16 kHz mono; spectrogram and salience exist for one window
-at a time, and the input of the GRU for at most 18 minutes. Only Viterbi keeps the salience of the whole file: its path
-depends on every later frame. With `high_register` all of it happens twice, the second time an octave lower, and the two
-are joined frame by frame. Voicing is decided once, from one confidence and one level per frame of the whole file
+at a time, and the input of the GRU for at most 18 minutes. With `high_register` all of it happens twice, the second
+time an octave lower, and the two are joined frame by frame. Voicing is decided once, from one confidence and one level per frame of the whole file
 (`Estimator.pitch_curve`, which evaluation uses too).
 """
 
@@ -26,7 +25,7 @@ from rmvpe.checkpoint.store import Checkpoint
 from rmvpe.checkpoint.store import load as load_checkpoint
 from rmvpe.chunked_gru import BLOCK_FRAMES, salience_of_features
 from rmvpe.config import USUAL, DecodeConfig, ModelConfig
-from rmvpe.decode import WHOLE_RECORDING, PitchCurve, pitch, pitch_in_blocks
+from rmvpe.decode import PitchCurve, pitch_in_blocks
 from rmvpe.errors import UserError
 from rmvpe.framing import (
     PadPlan,
@@ -252,8 +251,6 @@ class Estimator:
         self, audio: np.ndarray, config: DecodeConfig, progress: Progress | None, key_shift_semitones: float = 0.0
     ) -> Pitches:
         """f0 in Hz and confidence of one pass, each [frames]."""
-        if config.decoder in WHOLE_RECORDING:
-            return pitch(self._whole_salience(audio, config.pad, progress, key_shift_semitones), config)
         return pitch_in_blocks(self._iter_salience(audio, config.pad, progress, key_shift_semitones), config)
 
     def _whole_salience(

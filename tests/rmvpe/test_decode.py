@@ -1,4 +1,4 @@
-"""Salience to f0: peaks, voicing, ranges, and the Viterbi path against one searched exhaustively."""
+"""Salience to f0: peaks, voicing, ranges."""
 
 import numpy as np
 import pytest
@@ -6,16 +6,12 @@ import pytest
 from rmvpe.config import DECODERS, ConfigError
 from rmvpe.decode import (
     CENTRES,
-    VITERBI_REACH,
-    WHOLE_RECORDING,
     check_salience,
     decode,
     limit_range,
     local_average_cents,
-    log_observations,
     pitch,
     pitch_in_blocks,
-    viterbi_path,
 )
 from rmvpe.pitch import bins_to_cents, bins_to_hz, cents_between, hz_to_bins
 from tests.helpers.settings import decoding
@@ -55,18 +51,17 @@ def test_voicing_reaches_the_threshold():
 
 def test_every_decoder_of_the_config_is_here():
     assert set(CENTRES) == set(DECODERS)
-    assert set(DECODERS) > WHOLE_RECORDING
 
 
 @pytest.mark.parametrize("decoder", DECODERS)
-def test_a_decoder_gives_the_same_in_blocks_unless_it_asks_for_the_whole(decoder: str):
-    """Two notes that flicker: a path through them depends on where it is cut."""
+def test_a_decoder_gives_the_same_in_blocks(decoder: str):
+    """Two notes that flicker: a path through them would depend on where it is cut."""
     rng = np.random.default_rng(0)
     salience = bumps(*[100.0] * 60) * 0.5 + bumps(*rng.choice([100.0, 220.0], 60)) * rng.uniform(0.3, 0.7, (60, 1))
     config = decoding(decoder=decoder)
     whole = pitch(salience.astype(np.float32), config)[0]
     blocks = pitch_in_blocks(iter(np.split(salience.astype(np.float32), 20)), config)[0]
-    assert np.array_equal(whole, blocks) is (decoder not in WHOLE_RECORDING)
+    np.testing.assert_array_equal(blocks, whole)
 
 
 def test_silence_has_no_pitch_even_without_a_threshold():
@@ -110,36 +105,6 @@ def test_no_frames():
         assert [len(part) for part in decode(np.zeros((0, 360)), decoding(decoder=decoder))] == [0, 0, 0]
 
 
-def exhaustive_path(salience: np.ndarray) -> np.ndarray:
-    """Viterbi as the textbook has it: the full transition matrix, in float64."""
-    n_bins = salience.shape[1]
-    transition = np.maximum(VITERBI_REACH - np.abs(np.subtract.outer(np.arange(n_bins), np.arange(n_bins))), 0).astype(
-        float
-    )
-    transition /= transition.sum(axis=1, keepdims=True)
-    with np.errstate(divide="ignore"):
-        log_transition = np.log(transition)
-    log_observed = np.log(salience / salience.sum(axis=1, keepdims=True, dtype=np.float64) + np.finfo(np.float64).tiny)
-    best, back = log_observed[0] - np.log(n_bins), []
-    for observed in log_observed[1:]:
-        scores = best[:, None] + log_transition
-        back.append(scores.argmax(axis=0))
-        best = scores.max(axis=0) + observed
-    path = [int(best.argmax())]
-    for choice in reversed(back):
-        path.append(int(choice[path[-1]]))
-    return np.array(path[::-1])
-
-
-def test_the_viterbi_path_is_the_textbooks():
-    rng = np.random.default_rng(0)
-    walk = np.clip(np.cumsum(rng.integers(-12, 13, 80)) + 180, 0, 359).astype(float)
-    salience = bumps(*walk) + rng.random((80, 360), dtype=np.float32) ** 8
-    expected = exhaustive_path(salience)
-    for block_frames in (4096, 7):  # observations come in blocks, which must not change the path
-        np.testing.assert_array_equal(viterbi_path(salience, block_frames=block_frames), expected)
-
-
 def test_viterbi_ignores_a_flash_that_local_average_follows():
     salience = bumps(*[100.0] * 21)
     salience[10] = bumps(240.0, height=0.9)[0] + bumps(100.0, height=0.5)[0]
@@ -147,11 +112,6 @@ def test_viterbi_ignores_a_flash_that_local_average_follows():
     stays = decode(salience, decoding(decoder="viterbi"))[0]
     assert hz_to_bins(jumps)[10] == pytest.approx(240, abs=0.1)
     assert hz_to_bins(stays)[10] == pytest.approx(100, abs=0.1)
-
-
-def test_observations_of_silence_are_uniform():
-    (observed,) = log_observations(np.zeros((1, 360), dtype=np.float32))
-    np.testing.assert_allclose(np.exp(observed), 1 / 360)
 
 
 @pytest.mark.parametrize(
