@@ -143,7 +143,7 @@ def print_comparison(found: Comparison, tolerances: Tolerances, threshold: float
 
 def salience(side: Side, samples: np.ndarray) -> np.ndarray:
     """The side's salience [frames, 360] of 16 kHz audio, on the CPU, where both frameworks compute in full float32."""
-    return estimator.load(side.checkpoint, backend=side.framework, device="cpu").salience(samples)
+    return estimator.load(side.checkpoint, backend=side.framework, device="cpu").salience(samples, audio.SAMPLE_RATE_HZ)
 
 
 def glide() -> np.ndarray:

@@ -10,6 +10,7 @@ Importing this package loads numpy and no other library; a runtime is imported b
 needed.
 """
 
+import logging
 import sys
 
 if sys.version_info < (3, 10):  # noqa: UP036  # from a checkout; pip refuses by itself
@@ -26,6 +27,8 @@ from rmvpe.plot import plot_track
 from rmvpe.track import F0Track
 
 __version__ = "0.1.0"
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # silent until the program configures logging
 
 __all__ = [
     "Checkpoint",

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from rmvpe.arguments import right_names
 from rmvpe.errors import UserError
 
 T = TypeVar("T")
@@ -108,12 +109,19 @@ def preset(name: str) -> ModelConfig:
     return PRESETS[name.lower()]()
 
 
+def _right_fields(cls: type[T]) -> type[T]:
+    """A dataclass that refuses an unknown setting with the right name."""
+    cls.__init__ = right_names()(cls.__init__)  # type: ignore[method-assign]
+    return cls
+
+
 PAD_MODES = ("silence", "reflect", "zero")
 DECODERS = ("local-average", "viterbi")
 DEFAULT_THRESHOLD = 0.03  # of weights that recommend none: the usual one for the published weights
 DEFAULT_CALIBRATION = (1.0, 0.0)  # likewise: confidence is the salience
 
 
+@_right_fields
 @dataclass(frozen=True)
 class DecodeConfig:
     """How salience becomes f0 and voicing. `threshold` is on the confidence of a frame, 0 to 1.

@@ -1,8 +1,8 @@
 """The most likely path of bins through a recording of any length, found block by block, exactly.
 
 The paths that end in the bins of the newest frame have usually all been one path before: whatever comes later, this
-part is final. It is given out, and its salience and back pointers are released. The result is the path through the whole
-recording, to the bit. What is not final yet is compressed: it grows only where no bin is any likelier than its
+part is final. It is given out, and its salience and back pointers are released. The result is the path through the
+whole recording, to the bit. What is not final yet is compressed: it grows only where no bin is any likelier than its
 neighbours, as in salience that is all 0, and there it compresses best.
 """
 

@@ -48,7 +48,7 @@ def draw_way(estimator: Estimator) -> Figure:
     first = round(START_S * mel.sample_rate)
     samples = audio.read(RECORDING).samples[first : first + round(SECONDS * mel.sample_rate)]
     track = estimator.from_audio(samples, mel.sample_rate)
-    salience = estimator.salience(samples)
+    salience = estimator.salience(samples, estimator.model.mel.sample_rate)
     time_s, last_s = track.time_s, track.time_s[-1]
     figure = Figure(figsize=(9.0, 11.0), layout="constrained")
     panels = figure.subplots(

@@ -42,8 +42,8 @@ class PitchEstimator(Protocol):
     @property
     def config(self) -> DecodeConfig: ...
 
-    def pitch_curve(self, audio: np.ndarray) -> PitchCurve:
-        """A pitch for every frame of 16 kHz mono audio [n]."""
+    def pitch_curve(self, audio: np.ndarray, sample_rate: float) -> PitchCurve:
+        """A pitch for every frame of mono audio [n] at `sample_rate` Hz."""
         ...
 
 
@@ -114,7 +114,7 @@ def predict_item(estimator: PitchEstimator, item: Item, snr_db: float) -> Predic
     audio = mixed(item, snr_db, estimator.model)
     if audio is None:
         return None
-    curve = estimator.pitch_curve(audio)
+    curve = estimator.pitch_curve(audio, estimator.model.mel.sample_rate)
     ref_hz = np.zeros_like(item.f0_hz) if snr_db == MUSIC else item.f0_hz
     return Prediction(item.time_s, ref_hz, frame_times(len(curve.f0_hz), estimator.model.mel), curve, item.name)
 

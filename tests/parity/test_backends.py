@@ -34,7 +34,7 @@ def samples() -> np.ndarray:
 def test_both_frameworks_give_the_same_salience(samples, front_end):
     def from_audio(backend) -> np.ndarray:
         network = backend(CHECKPOINT, "cpu")
-        return Estimator(network, CHECKPOINT.config, front_end=front_end).salience(samples)
+        return Estimator(network, CHECKPOINT.config, front_end=front_end).salience(samples, 16000)
 
     a, b = (from_audio(backend) for backend in BACKENDS.values())
     # A threshold in the middle of the confidences, so that flips would show
@@ -96,7 +96,7 @@ def test_a_network_in_parts_is_the_network(framework, layers):
 def test_lower_precision_of_the_convolutions_keeps_the_pitch(samples, framework, conv_dtype, max_cents, margin):
     weights = load("small")  # random weights have no pitch to keep
     full, low = (
-        Estimator(BACKENDS[framework](weights, "cpu", dtype), weights.config).salience(samples)
+        Estimator(BACKENDS[framework](weights, "cpu", dtype), weights.config).salience(samples, 16000)
         for dtype in ("float32", conv_dtype)
     )
     found = compare_salience(full, low, default_config(weights))

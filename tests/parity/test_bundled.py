@@ -38,7 +38,7 @@ def claimed_hz() -> tuple[float, float]:
 @pytest.mark.parametrize("pad", PAD_MODES)
 def test_both_frameworks_give_the_same_f0_on_a_real_recording(estimators, pad):
     samples = audio.read(RECORDING).samples
-    a, b = (estimator.salience(samples, pad=pad) for estimator in estimators.values())
+    a, b = (estimator.salience(samples, 16000, pad=pad) for estimator in estimators.values())
     for decoder in ("local-average", "viterbi"):
         config = decoding(threshold=estimators["torch"].config.threshold, decoder=decoder)
         comparison = compare_salience(a, b, config)

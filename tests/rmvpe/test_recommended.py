@@ -60,7 +60,7 @@ def test_a_call_can_return_to_them_too():
     given, own = estimator(DecodeConfig(threshold=0.2)), estimator().from_audio(SOUND, 16000)
     np.testing.assert_array_equal(given.from_audio(SOUND, 16000, threshold=None).voiced, own.voiced)
     assert given.from_audio(SOUND, 16000).voiced.sum() > own.voiced.sum() > 0
-    curve = given.pitch_curve(SOUND, DecodeConfig(f0_min_hz=80.0))
+    curve = given.pitch_curve(SOUND, 16000, config=DecodeConfig(f0_min_hz=80.0))
     np.testing.assert_array_equal(curve.confidence, own.confidence)
 
 
@@ -109,8 +109,8 @@ def test_load_keeps_the_bundled_weights_own(backend: str):
 
     sound = audio.read(ROOT / "examples" / "demo.flac").samples[:160_000]
     plain = load_estimator(checkpoint, backend, "cpu")
-    curve = plain.pitch_curve(sound)
-    expected = decode(plain.salience(sound), plain.config, frame_levels_db(sound, plain.model.mel))[1]
+    curve = plain.pitch_curve(sound, 16000)
+    expected = decode(plain.salience(sound, 16000), plain.config, frame_levels_db(sound, plain.model.mel))[1]
     np.testing.assert_array_equal(curve.voiced(plain.config), expected)
     share, kept = expected.mean(), limited.from_audio(sound, 16000).voiced.mean()
     assert abs(kept - share) < 0.01, f"{kept:.1%} instead of {share:.1%} voiced"

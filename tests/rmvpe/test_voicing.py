@@ -114,8 +114,8 @@ def test_levels_of_what_is_known():
 def test_blocks_are_voiced_as_the_whole(decoder: str):
     config = decoding(decoder=decoder, threshold=0.4, hysteresis=0.25, silence_gate_db=-40.0)
     sound, blocks = swelling(30.0), waves(64, 32, config)
-    borders = np.cumsum([len(block) for block in blocks.iter_salience(sound)])[:-1]
-    expected = decode(blocks.salience(sound), config, frame_levels_db(sound, MEL))
+    borders = np.cumsum([len(block) for block in blocks.iter_salience(sound, 16000)])[:-1]
+    expected = decode(blocks.salience(sound, 16000), config, frame_levels_db(sound, MEL))
     track = blocks.from_audio(sound, 16000)
     whole = waves(32 * 100, 0, config).from_audio(sound, 16000)
     for found, other, known in zip(("f0_hz", "voiced", "confidence"), (whole,) * 3, expected):

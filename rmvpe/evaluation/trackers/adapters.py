@@ -71,7 +71,7 @@ class TrackerSpec:
 
 def track_everywhere(estimator: Estimator, audio: np.ndarray) -> F0Track:
     """As `Estimator.from_audio` of 16 kHz mono audio [samples], but unvoiced frames keep their pitch."""
-    curve = estimator.pitch_curve(audio)
+    curve = estimator.pitch_curve(audio, RATE_HZ)
     times = frame_times(len(curve.f0_hz), estimator.model.mel)
     return F0Track(times, curve.f0_hz, curve.voiced(estimator.config), curve.confidence)
 

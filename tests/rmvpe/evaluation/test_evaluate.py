@@ -77,7 +77,7 @@ class SalienceEstimator:
     def config(self) -> DecodeConfig:
         return replace(USUAL, threshold=self.threshold)
 
-    def pitch_curve(self, audio: np.ndarray) -> PitchCurve:
+    def pitch_curve(self, audio: np.ndarray, sample_rate: float) -> PitchCurve:
         return PitchCurve(*pitch(self.salience_of(audio), self.config), frame_levels_db(audio, MODEL.mel))
 
 
