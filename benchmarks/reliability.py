@@ -82,7 +82,7 @@ def run(given: argparse.Namespace) -> int:
     curves = {ratio: curve(files) for ratio, files in rows.items()}
     print(table(curves))
     if given.plot:
-        plot(curves, estimator.config.threshold, given.plot)
+        plot(curves, estimator.config.known_threshold, given.plot)
     return 0
 
 

@@ -80,7 +80,7 @@ def verify(
     row("audio", f"{source}, {len(samples) / audio.SAMPLE_RATE_HZ:.2f} s")
     config = estimator.default_config(side_a.checkpoint)
     found = compare_salience(salience(side_a, samples), salience(side_b, samples), config)
-    print_comparison(found, tolerances, config.threshold)
+    print_comparison(found, tolerances, config.known_threshold)
     agree = found.agrees(tolerances.salience, tolerances.cents, tolerances.flip_margin)
     print("agree" if agree else "disagree: a difference is larger than its tolerance")
     return agree
@@ -143,7 +143,7 @@ def print_comparison(found: Comparison, tolerances: Tolerances, threshold: float
 
 def salience(side: Side, samples: np.ndarray) -> np.ndarray:
     """The side's salience [frames, 360] of 16 kHz audio, on the CPU, where both frameworks compute in full float32."""
-    return estimator.load(side.checkpoint, backend=side.framework, device="cpu").salience(samples)
+    return estimator.load(side.checkpoint, backend=side.framework, device="cpu").salience(samples, audio.SAMPLE_RATE_HZ)
 
 
 def glide() -> np.ndarray:

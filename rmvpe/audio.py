@@ -13,17 +13,18 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
 
+from rmvpe.arrays import samples_by_channels
 from rmvpe.errors import UserError
 
 SAMPLE_RATE_HZ = 16_000
 BLOCK_VALUES = 1 << 19  # samples times channels in memory at a time, at the original rate: 2 MB
 MIN_RATE_HZ, MAX_RATE_HZ = 1_000, 4_000_000
-MAX_CHANNELS = 32  # a 2-d array with more columns than this, and than rows, must be [channels, samples]
 MAX_MAGNITUDE = 1e12  # full scale is 1; the spectrum of much larger values overflows float32
 ONE_CASE = sys.platform in ("win32", "darwin")  # there A.wav and a.wav are usually one file
 
@@ -54,10 +55,15 @@ SUFFIX_FORMATS = {
 
 @dataclass(frozen=True)
 class Recording:
-    """`samples` float32 [n], mono at 16 kHz; `duration_s` of the original (n / 16000 may be one sample less)."""
+    """`samples` float32 [n], mono at 16 kHz; `duration_s` of the original (n / 16000 may be one sample less).
+
+    warnings: what is missing or wrong in the file, notes: what was chosen while it was read; whole sentences.
+    """
 
     samples: np.ndarray
     duration_s: float
+    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -91,19 +97,13 @@ def read(path: str | os.PathLike[str], *, block_values: int = BLOCK_VALUES) -> R
 def from_array(audio: Any, sample_rate: float, *, block_values: int = BLOCK_VALUES) -> Recording:
     """Mono samples at 16 kHz of an array [n] or [n, channels] at `sample_rate` Hz.
 
-    Floats have full scale 1; integers of 8, 16 or 32 bits (uint8 is centred on 128, as in wav files) are scaled to it.
-    `block_values` samples times channels are converted at a time. Raises UserError for another shape (also for
-    [channels, n], which torchaudio uses) or type (64-bit integers have no known full scale), an impossible sample rate,
-    or a sample that is not finite.
+    The array may be numpy's, a tensor of torch on any device, an array of JAX, a Series of pandas, a list of floats, or
+    what else numpy reads; [1, n] is one channel. Floats have full scale 1; integers of 8, 16 or 32 bits (uint8 is
+    centred on 128, as in wav files) are scaled to it. `block_values` samples times channels are converted at a time.
+    Raises UserError for another shape (also for [channels, n], which torchaudio uses) or type (64-bit integers have no
+    known full scale), an impossible sample rate, or a sample that is not finite.
     """
-    array = np.asarray(audio)
-    if array.ndim == 1:
-        array = array[:, None]
-    if array.ndim != 2 or array.shape[1] == 0:
-        raise UserError(f"audio must be [samples] or [samples, channels], not of shape {list(np.shape(audio))}")
-    if array.shape[1] > max(MAX_CHANNELS, array.shape[0]):
-        raise UserError(f"audio of shape {list(array.shape)} looks like [channels, samples]: give its transpose")
-    _check_type(array.dtype)
+    array = samples_by_channels(audio)
     rows = max(1, block_values // array.shape[1])
     blocks = (_to_float(array[start : start + rows]) for start in range(0, len(array), rows))
     return _recording(blocks, sample_rate, "audio")
@@ -227,14 +227,9 @@ def _to_float(block: np.ndarray) -> np.ndarray:
     return (block - centre) / 2.0 ** (8 * block.dtype.itemsize - 1)
 
 
-def _check_type(dtype: np.dtype) -> None:
-    if dtype.kind != "f" and dtype not in (np.dtype(kind) for kind in ("uint8", "int8", "int16", "int32")):
-        raise UserError(
-            f"audio of type {dtype} has no known full scale: give floats between -1 and 1, or 8, 16 or 32-bit integers"
-        )
-
-
 def _checked_rate(sample_rate: float, name: str) -> float:
+    if not isinstance(sample_rate, Real) or isinstance(sample_rate, bool):
+        raise UserError(f"the sample rate must be a number of Hz, such as 44100, not {sample_rate!r}")
     if not MIN_RATE_HZ <= sample_rate <= MAX_RATE_HZ:
         raise UserError(
             f"{name} has a sample rate of {sample_rate} Hz: it must be between {MIN_RATE_HZ} and {MAX_RATE_HZ} Hz"

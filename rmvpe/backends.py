@@ -8,6 +8,7 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Callable, Sequence
+from numbers import Integral
 from typing import Any, Protocol
 
 import numpy as np
@@ -51,9 +52,34 @@ class Backend(Network, Protocol):
     name: str  # "torch" or "jax"
     device: str  # where it runs, such as "cpu" or "cuda:0"
 
+    @property
+    def threads(self) -> int | None:
+        """How many threads of the CPU compute; None on another device."""
+        ...
+
     def log_mel(self, audio: np.ndarray, *, key_shift_semitones: float = 0.0) -> np.ndarray:
         """Audio float32 [B, samples] -> log-mel [B, frames, n_mels] of uncentred frames, computed on the device."""
         ...
+
+
+def device_name(device: Any) -> str:
+    """The name of a device, in lower case: of a name, a `torch.device`, a device of JAX, or the number of a GPU.
+
+    None is "auto". Raises UserError for anything else.
+    """
+    if device is None:
+        return "auto"
+    if isinstance(device, str):
+        return device.strip().lower()
+    if isinstance(device, Integral) and not isinstance(device, bool):
+        return f"gpu:{int(device)}"
+    library = type(device).__module__.partition(".")[0]
+    if library == "torch":
+        return str(device)
+    if library in ("jax", "jaxlib"):
+        number = device.local_hardware_id
+        return device.platform if device.platform == "cpu" or number is None else f"{device.platform}:{number}"
+    raise UserError(f"device must be a name such as cpu, gpu or cuda:1, or a torch.device, not {device!r}")
 
 
 def is_installed(package: str) -> bool:

@@ -8,13 +8,20 @@ import dataclasses
 import json
 import types
 import typing
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any, TypeVar
+
+import numpy as np
+
+from rmvpe.arguments import right_names
+from rmvpe.errors import UserError
 
 T = TypeVar("T")
 
 
-class ConfigError(ValueError):
+class ConfigError(UserError):
     """A setting is unknown, of the wrong type or out of range."""
 
 
@@ -102,27 +109,38 @@ def preset(name: str) -> ModelConfig:
     return PRESETS[name.lower()]()
 
 
+def _right_fields(cls: type[T]) -> type[T]:
+    """A dataclass that refuses an unknown setting with the right name."""
+    cls.__init__ = right_names()(cls.__init__)  # type: ignore[method-assign]
+    return cls
+
+
 PAD_MODES = ("silence", "reflect", "zero")
 DECODERS = ("local-average", "viterbi")
+DEFAULT_THRESHOLD = 0.03  # of weights that recommend none: the usual one for the published weights
+DEFAULT_CALIBRATION = (1.0, 0.0)  # likewise: confidence is the salience
 
 
+@_right_fields
 @dataclass(frozen=True)
 class DecodeConfig:
     """How salience becomes f0 and voicing. `threshold` is on the confidence of a frame, 0 to 1.
 
-    `calibration` makes this confidence from the frame's largest salience (`rmvpe.calibration`); weights may have their
-    own. `hysteresis` is how far below the threshold a frame may be and still continue a voiced run. `silence_gate_db`
-    is a level in dBFS (0: an RMS of 1) over a frame's analysis window. `high_register`: see `rmvpe.high_register`.
+    `calibration` makes this confidence from the frame's largest salience (`rmvpe.calibration`). None for these two
+    stands for what the weights recommend, else for those of `USUAL`: `rmvpe.load` and the calls of an `Estimator` fill
+    them in; `rmvpe.decode`, which sees no weights, refuses None. `hysteresis` is how far below the threshold a frame
+    may be and still continue a voiced run. `silence_gate_db` is a level in dBFS (0: an RMS of 1) over a frame's
+    analysis window. `high_register`: see `rmvpe.high_register`.
     """
 
     decoder: str = "local-average"
-    threshold: float = 0.03  # the usual one for the published weights; the bundled weights have their own
+    threshold: float | None = None  # None: as the weights recommend
     f0_min_hz: float = 0.0  # bins outside [f0_min_hz, f0_max_hz] are not searched
     f0_max_hz: float = float("inf")
     pad: str = "silence"  # right padding to a multiple of the U-Net's stride: the author's advice
     hysteresis: float = 0.0  # off: each frame decides alone
     silence_gate_db: float = -80.0  # only digital silence and 16-bit dither (-96 to -90) are below it; -inf: off
-    calibration: tuple[float, float] = (1.0, 0.0)  # slope and offset on the logit of salience; (1, 0): unchanged
+    calibration: tuple[float, float] | None = None  # slope and offset on the logit of salience; (1, 0): unchanged
     high_register: bool = False  # a second pass, for weights that give notes above 1040 Hz an octave too low
 
     def __post_init__(self) -> None:
@@ -130,16 +148,73 @@ class DecodeConfig:
             raise ConfigError(f"unknown decoder {self.decoder!r}: choose one of {', '.join(DECODERS)}")
         if self.pad not in PAD_MODES:
             raise ConfigError(f"unknown padding {self.pad!r}: choose one of {', '.join(PAD_MODES)}")
-        if not 0.0 <= self.threshold <= 1.0:
+        if not isinstance(self.high_register, (bool, np.bool_)):
+            raise ConfigError(f"high_register must be True or False, not {self.high_register!r}")
+        self._make_numbers()
+        if self.threshold is not None and not 0.0 <= self.threshold <= 1.0:
             raise ConfigError(f"threshold {self.threshold} is not between 0 and 1")
-        if not 0.0 <= self.hysteresis <= self.threshold:
-            raise ConfigError(f"hysteresis {self.hysteresis} is not between 0 and the threshold, {self.threshold}")
+        limit = 1.0 if self.threshold is None else self.threshold
+        if not 0.0 <= self.hysteresis <= limit:
+            raise ConfigError(f"hysteresis {self.hysteresis} is not between 0 and the threshold, {limit}")
         if not self.silence_gate_db <= 0.0:
             raise ConfigError(f"silence gate {self.silence_gate_db} is not 0 dBFS or less: -inf switches it off")
-        if not (0.0 < self.calibration[0] < float("inf") and abs(self.calibration[1]) < float("inf")):
-            raise ConfigError(f"calibration {self.calibration} is not a slope above 0 and an offset")
+        if self.calibration is not None:
+            slope, offset = self.calibration
+            if not (0.0 < slope < float("inf") and abs(offset) < float("inf")):
+                raise ConfigError(f"calibration {self.calibration} is not a slope above 0 and an offset")
         if not 0.0 <= self.f0_min_hz < self.f0_max_hz:
             raise ConfigError(f"f0 range {self.f0_min_hz} to {self.f0_max_hz} Hz is empty: f0_min must be below f0_max")
+
+    def _make_numbers(self) -> None:
+        """Numbers of any kind become Python's, a list of two a tuple. Raises ConfigError for what is no number."""
+        for name in ("threshold", "f0_min_hz", "f0_max_hz", "hysteresis", "silence_gate_db"):
+            value = getattr(self, name)
+            if not (name == "threshold" and value is None):
+                object.__setattr__(self, name, _number(name, value))
+        if self.calibration is not None:
+            if not isinstance(self.calibration, Sequence) or len(self.calibration) != 2:
+                raise ConfigError(f"calibration {self.calibration!r} is not a slope above 0 and an offset")
+            object.__setattr__(self, "calibration", tuple(_number("calibration", part) for part in self.calibration))
+
+    def resolved(self, recommended: "DecodeConfig") -> "DecodeConfig":
+        """These settings with the threshold and calibration of `recommended` where they are None.
+
+        Raises ConfigError if the hysteresis does not fit that threshold.
+        """
+        threshold = recommended.threshold if self.threshold is None else self.threshold
+        calibration = recommended.calibration if self.calibration is None else self.calibration
+        return dataclasses.replace(self, threshold=threshold, calibration=calibration)
+
+    @property
+    def known_threshold(self) -> float:
+        """`threshold`. Raises ConfigError if it is None."""
+        if self.threshold is None:
+            raise _unresolved("threshold")
+        return self.threshold
+
+    @property
+    def known_calibration(self) -> tuple[float, float]:
+        """`calibration`. Raises ConfigError if it is None."""
+        if self.calibration is None:
+            raise _unresolved("calibration")
+        return self.calibration
+
+
+def _unresolved(name: str) -> ConfigError:
+    return ConfigError(
+        f"{name} is None, which stands for that of the weights: give {name}=, "
+        "or the config of an estimator, which knows its weights"
+    )
+
+
+def _number(name: str, value: Any) -> float:
+    """A number of Python or numpy as Python's float. Raises ConfigError for anything else."""
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise ConfigError(f"{name} must be a number, not {value!r}")
+    return float(value)
+
+
+USUAL = DecodeConfig(threshold=DEFAULT_THRESHOLD, calibration=DEFAULT_CALIBRATION)  # for weights without their own
 
 
 @dataclass(frozen=True)
@@ -301,6 +376,10 @@ def from_json(cls: type[T], text: str) -> T:
 
 
 def _coerce(hint: Any, value: Any, where: str) -> Any:
+    if isinstance(hint, types.UnionType) and types.NoneType in typing.get_args(hint):
+        if value is None:
+            return None
+        (hint,) = (kind for kind in typing.get_args(hint) if kind is not types.NoneType)
     if dataclasses.is_dataclass(hint):
         return from_dict(typing.cast(type, hint), value, where)
     if typing.get_origin(hint) is tuple:

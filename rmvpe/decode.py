@@ -1,7 +1,8 @@
 """Salience to f0: local average around the peak, or a Viterbi path; voicing by the largest salience of a frame.
 
-There are two steps. `pitch` reads salience, a block at a time where the decoder allows it. `voicing` reads one number
-per frame, always of the whole recording, because a voiced run may cross the border of two blocks.
+There are two steps. `pitch` reads salience; long recordings come in blocks, with the result of the whole
+(`pitch_in_blocks`). `voicing` reads one number per frame, always of the whole recording, because a voiced run may cross
+the border of two blocks.
 
 Conventions of the published weights (https://github.com/yxlllc/RMVPE, src/utils.py, after CREPE,
 https://arxiv.org/abs/1802.06182): the f0 is the salience-weighted mean of the cents of the nine bins around the centre
@@ -17,10 +18,9 @@ import numpy as np
 from rmvpe.calibration import calibrated
 from rmvpe.config import ConfigError, DecodeConfig
 from rmvpe.pitch import N_BINS, bins_to_cents, cents_to_hz, hz_to_bins
+from rmvpe.viterbi import path_in_blocks
 
 NEIGHBOURS = 4  # bins on each side of the centre that enter the mean: 80 cents, farther away is another pitch
-OBSERVATION_BLOCK_FRAMES = 4096  # frames in float64 at a time: those of an hour would take a gigabyte
-VITERBI_REACH = 30  # bins: the transition weight falls linearly to 0 at this distance (600 cents in 10 ms)
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,8 @@ def decode(
 
     `f0_hz` is float64 and 0 where unvoiced; `voiced` is bool; `confidence` is float32, the calibrated largest salience
     of the frame within the f0 range. `level_db` [frames] are the levels in dBFS for the silence gate; without them
-    there is no gate. Raises ValueError if the levels are not one per frame, ConfigError for `high_register`.
+    there is no gate. Raises ValueError if the levels are not one per frame, ConfigError for `high_register`, and for a
+    threshold or calibration of None: a salience alone does not say what its weights recommend.
     """
     curve = PitchCurve(*pitch(salience, config), level_db)
     voiced = curve.voiced(config)
@@ -57,31 +58,29 @@ def decode(
 def pitch_in_blocks(blocks: Iterable[np.ndarray], config: DecodeConfig) -> tuple[np.ndarray, np.ndarray]:
     """f0 in Hz and confidence, both [frames], as `pitch`, of salience in consecutive blocks [k, 360].
 
-    A path does not cross from one block to the next: for a decoder of `WHOLE_RECORDING` give the whole recording in one
-    block. Raises ConfigError as `pitch`.
+    The result is that of the whole salience; only a few blocks of it are kept. Raises ConfigError as `pitch`.
     """
-    found = [pitch(np.zeros((0, N_BINS)), config)]
-    found += [pitch(block, config) for block in blocks]
-    f0_hz, confidence = (np.concatenate(parts) for parts in zip(*found))
-    return f0_hz, confidence
+    if config.high_register:
+        raise ConfigError("high_register runs the network twice: give audio (rmvpe.Estimator), not a salience")
+    calibration = config.known_calibration
+    limited = (limit_range(np.asarray(block, np.float32), config.f0_min_hz, config.f0_max_hz) for block in blocks)
+    f0_hz, confidence = [np.zeros(0)], [np.zeros(0, dtype=np.float32)]
+    for block, centre in CENTRES[config.decoder](block for block in limited if len(block)):
+        found_hz = cents_to_hz(local_average_cents(block, centre))
+        # The bin nearest to a limit may be up to half a bin beyond it: it is needed to find a pitch at the limit itself
+        inside = np.clip(found_hz, config.f0_min_hz, config.f0_max_hz)
+        f0_hz.append(np.where(found_hz > 0, inside, 0.0))
+        confidence.append(calibrated(block.max(axis=1), calibration))
+    return np.concatenate(f0_hz), np.concatenate(confidence)
 
 
 def pitch(salience: np.ndarray, config: DecodeConfig) -> tuple[np.ndarray, np.ndarray]:
     """The f0 of each frame of salience [frames, 360] in Hz, float64 [frames], and its confidence, float32 [frames].
 
     Voicing is not decided; f0 is 0 only where all salience is 0. Raises ConfigError for `high_register`, which needs
-    two saliences of the same audio.
+    two saliences of the same audio, and for a calibration of None.
     """
-    if config.high_register:
-        raise ConfigError("high_register runs the network twice: give audio (rmvpe.Estimator), not a salience")
-    salience = limit_range(np.asarray(salience, dtype=np.float32), config.f0_min_hz, config.f0_max_hz)
-    if not len(salience):
-        return np.zeros(0), np.zeros(0, dtype=np.float32)
-    centre = CENTRES[config.decoder](salience)
-    f0_hz = cents_to_hz(local_average_cents(salience, centre))
-    # The bin nearest to a limit may be up to half a bin beyond it, and is needed to find a pitch at the limit itself
-    inside = np.clip(f0_hz, config.f0_min_hz, config.f0_max_hz)
-    return np.where(f0_hz > 0, inside, 0.0), calibrated(salience.max(axis=1), config.calibration)
+    return pitch_in_blocks([salience], config)
 
 
 def voicing(
@@ -90,7 +89,7 @@ def voicing(
     """Which frames are voiced, bool [frames], from `pitch`'s f0 in Hz and confidence, both [frames].
 
     A frame without a pitch, or whose level in dBFS (`level_db` [frames]) is below the silence gate, is unvoiced and
-    ends a voiced run. Raises ValueError if the levels are not one per frame.
+    ends a voiced run. Raises ValueError if the levels are not one per frame, ConfigError for a threshold of None.
     """
     # A Viterbi path may cross bins without any salience: such a frame has no pitch.
     sounds = f0_hz > 0
@@ -98,7 +97,7 @@ def voicing(
         if level_db.shape != f0_hz.shape:
             raise ValueError(f"levels must be one per frame, {list(f0_hz.shape)}, not {list(level_db.shape)}")
         sounds &= level_db >= config.silence_gate_db
-    return hold_voiced(np.where(sounds, confidence, -np.inf), config.threshold, config.hysteresis)
+    return hold_voiced(np.where(sounds, confidence, -np.inf), config.known_threshold, config.hysteresis)
 
 
 def hold_voiced(confidence: np.ndarray, threshold: float, hysteresis: float) -> np.ndarray:
@@ -144,55 +143,17 @@ def local_average_cents(salience: np.ndarray, centre: np.ndarray) -> np.ndarray:
     return np.where(total > 0, mean, -np.inf)
 
 
-def viterbi_path(salience: np.ndarray, *, block_frames: int = OBSERVATION_BLOCK_FRAMES) -> np.ndarray:
-    """Most likely path of bins, int64 [frames], through salience [frames > 0, 360].
-
-    Observation: salience normalised per frame. Transition: `max(30 - |i - j|, 0)`, each row normalised. Start: uniform.
-    Only the 59 transitions that are possible are computed, so a frame costs 59 * 360 additions. `block_frames` frames
-    are normalised at a time. Source: Viterbi 1967, doi 10.1109/TIT.1967.1054010; the transition is that of
-    https://github.com/yxlllc/RMVPE.
-    """
-    n_frames, n_bins = salience.shape
-    distance = np.arange(-(VITERBI_REACH - 1), VITERBI_REACH)
-    weight = (VITERBI_REACH - np.abs(distance)).astype(np.float64)
-    source = np.arange(n_bins)[:, None] + distance  # [bins, 59]: the bin that each transition starts from
-    inside = (source >= 0) & (source < n_bins)
-    row_sum = np.maximum(VITERBI_REACH - np.abs(np.subtract.outer(np.arange(n_bins), np.arange(n_bins))), 0).sum(axis=1)
-    clipped = np.clip(source, 0, n_bins - 1)
-    step = np.where(inside, np.log(weight / row_sum[clipped]), -np.inf)
-    back = np.zeros((n_frames, n_bins), dtype=np.int16)
-    rows = np.arange(n_bins)
-    for frame, observed in enumerate(log_observations(salience, block_frames)):
-        if frame == 0:
-            best = observed - np.log(n_bins)
-            continue
-        candidates = best[clipped] + step
-        choice = candidates.argmax(axis=1)
-        back[frame] = clipped[rows, choice]
-        best = candidates[rows, choice] + observed
-    path = np.empty(n_frames, dtype=np.int64)
-    path[-1] = best.argmax()
-    for frame in range(n_frames - 1, 0, -1):
-        path[frame - 1] = back[frame, path[frame]]
-    return path
+def _loudest_bins(blocks: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    for block in blocks:
+        yield block, block.argmax(axis=1)
 
 
-# Decoder of `rmvpe.config.DECODERS` -> from salience [frames > 0, 360] to the centre bin of each frame, int [frames]
-CENTRES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "local-average": lambda salience: salience.argmax(axis=1),
-    "viterbi": viterbi_path,
+# Decoder of `rmvpe.config.DECODERS` -> from salience in consecutive blocks [k, 360] to blocks of it, cut anywhere, with
+# the centre bin of each frame, int [k]
+CENTRES: dict[str, Callable[[Iterable[np.ndarray]], Iterator[tuple[np.ndarray, np.ndarray]]]] = {
+    "local-average": _loudest_bins,
+    "viterbi": path_in_blocks,
 }
-# Those whose choice for a frame depends on other frames: they get the salience of the whole recording at once
-WHOLE_RECORDING = {"viterbi"}
-
-
-def log_observations(salience: np.ndarray, block_frames: int = OBSERVATION_BLOCK_FRAMES) -> Iterator[np.ndarray]:
-    """Log of each frame of `salience` [frames, 360] normalised to sum 1, float64 [360]; uniform where all is 0."""
-    for start in range(0, len(salience), block_frames):
-        block = salience[start : start + block_frames]
-        total = block.sum(axis=1, keepdims=True, dtype=np.float64)
-        share = np.where(total > 0, block / np.where(total > 0, total, 1.0), 1.0 / salience.shape[1])
-        yield from np.log(share + np.finfo(np.float64).tiny)
 
 
 def check_salience(salience: np.ndarray) -> None:

@@ -5,7 +5,6 @@ import io
 import sys
 from collections.abc import Callable
 
-from rmvpe.config import ConfigError
 from rmvpe.signals import stop_code, stop_sentence, stoppable
 
 EXIT_USER_ERROR = 2
@@ -19,9 +18,9 @@ class UserError(ValueError):
 def run_cli(program: str, function: Callable[[], int | None]) -> int:
     """Run the body of the command line `program` and return its exit code: what `function` returns, None being 0.
 
-    A user's mistake (`UserError`, `ConfigError`, a path that cannot be opened, a full disk) becomes one line on stderr
-    and exit code 2. Ctrl-C, SIGTERM and SIGHUP end it in one line and with 130, 143 or 129 (`rmvpe.signals`). Other
-    exceptions pass: they are bugs, and their traceback is wanted.
+    A user's mistake (`UserError`, a path that cannot be opened, a full disk) becomes one line on stderr and exit code
+    2. Ctrl-C, SIGTERM and SIGHUP end it in one line and with 130, 143 or 129 (`rmvpe.signals`). Other exceptions pass:
+    they are bugs, and their traceback is wanted.
     Characters that the console lacks are printed as escapes.
     """
     escape_unprintable(sys.stdout, sys.stderr)
@@ -52,7 +51,7 @@ def escape_unprintable(*streams: object) -> None:
 
 def user_message(error: Exception) -> str | None:
     """The line to show for what the user can fix; None for other exceptions, which are bugs."""
-    if isinstance(error, (UserError, ConfigError)):
+    if isinstance(error, UserError):
         return str(error)
     if isinstance(error, (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError)):
         return f"{error.filename}: {error.strerror}" if error.filename else str(error)

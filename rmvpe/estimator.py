@@ -1,16 +1,16 @@
-"""Audio to f0: windows over the spectrogram, a backend's network, stitching, decoding. Long audio lives here only.
+"""Audio to f0: the network's salience (`rmvpe.salience`), decoded (`rmvpe.decode`), as a track.
 
-The U-Net reads windows of `WINDOW_FRAMES` frames that overlap by `OVERLAP_FRAMES`; its outputs are cross-faded in the
-middle of the overlap (`rmvpe.framing`). The GRU runs through the whole recording (`rmvpe.chunked_gru`), so that the
-result is that of the whole recording. Audio is held once, as 16 kHz mono; spectrogram and salience exist for one window
-at a time, and the input of the GRU for at most 18 minutes. Only Viterbi keeps the salience of the whole file: its path
-depends on every later frame. With `high_register` all of it happens twice, the second time an octave lower, and the two
-are joined frame by frame. Voicing is decided once, from one confidence and one level per frame of the whole file
-(`Estimator.pitch_curve`, which evaluation uses too).
+Audio is held once, as 16 kHz mono; everything else passes by in blocks. With `high_register` the network reads it
+twice, the second time an octave lower, and the two are joined frame by frame. Voicing is decided once, from one
+confidence and one level per frame of the whole file (`Estimator.pitch_curve`, which evaluation uses too).
+
+An estimator may be called by several threads, pickled, and used in forked processes: see `rmvpe.turns`.
 """
 
+import dataclasses
+import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,45 +18,35 @@ from typing import Any
 import numpy as np
 
 from rmvpe import audio as audio_files
-from rmvpe import high_register, mel
+from rmvpe import high_register
+from rmvpe.arguments import right_names
+from rmvpe.arrays import rows_of
 from rmvpe.audio import SAMPLE_RATE_HZ, Recording
-from rmvpe.backends import Backend, backend_class, choose_backend
+from rmvpe.backends import Backend, choose_backend, device_name
 from rmvpe.calibration import calibrated
 from rmvpe.checkpoint.store import Checkpoint
 from rmvpe.checkpoint.store import load as load_checkpoint
-from rmvpe.chunked_gru import BLOCK_FRAMES, salience_of_features
-from rmvpe.config import DecodeConfig, ModelConfig
-from rmvpe.decode import WHOLE_RECORDING, PitchCurve, pitch, pitch_in_blocks
+from rmvpe.chunked_gru import BLOCK_FRAMES
+from rmvpe.config import USUAL, ConfigError, DecodeConfig, ModelConfig
+from rmvpe.decode import PitchCurve, pitch_in_blocks
 from rmvpe.errors import UserError
-from rmvpe.framing import (
-    PadPlan,
-    Window,
-    frame_levels_db,
-    frame_times,
-    frames_at_hop,
-    plan_padding,
-    plan_windows,
-    samples_of_frames,
-    samples_to_frames,
-    stitch,
-)
+from rmvpe.framing import frame_levels_db, frame_times, frames_at_hop, samples_to_frames
 from rmvpe.high_register import Pitches
+from rmvpe.remote import open_backend
+from rmvpe.salience import OVERLAP_FRAMES, WINDOW_FRAMES, Progress, SalienceReader, part_of
 from rmvpe.track import F0Track, check_hop
 
 DEFAULT_WEIGHTS = "small"
 FRONT_ENDS = ("host", "device")
-# With an overlap of four seconds the U-Net's output is that of the whole file: in 64 s of singing no voiced frame moved
-# by more than 0.2 cents and salience by at most 3e-3 (1e-2 with 256 frames). On CPUs the speed is the same from 1024
-# frames on.
-WINDOW_FRAMES = 3072
-OVERLAP_FRAMES = 384
-Progress = Callable[[float], None]  # is called with the share of a file that is done, 0 to 1
+DECODING = tuple(field.name for field in dataclasses.fields(DecodeConfig))
+LOG = logging.getLogger("rmvpe")
 
 
+@right_names(decoding=DECODING)
 def load(
     weights: str | os.PathLike[str] | Checkpoint = DEFAULT_WEIGHTS,
     backend: str = "auto",
-    device: str = "auto",
+    device: Any = "auto",
     *,
     config: DecodeConfig | None = None,
     conv_dtype: str = "float32",
@@ -64,36 +54,42 @@ def load(
 ) -> "Estimator":
     """An estimator from bundled weights ("small"), a checkpoint file, or a `Checkpoint`.
 
-    backend: "torch", "jax", or "auto" for the one that is installed (torch first). device: "auto", or a name that the
-    backend knows. config: how to decode; by default `DecodeConfig()` with the weights' own threshold and calibration.
-    conv_dtype: "float32", or "bfloat16" or "float16" for the convolutions alone. front_end: where the spectrogram is
-    computed; "host" gives both backends bit-identical input.
+    backend: "torch", "jax", or "auto" for the one that is installed (torch first). device: "auto", a name
+    such as "cpu", "gpu", "cuda:1" or "mps", a `torch.device`, a device of JAX, or the number of a GPU. config: how to
+    decode; a threshold or calibration of None in it, the default, is the weights' own. conv_dtype: "float32", or
+    "bfloat16" or "float16" for the convolutions alone. front_end: where the spectrogram is computed; "host" gives both
+    backends bit-identical input. What was loaded is logged (`logging.getLogger("rmvpe")`, INFO).
     Raises UserError for weights, a backend or a device that are not there, ConfigError for an unknown setting.
     """
     if front_end not in FRONT_ENDS:
         raise UserError(f"unknown front end {front_end!r}: choose {' or '.join(FRONT_ENDS)}")
+    check_config(config)
     name = choose_backend(backend)
     checkpoint = weights if isinstance(weights, Checkpoint) else load_checkpoint(weights)
-    network = backend_class(name)(checkpoint, device=device, conv_dtype=conv_dtype)
-    return Estimator(network, checkpoint.config, config or default_config(checkpoint), front_end=front_end)
+    recommended = default_config(checkpoint)
+    decoding = (config or DecodeConfig()).resolved(recommended)  # a mistake is found before the network is built
+    network = open_backend(name, checkpoint, {"device": device_name(device), "conv_dtype": conv_dtype})
+    source = f"a Checkpoint of {checkpoint.config.name}" if isinstance(weights, Checkpoint) else weights
+    threads = f", {network.threads} threads" if network.threads else ""
+    LOG.info("weights %s, %s on %s%s, convolutions in %s", source, name, network.device, threads, conv_dtype)
+    return Estimator(network, checkpoint.config, decoding, recommended=recommended, front_end=front_end)
 
 
 def default_config(checkpoint: Checkpoint) -> DecodeConfig:
-    """Decoding as the weights recommend: their metadata's voicing threshold and calibration, else `DecodeConfig`'s."""
-    plain, threshold = DecodeConfig(), checkpoint.threshold
-    return replace(
-        plain,
-        threshold=plain.threshold if threshold is None else threshold,
-        calibration=checkpoint.calibration or plain.calibration,
-    )
+    """Decoding as the weights recommend: the voicing threshold and calibration in their metadata, else the defaults."""
+    return DecodeConfig(threshold=checkpoint.threshold, calibration=checkpoint.calibration).resolved(USUAL)
 
 
 class Estimator:
     """Pitch of whole recordings through one network. Immutable: `with_config` gives one with other settings.
 
     `backend`: the network on its device. `model`: the network's config. `config`: the decode settings, which each call
-    can override. `window_frames`, `overlap_frames`: of the U-Net's windows; `block_frames`: of the GRU's steps through
+    can override; a threshold or calibration of None is that of `recommended`, what the weights recommend, here and in
+    each call. `window_frames`, `overlap_frames`: of the U-Net's windows; `block_frames`: of the GRU's steps through
     the recording; they bound memory and do not change the result.
+
+    Several threads may call one estimator: they take turns at the network, and each gets the bits that it gets alone.
+    An estimator pickles, with its weights; it also works in forked and spawned processes.
     """
 
     def __init__(
@@ -102,6 +98,7 @@ class Estimator:
         model: ModelConfig,
         config: DecodeConfig | None = None,
         *,
+        recommended: DecodeConfig = USUAL,
         front_end: str = "host",
         window_frames: int = WINDOW_FRAMES,
         overlap_frames: int = OVERLAP_FRAMES,
@@ -109,47 +106,49 @@ class Estimator:
     ):
         if model.mel.sample_rate != SAMPLE_RATE_HZ:
             raise UserError(f"a network for {model.mel.sample_rate} Hz is not supported: only {SAMPLE_RATE_HZ} Hz is")
-        self._backend = backend
-        self._model = model
-        self._config = config or DecodeConfig()
-        self._front_end = front_end
-        self._window_frames = window_frames
-        self._overlap_frames = overlap_frames
-        self._block_frames = block_frames
+        check_config(config)
+        self._reader = SalienceReader(backend, model, front_end, window_frames, overlap_frames, block_frames)
+        self._recommended = recommended.resolved(USUAL)
+        self._config = (config or DecodeConfig()).resolved(self._recommended)
 
     @property
     def backend(self) -> Backend:
         """The network on its device."""
-        return self._backend
+        return self._reader.backend
 
     @property
     def model(self) -> ModelConfig:
         """The network's config."""
-        return self._model
+        return self._reader.model
 
     @property
     def config(self) -> DecodeConfig:
-        """How salience is decoded, unless a call says otherwise."""
+        """How salience is decoded, unless a call says otherwise; threshold and calibration are never None."""
         return self._config
 
     def __repr__(self) -> str:
         return f"Estimator({self.model.name}, {self.backend.name} on {self.backend.device}, {self.config})"
 
+    @right_names(also=DECODING)
     def with_config(self, **decoding: Any) -> "Estimator":
         """An estimator with the same network and other decode settings, given as fields of `DecodeConfig`.
 
-        Nothing is loaded or copied. Raises ConfigError for a setting out of range, TypeError for an unknown one.
+        Nothing is loaded or copied. threshold=None returns to the weights' own, and so for the calibration. Raises
+        ConfigError for a setting out of range, UserError, which is a TypeError too, for an unknown one.
         """
+        reader = self._reader
         return Estimator(
-            self.backend,
-            self.model,
+            reader.backend,
+            reader.model,
             replace(self.config, **decoding),
-            front_end=self._front_end,
-            window_frames=self._window_frames,
-            overlap_frames=self._overlap_frames,
-            block_frames=self._block_frames,
+            recommended=self._recommended,
+            front_end=reader.front_end,
+            window_frames=reader.window_frames,
+            overlap_frames=reader.overlap_frames,
+            block_frames=reader.block_frames,
         )
 
+    @right_names(also=DECODING)
     def from_file(
         self,
         path: str | os.PathLike[str],
@@ -158,16 +157,21 @@ class Estimator:
         progress: Progress | None = None,
         **decoding: Any,
     ) -> F0Track:
-        """The f0 of a sound file. Arguments as for `from_audio`; raises UserError as it and `rmvpe.audio.read` do."""
-        config = self._call_config(hop_s, decoding)
-        return self._track(audio_files.read(path), config, hop_s, progress)
+        """The f0 of a sound file. Arguments as for `from_audio`; raises UserError as it and `rmvpe.audio.read` do.
 
+        What is odd about the file is logged as a warning (`logging.getLogger("rmvpe")`).
+        """
+        config = self._call_config(hop_s, decoding)
+        return self._track(_logged(audio_files.read(path)), config, hop_s, progress)
+
+    @right_names(also=DECODING)
     def from_recording(
         self, recording: Recording, *, hop_s: float | None = None, progress: Progress | None = None, **decoding: Any
     ) -> F0Track:
         """The f0 of a `Recording`, for callers who need the samples besides. Arguments as for `from_audio`."""
         return self._track(recording, self._call_config(hop_s, decoding), hop_s, progress)
 
+    @right_names(also=DECODING)
     def from_audio(
         self,
         audio: Any,
@@ -184,54 +188,112 @@ class Estimator:
         `DecodeConfig` to override in this call. Raises UserError for unusable audio, ConfigError for a bad setting.
         """
         config = self._call_config(hop_s, decoding)
-        return self._track(audio_files.from_array(audio, sample_rate), config, hop_s, progress)
+        return self._track(_logged(audio_files.from_array(audio, sample_rate)), config, hop_s, progress)
 
+    @right_names(also=DECODING)
+    def from_batch(
+        self,
+        audio: Any,
+        sample_rate: float,
+        lengths: Iterable[int] | None = None,
+        *,
+        hop_s: float | None = None,
+        progress: Progress | None = None,
+        **decoding: Any,
+    ) -> list[F0Track]:
+        """The f0 of each row of audio [batch, samples], or of each of several arrays [samples]: one after the other.
+
+        lengths: how many samples of each row are sound, for padded batches. Each track is that of `from_audio` of the
+        row, to the bit; the other arguments are its too. Raises UserError as it does, or if the shapes do not fit.
+        """
+        config = self._call_config(hop_s, decoding)
+        rows = rows_of(audio, lengths)
+        tracks = []
+        for number, row in enumerate(rows):
+            part = part_of(progress, number / len(rows), (number + 1) / len(rows))
+            tracks.append(self._track(_logged(audio_files.from_array(row, sample_rate)), config, hop_s, part))
+        return tracks
+
+    @right_names(also=DECODING)
     def from_files(
         self, paths: Iterable[str | os.PathLike[str]], *, hop_s: float | None = None, **decoding: Any
     ) -> Iterator[tuple[Path, F0Track | UserError]]:
-        """Each path with its track, or with the UserError that says why there is none; one bad file stops nothing."""
+        """Each path with its track, or with the UserError that says why there is none; one bad file stops nothing.
+
+        A bad setting is raised at once.
+        """
+        self._call_config(hop_s, decoding)
+        if isinstance(paths, (str, os.PathLike)):
+            raise UserError(f"from_files takes a list of paths, not one: use from_file({str(paths)!r})")
+        return self._each(paths, hop_s, decoding)
+
+    def _each(
+        self, paths: Iterable[str | os.PathLike[str]], hop_s: float | None, decoding: dict[str, Any]
+    ) -> Iterator[tuple[Path, F0Track | UserError]]:
         for path in map(Path, paths):
             try:
                 yield path, self.from_file(path, hop_s=hop_s, **decoding)
             except UserError as error:
                 yield path, error
 
+    @right_names(decoding=DECODING)
     def pitch_curve(
-        self, audio: np.ndarray, config: DecodeConfig | None = None, progress: Progress | None = None
+        self,
+        audio: Any,
+        sample_rate: float,
+        *,
+        config: DecodeConfig | None = None,
+        progress: Progress | None = None,
     ) -> PitchCurve:
-        """A pitch for every frame of 16 kHz mono audio [n], voiced or not, and what its voicing is decided from.
+        """A pitch for every frame of `audio`, as in `from_audio`, voiced or not, and what its voicing is decided from.
 
-        `config`: by default the estimator's own. `pitch_curve(audio).voiced(estimator.config)` is the voicing of
-        `from_audio`, whose f0 is this one where it is voiced. Frame k is at k hops.
+        `config`: by default the estimator's own. `pitch_curve(audio, rate).voiced(estimator.config)` is the voicing of
+        `from_audio`, whose f0 is this one where it is voiced. Frame k is at k hops. Raises UserError as `from_audio`.
         """
-        config = config or self.config
-        find = self._pitch_twice if high_register.is_wanted(config) else self._pitch
-        pitches = find(audio, replace(config, high_register=False), progress)
-        return PitchCurve(*pitches, frame_levels_db(audio, self.model.mel))
+        check_config(config)
+        config = self.config if config is None else config.resolved(self._recommended)
+        return self._curve(audio_files.from_array(audio, sample_rate).samples, config, progress)
 
-    def salience(self, audio: np.ndarray, pad: str | None = None, progress: Progress | None = None) -> np.ndarray:
-        """Salience float32 [frames, 360] of 16 kHz mono audio [n]; frame k is at k hops. `pad` as in `DecodeConfig`.
+    @right_names(decoding=DECODING)
+    def salience(
+        self, audio: Any, sample_rate: float, *, pad: str | None = None, progress: Progress | None = None
+    ) -> np.ndarray:
+        """Salience float32 [frames, 360] of `audio`, as in `from_audio`; frame k is at k hops.
 
-        It is that of a single pass, whatever `high_register` of the settings: what a second pass finds is not in it.
+        `pad` as in `DecodeConfig`. It is that of a single pass, whatever `high_register` of the settings: what a second
+        pass finds is not in it. Raises UserError as `from_audio`.
         """
-        return self._whole_salience(audio, pad or self.config.pad, progress, 0.0)
+        samples, pad = self._checked(audio, sample_rate, pad)
+        n_frames = samples_to_frames(len(samples), self.model.mel.hop_samples)
+        whole = np.empty((n_frames, self.model.n_bins), dtype=np.float32)
+        done = 0
+        for block in self._reader.blocks(samples, pad, progress):
+            whole[done : done + len(block)] = block
+            done += len(block)
+        return whole
 
+    @right_names(decoding=DECODING)
     def iter_salience(
-        self, audio: np.ndarray, pad: str | None = None, progress: Progress | None = None
+        self, audio: Any, sample_rate: float, *, pad: str | None = None, progress: Progress | None = None
     ) -> Iterator[np.ndarray]:
         """The rows of `salience` in consecutive blocks [k, 360] of at most half a minute each, whatever the length."""
-        return self._iter_salience(audio, pad or self.config.pad, progress, 0.0)
+        return self._reader.blocks(*self._checked(audio, sample_rate, pad), progress)
+
+    def _checked(self, audio: Any, sample_rate: float, pad: str | None) -> tuple[np.ndarray, str]:
+        """16 kHz mono samples and the padding."""
+        padding = replace(self.config, pad=pad).pad if pad is not None else self.config.pad
+        return audio_files.from_array(audio, sample_rate).samples, padding
 
     def _call_config(self, hop_s: float | None, decoding: dict[str, Any]) -> DecodeConfig:
         """The settings of one call; mistakes are found here, before any work."""
         if hop_s is not None:
             check_hop(hop_s)
-        return replace(self.config, **decoding)
+        return replace(self.config, **decoding).resolved(self._recommended)
 
     def _track(
         self, recording: Recording, config: DecodeConfig, hop_s: float | None, progress: Progress | None
     ) -> F0Track:
-        curve = self.pitch_curve(recording.samples, config, progress)
+        curve = self._curve(recording.samples, config, progress)
         voiced = curve.voiced(config)
         f0_hz = np.where(voiced, curve.f0_hz, 0.0)
         track = F0Track(frame_times(len(f0_hz), self.model.mel), f0_hz, voiced, curve.confidence)
@@ -239,94 +301,37 @@ class Estimator:
             return track
         return track.resampled(hop_s, frames_at_hop(recording.duration_s, hop_s) if len(track) else 0)
 
-    def _pitch_twice(self, audio: np.ndarray, config: DecodeConfig, progress: Progress | None) -> Pitches:
+    def _curve(self, samples: np.ndarray, config: DecodeConfig, progress: Progress | None) -> PitchCurve:
+        """The pitch of 16 kHz mono samples [n]."""
+        find = self._pitch_twice if high_register.is_wanted(config) else self._pitch
+        pitches = find(samples, replace(config, high_register=False), progress)
+        return PitchCurve(*pitches, frame_levels_db(samples, self.model.mel))
+
+    def _pitch_twice(self, samples: np.ndarray, config: DecodeConfig, progress: Progress | None) -> Pitches:
         """As `_pitch`, from two passes; in the second the network reads everything an octave lower."""
-        first = self._pitch(audio, high_register.first_pass(config), _part_of(progress, 0.0, 0.5))
+        first = self._pitch(samples, high_register.first_pass(config), part_of(progress, 0.0, 0.5))
         lower = high_register.KEY_SHIFT_SEMITONES
-        second = self._pitch(audio, high_register.second_pass(config), _part_of(progress, 0.5, 1.0), lower)
+        second = self._pitch(samples, high_register.second_pass(config), part_of(progress, 0.5, 1.0), lower)
         f0_hz, salience = high_register.join(first, second)
-        return f0_hz, calibrated(salience, config.calibration)
+        return f0_hz, calibrated(salience, config.known_calibration)
 
     def _pitch(
-        self, audio: np.ndarray, config: DecodeConfig, progress: Progress | None, key_shift_semitones: float = 0.0
+        self, samples: np.ndarray, config: DecodeConfig, progress: Progress | None, key_shift_semitones: float = 0.0
     ) -> Pitches:
         """f0 in Hz and confidence of one pass, each [frames]."""
-        if config.decoder in WHOLE_RECORDING:
-            return pitch(self._whole_salience(audio, config.pad, progress, key_shift_semitones), config)
-        return pitch_in_blocks(self._iter_salience(audio, config.pad, progress, key_shift_semitones), config)
-
-    def _whole_salience(
-        self, audio: np.ndarray, pad: str, progress: Progress | None, key_shift_semitones: float
-    ) -> np.ndarray:
-        """The blocks of `_iter_salience` in one array [frames, 360]."""
-        n_frames = samples_to_frames(len(audio), self.model.mel.hop_samples)
-        whole = np.empty((n_frames, self.model.n_bins), dtype=np.float32)
-        done = 0
-        for block in self._iter_salience(audio, pad, progress, key_shift_semitones):
-            whole[done : done + len(block)] = block
-            done += len(block)
-        return whole
-
-    def _iter_salience(
-        self, audio: np.ndarray, pad: str, progress: Progress | None, key_shift_semitones: float
-    ) -> Iterator[np.ndarray]:
-        """Salience in consecutive blocks [k, 360]; the network reads the audio shifted by `key_shift_semitones`."""
-        if not len(audio):
-            return
-        audio = np.asarray(audio, dtype=np.float32)
-        plan = plan_padding(len(audio), self.model.mel, self.model.time_multiple, pad)
-        windows = plan_windows(plan.padded_frames, self._window_frames, self._overlap_frames, self.model.time_multiple)
-        windows_done = frames_done = 0
-
-        def features() -> Iterator[np.ndarray]:
-            nonlocal windows_done
-            for output in self._window_features(audio, plan, windows, key_shift_semitones):
-                windows_done += 1
-                report()
-                yield output
-
-        def report() -> None:
-            if progress is not None:
-                progress((windows_done / len(windows) + frames_done / plan.n_frames) / 2)
-
-        stitched = stitch(windows, features())
-        for block in salience_of_features(self.backend, stitched, block_frames=self._block_frames):
-            block = block[: plan.n_frames - frames_done]  # the rest belongs to frames of padding
-            if not np.isfinite(block).all():
-                raise UserError("the network's output is not finite: use conv_dtype float32, or other weights")
-            frames_done += len(block)
-            if len(block):
-                yield block
-            report()
-
-    def _window_features(
-        self, audio: np.ndarray, plan: PadPlan, windows: Sequence[Window], key_shift_semitones: float
-    ) -> Iterator[np.ndarray]:
-        """The U-Net's output for each window in turn: [window frames, features]."""
-        at_once = max(1, self.backend.batch_windows)
-        for start in range(0, len(windows), at_once):
-            batch = windows[start : start + at_once]
-            yield from self.backend.features(
-                np.stack([self._window_mel(audio, plan, window, key_shift_semitones) for window in batch])
-            )
-
-    def _window_mel(self, audio: np.ndarray, plan: PadPlan, window: Window, key_shift_semitones: float) -> np.ndarray:
-        """Log-mel [window frames, n_mels] of a window of the padded spectrogram: the same numbers as in the whole."""
-        source = plan.frame_source[window.start : window.stop]
-        first, stop = int(source[source >= 0].min()), int(source.max()) + 1
-        config = self.model.mel
-        # A key shift stretches the analysis window; frame k stays around sample k * hop
-        analysed = replace(config, window_samples=mel.shifted_window(config, key_shift_semitones))
-        samples = samples_of_frames(audio, plan.zeros_right, first, stop, analysed)
-        if self._front_end == "host":
-            log_mel = mel.log_mel(samples, config, key_shift_semitones=key_shift_semitones, centred=False)
-        else:
-            log_mel = self.backend.log_mel(samples[None], key_shift_semitones=key_shift_semitones)[0]
-        shown = log_mel[np.maximum(source - first, 0)]
-        shown[source < 0] = 0.0
-        return shown
+        return pitch_in_blocks(self._reader.blocks(samples, config.pad, progress, key_shift_semitones), config)
 
 
-def _part_of(progress: Progress | None, start: float, stop: float) -> Progress | None:
-    """Reports to `progress` a part of the work, which goes from the share `start` to the share `stop` of the whole."""
-    return None if progress is None else lambda share: progress(start + share * (stop - start))
+def check_config(config: object) -> None:
+    """Raise ConfigError unless `config` is a DecodeConfig or None."""
+    if config is not None and not isinstance(config, DecodeConfig):
+        raise ConfigError(f"config must be a rmvpe.DecodeConfig, not {type(config).__name__}")
+
+
+def _logged(recording: Recording) -> Recording:
+    """The recording, after its warnings and notes have gone to the log."""
+    for text in recording.warnings:
+        LOG.warning("%s", text)
+    for text in recording.notes:
+        LOG.info("%s", text)
+    return recording

@@ -1,5 +1,6 @@
-"""How many devices train together, and which of them are this process's."""
+"""How many devices train together, and which of them are this process's; how many CPUs it has."""
 
+import os
 from dataclasses import dataclass
 
 
@@ -27,3 +28,10 @@ class Ranks:
 
 
 ONE_RANK = Ranks()
+
+
+def cpus_of_this_process() -> int:
+    """On how many CPUs this process may run: all of the machine, or those that its affinity mask leaves it."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

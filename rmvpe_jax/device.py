@@ -3,9 +3,11 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 
+from rmvpe.backends import device_name
 from rmvpe.errors import UserError
 
 ALIASES = {"cuda": "gpu"}
@@ -35,12 +37,13 @@ def devices_of(kind: str) -> list[jax.Device]:
         return []
 
 
-def resolve(name: str = "auto", devices_of: Callable[[str], list[jax.Device]] = devices_of) -> jax.Device:
-    """The JAX device called `name`: auto, cpu, gpu (or cuda), tpu, or one by number such as gpu:1.
+def resolve(device: Any = "auto", devices_of: Callable[[str], list[jax.Device]] = devices_of) -> jax.Device:
+    """The JAX device called auto, cpu, gpu (or cuda), tpu, or one by number such as gpu:1.
 
-    "auto" is the first device of JAX's own choice: an accelerator if JAX finds one. Raises UserError, with the remedy,
-    if there is no such device here.
+    It may also be given as for `rmvpe.backends.device_name`. "auto" is the first device of JAX's own choice: an
+    accelerator if JAX finds one. Raises UserError, with the remedy, if there is no such device here.
     """
+    name = device_name(device)
     if name == "auto":
         return jax.local_devices()[0]
     kind, _, index = name.partition(":")

@@ -1,6 +1,7 @@
 """The JAX backend: a network on a JAX device. Compiled once for each shape of input, for all backends of a process."""
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -8,11 +9,15 @@ import numpy as np
 from flax import nnx
 from jax import Array
 
+from rmvpe.backends import device_name
 from rmvpe.checkpoint.store import Checkpoint
 from rmvpe.chunked_gru import BLOCK_FRAMES
 from rmvpe.config import MelConfig
 from rmvpe.errors import UserError
 from rmvpe.framing import round_up
+from rmvpe.processes import cpus_of_this_process
+from rmvpe.remote import RemoteBackend, open_backend
+from rmvpe.turns import Turns
 from rmvpe_jax import mel
 from rmvpe_jax.checkpoint import load_model
 from rmvpe_jax.device import kind_of, name_of, resolve, take_memory_as_needed
@@ -30,12 +35,14 @@ class Backend:
 
     name = "jax"
 
-    def __init__(self, checkpoint: Checkpoint, device: str = "auto", conv_dtype: str = "float32"):
+    def __init__(self, checkpoint: Checkpoint, device: Any = "auto", conv_dtype: str = "float32"):
         """Raises UserError if the device is not there or the precision is unknown."""
         if conv_dtype not in CONV_DTYPES:
             raise UserError(f"unknown conv_dtype {conv_dtype!r}: choose one of {', '.join(CONV_DTYPES)}")
         take_memory_as_needed()
-        self._device = resolve(device)
+        self._checkpoint = checkpoint
+        self._options = {"device": device_name(device), "conv_dtype": conv_dtype}
+        self._device = resolve(self._options["device"])
         self._mel = checkpoint.config.mel
         self._graph, state = nnx.split(load_model(checkpoint, CONV_DTYPES[conv_dtype]))
         self._state = jax.device_put(state, self._device)
@@ -44,29 +51,60 @@ class Backend:
         self._float64 = kind_of(self._device).float64
         self.device = name_of(self._device)
         self.batch_windows = kind_of(self._device).batch_windows
+        self._remote: RemoteBackend | None = None
+        self._turn = Turns(self._after_fork)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What pickles: the weights and the other arguments."""
+        return open_backend, (self.name, self._checkpoint, self._options)
+
+    @property
+    def threads(self) -> int | None:
+        """As `rmvpe.backends.Backend`: JAX computes with one for each CPU of this process."""
+        return cpus_of_this_process() if self._device.platform == "cpu" else None
+
+    @staticmethod
+    def works_after_fork(device: Any) -> bool:
+        """Whether such a device can be used in a forked process."""
+        return False
+
+    def _after_fork(self) -> None:
+        """A forked process has none of the threads that JAX computes with, and JAX cannot start them again."""
+        self._remote = RemoteBackend(self.name, self._checkpoint, self._options)
 
     def features(self, log_mel: np.ndarray) -> np.ndarray:
         """As `rmvpe.backends.Network`: log-mel [B, T, n_mels] -> features [B, T, features]."""
         # The last windows of a recording are fewer: rounded up to a power of two, they share a few compiled shapes
-        padded = self._to_device(log_mel, round_up_to_power_of_two(len(log_mel)))
-        return np.asarray(features(self._graph, self._state, padded))[: len(log_mel)]
+        with self._turn:
+            if self._remote is not None:
+                return self._remote.features(log_mel)
+            padded = self._to_device(log_mel, round_up_to_power_of_two(len(log_mel)))
+            return np.asarray(features(self._graph, self._state, padded))[: len(log_mel)]
 
     def gru(self, x: np.ndarray, state: np.ndarray | None, layer: int, *, reverse: bool) -> np.ndarray:
         """As `rmvpe.backends.Network`: [T, features] -> [T, hidden], one direction of one layer."""
         n = len(x)
-        padded = self._to_device(x[::-1] if reverse else x, compiled_length(n))  # zeros come last either way
-        start = self._to_device(np.zeros(self._hidden) if state is None else state, self._hidden)
-        output = np.asarray(run_gru(self._graph, self._state, padded, start, layer=layer, reverse=reverse))[:n]
+        with self._turn:
+            if self._remote is not None:
+                return self._remote.gru(x, state, layer, reverse=reverse)
+            padded = self._to_device(x[::-1] if reverse else x, compiled_length(n))  # zeros come last either way
+            start = self._to_device(np.zeros(self._hidden) if state is None else state, self._hidden)
+            output = np.asarray(run_gru(self._graph, self._state, padded, start, layer=layer, reverse=reverse))[:n]
         return output[::-1] if reverse else output
 
     def head(self, hidden: np.ndarray) -> np.ndarray:
         """As `rmvpe.backends.Network`: GRU outputs [T, 2 * hidden] -> salience [T, 360]."""
-        padded = self._to_device(hidden, compiled_length(len(hidden)))
-        return np.asarray(head(self._graph, self._state, padded))[: len(hidden)]
+        with self._turn:
+            if self._remote is not None:
+                return self._remote.head(hidden)
+            padded = self._to_device(hidden, compiled_length(len(hidden)))
+            return np.asarray(head(self._graph, self._state, padded))[: len(hidden)]
 
     def log_mel(self, audio: np.ndarray, *, key_shift_semitones: float = 0.0) -> np.ndarray:
         """Audio float32 [B, samples] at 16 kHz -> log-mel float32 [B, frames, n_mels] of uncentred frames."""
-        with jax.enable_x64(self._float64):
+        with self._turn, jax.enable_x64(self._float64):
+            if self._remote is not None:
+                return self._remote.log_mel(audio, key_shift_semitones=key_shift_semitones)
             samples = np.asarray(audio, np.float64 if self._float64 else np.float32)
             placed = jax.device_put(samples, self._device)
             return np.asarray(log_mel_of(placed, self._mel, key_shift_semitones), np.float32)

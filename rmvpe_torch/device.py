@@ -7,6 +7,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -14,10 +15,12 @@ from typing import Any
 
 import torch
 
+from rmvpe.backends import device_name
 from rmvpe.errors import UserError
 from rmvpe_torch import compat
 
 CPU_REMEDY = "or choose cpu"
+ALIASES = {"gpu": "cuda"}  # as JAX calls it
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 # Without them an SDAA card computes float32 convolutions in float16, forward and backward; Tecorigin's ModelZoo sets 1
 SDAA_FLOAT32_VARIABLES = ("TORCH_SDAA_CONV_USE_FP32", "TORCH_SDAA_CONV2D_BACKWARD_USE_FP32")
@@ -153,17 +156,17 @@ KINDS: dict[str, DeviceKind] = {
 }
 
 
-def resolve(name: str = "auto", kinds: Mapping[str, DeviceKind] = KINDS) -> torch.device:
-    """The torch device called `name`: auto, cpu, cuda, cuda:1, sdaa, sdaa:1 or mps.
+def resolve(device: Any = "auto", kinds: Mapping[str, DeviceKind] = KINDS) -> torch.device:
+    """The torch device called auto, cpu, cuda, cuda:1, gpu (which is cuda), sdaa, sdaa:1 or mps.
 
-    "auto" is the first of cuda, sdaa and cpu that this machine has; mps is used only on request. Raises UserError if
-    this machine has no such device, with the remedy.
+    It may also be given as for `rmvpe.backends.device_name`. "auto" is the first of cuda, sdaa and cpu that this
+    machine has; mps is used only on request. Raises UserError if this machine has no such device, with the remedy.
     """
+    name = device_name(device)
     if name == "auto":
         name = next(kind for kind, row in kinds.items() if row.automatic and not row.why_not())
     kind, _, index = name.partition(":")
-    if kind.lower() == "gpu":
-        raise UserError(f"unknown device {name!r}: PyTorch's name for a GPU of NVIDIA or AMD is cuda, so choose cuda")
+    kind = ALIASES.get(kind, kind)
     if kind not in kinds or not (index or "0").isdecimal():
         raise UserError(f"unknown device {name!r}: choose auto, {', '.join(kinds)}, or one by number such as cuda:1")
     reason = kinds[kind].why_not()
@@ -256,9 +259,27 @@ def full_precision(device: torch.device) -> AbstractContextManager[object]:
 
     NVIDIA's default for them is TF32, whose 10 bits of mantissa change salience by more than the frameworks may differ.
     """
-    if device.type != "cuda":
-        return nullcontext()
-    cudnn = torch.backends.cudnn
-    return cudnn.flags(
-        enabled=cudnn.enabled, benchmark=cudnn.benchmark, deterministic=cudnn.deterministic, allow_tf32=False
-    )
+    return nullcontext() if device.type != "cuda" else _without_tf32
+
+
+class _WithoutTf32:
+    """A context in which this process computes without TF32. The switch is the process's, so threads count together."""
+
+    def __init__(self) -> None:
+        self._lock, self._inside, self._before = threading.Lock(), 0, False
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._before = torch.backends.cudnn.allow_tf32
+                torch.backends.cudnn.allow_tf32 = False
+            self._inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                torch.backends.cudnn.allow_tf32 = self._before
+
+
+_without_tf32 = _WithoutTf32()

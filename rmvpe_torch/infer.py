@@ -1,12 +1,17 @@
 """The torch backend: a network on a torch device, as fast as it goes without changing the result."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from rmvpe.backends import device_name
 from rmvpe.checkpoint.store import Checkpoint
 from rmvpe.errors import UserError
+from rmvpe.remote import RemoteBackend, open_backend
+from rmvpe.turns import Turns, is_inherited
 from rmvpe_torch import mel
 from rmvpe_torch.checkpoint import load_model
 from rmvpe_torch.device import full_precision, kind_of, resolve, use_float32_convolutions
@@ -26,7 +31,7 @@ class Backend:
     def __init__(
         self,
         checkpoint: Checkpoint,
-        device: str = "auto",
+        device: Any = "auto",
         conv_dtype: str = "float32",
         *,
         sdaa_conv_fp32: bool = True,
@@ -39,7 +44,12 @@ class Backend:
             raise UserError(f"unknown conv_dtype {conv_dtype!r}: choose one of {', '.join(CONV_DTYPES)}")
         if sdaa_conv_fp32 and conv_dtype == "float32":
             use_float32_convolutions()
-        self._device = resolve(device)
+        if is_inherited(self.name):
+            torch.set_num_threads(1)  # the others exist in the parent only
+        self._checkpoint = checkpoint
+        name = device_name(device)
+        self._options = {"device": name, "conv_dtype": conv_dtype, "sdaa_conv_fp32": sdaa_conv_fp32}
+        self._device = resolve(name)
         self._mel = checkpoint.config.mel
         model = fold_batch_norm(load_model(checkpoint, CONV_DTYPES[conv_dtype]))
         # Channels last: a third faster on CPUs, and what tensor cores want
@@ -49,11 +59,36 @@ class Backend:
         self._directions = {key: one_direction(gru, *key).to(self._device) for key in directions(gru)}
         self.device = str(self._device)
         self.batch_windows = kind_of(self._device).batch_windows
+        self._remote: RemoteBackend | None = None
+        self._turn = Turns(self._after_fork)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What pickles: the weights and the other arguments."""
+        return open_backend, (self.name, self._checkpoint, self._options)
+
+    @property
+    def threads(self) -> int | None:
+        """As `rmvpe.backends.Backend`."""
+        return torch.get_num_threads() if self._device.type == "cpu" else None
+
+    @staticmethod
+    def works_after_fork(device: Any) -> bool:
+        """Whether such a device can be used in a forked process."""
+        return resolve(device).type == "cpu"
+
+    def _after_fork(self) -> None:
+        """A forked process has none of the threads that torch computes with, and none of a GPU's context."""
+        if self._device.type == "cpu":
+            torch.set_num_threads(1)
+        else:
+            self._remote = RemoteBackend(self.name, self._checkpoint, self._options)
 
     @torch.inference_mode()
     def features(self, log_mel: np.ndarray) -> np.ndarray:
         """As `rmvpe.backends.Network`: log-mel [B, T, n_mels] -> features [B, T, features]."""
-        with full_precision(self._device):
+        with self._turn, full_precision(self._device):
+            if self._remote is not None:
+                return self._remote.features(log_mel)
             return _to_numpy(self._model.features(self._to_device(log_mel)))
 
     @torch.inference_mode()
@@ -61,7 +96,9 @@ class Backend:
         """As `rmvpe.backends.Network`: [T, features] -> [T, hidden], one direction of one layer."""
         direction = self._directions[layer, reverse]
         start = np.zeros(direction.hidden_size) if state is None else state
-        with full_precision(self._device):
+        with self._turn, full_precision(self._device):
+            if self._remote is not None:
+                return self._remote.gru(x, state, layer, reverse=reverse)
             read = self._to_device(x[::-1] if reverse else x)
             output = _to_numpy(direction(read[None], self._to_device(start)[None, None])[0][0])
         return output[::-1] if reverse else output
@@ -69,13 +106,18 @@ class Backend:
     @torch.inference_mode()
     def head(self, hidden: np.ndarray) -> np.ndarray:
         """As `rmvpe.backends.Network`: GRU outputs [T, 2 * hidden] -> salience [T, 360]."""
-        with full_precision(self._device):
+        with self._turn, full_precision(self._device):
+            if self._remote is not None:
+                return self._remote.head(hidden)
             return _to_numpy(torch.sigmoid(self._model.fc[1](self._to_device(hidden))))
 
     @torch.inference_mode()
     def log_mel(self, audio: np.ndarray, *, key_shift_semitones: float = 0.0) -> np.ndarray:
         """Audio float32 [B, samples] at 16 kHz -> log-mel float32 [B, frames, n_mels] of uncentred frames."""
-        return _to_numpy(mel.log_mel(self._to_device(audio), self._mel, key_shift_semitones=key_shift_semitones))
+        with self._turn:
+            if self._remote is not None:
+                return self._remote.log_mel(audio, key_shift_semitones=key_shift_semitones)
+            return _to_numpy(mel.log_mel(self._to_device(audio), self._mel, key_shift_semitones=key_shift_semitones))
 
     def _to_device(self, array: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32)).to(self._device)

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import rmvpe
 from rmvpe.checkpoint.store import Checkpoint, load, save
-from rmvpe.config import DecodeConfig
+from rmvpe.config import USUAL
 from rmvpe.data.readers.hybrid import Hybrid
 from rmvpe.evaluation.evaluate import CLEAN, MUSIC, evenly_spaced, predictions
 from rmvpe.evaluation.recommend import recommendations
@@ -34,7 +34,7 @@ LICENCE = "Apache-2.0"
 
 def with_recommendations(checkpoint: Checkpoint, data: str) -> Checkpoint:
     """The checkpoint with the calibration and the recommended threshold, on the calibrated scale, in the metadata."""
-    estimator = rmvpe.load(checkpoint, config=DecodeConfig())
+    estimator = rmvpe.load(checkpoint, config=USUAL)  # not as earlier metadata recommend
     valid = Hybrid(data, "valid")
     rows = predictions(estimator, valid, (*RATIOS_DB, MUSIC), evenly_spaced(len(valid), FILES), progress=True)
     known = recommendations(rows, estimator.config)

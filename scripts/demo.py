@@ -28,7 +28,7 @@ def predict(recording: Path, backend: str) -> tuple[F0Track, np.ndarray, float]:
     """Track, salience and seconds of one backend; the seconds are those of a second run, compilation done."""
     estimator = rmvpe.load("small", backend)
     samples = audio.read(recording).samples
-    salience = estimator.salience(samples)
+    salience = estimator.salience(samples, audio.SAMPLE_RATE_HZ)
     start = time.perf_counter()
     track = estimator.from_file(recording)
     return track, salience, time.perf_counter() - start

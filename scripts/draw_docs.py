@@ -48,7 +48,7 @@ def draw_way(estimator: Estimator) -> Figure:
     first = round(START_S * mel.sample_rate)
     samples = audio.read(RECORDING).samples[first : first + round(SECONDS * mel.sample_rate)]
     track = estimator.from_audio(samples, mel.sample_rate)
-    salience = estimator.salience(samples)
+    salience = estimator.salience(samples, estimator.model.mel.sample_rate)
     time_s, last_s = track.time_s, track.time_s[-1]
     figure = Figure(figsize=(9.0, 11.0), layout="constrained")
     panels = figure.subplots(
@@ -67,7 +67,7 @@ def draw_way(estimator: Estimator) -> Figure:
             "3. The network's salience",
             f"{N_BINS} bins of {CENTS_PER_BIN:g} cents, {lowest:.1f} to {highest:.0f} Hz",
         ),
-        ("4. Confidence", f"the largest salience of a frame, calibrated; voiced from {config.threshold:g} on"),
+        ("4. Confidence", f"the largest salience of a frame, calibrated; voiced from {config.known_threshold:g} on"),
         ("5. f0", f"weighted mean of the {2 * NEIGHBOURS + 1} bins around the peak, where voiced"),
     )
     for axes, (title, detail) in zip(panels, titles):
@@ -96,10 +96,10 @@ def draw_way(estimator: Estimator) -> Figure:
         extent=(-half, last_s + half, -0.5, N_BINS - 0.5),
     )
     network.set_yticks(hz_to_bins(np.array(TICKS_HZ)), [f"{hz} Hz" for hz in TICKS_HZ])
-    largest = calibrated(salience.max(axis=1), config.calibration)
+    largest = calibrated(salience.max(axis=1), config.known_calibration)
     confidence.plot(time_s, largest, color=ACCENT, linewidth=1.0)
     confidence.fill_between(time_s, 0, 1, where=list(track.voiced), color=ACCENT, alpha=0.12, step="mid", linewidth=0)
-    confidence.axhline(config.threshold, color="#bf3989", linewidth=1.0, linestyle="--")
+    confidence.axhline(config.known_threshold, color="#bf3989", linewidth=1.0, linestyle="--")
     confidence.set_ylim(0, 1.02)
     octaves = np.where(track.voiced, np.log2(np.where(track.voiced, track.f0_hz, 1.0)), np.nan)
     f0.plot(time_s, octaves, color=ACCENT, linewidth=1.6)

@@ -21,6 +21,7 @@ HOST_LIBRARIES = {
     "matplotlib",
     "mido",
     "mir_eval",
+    "pandas",
     "pyworld",
     "safetensors",
     "shtab",
@@ -66,7 +67,13 @@ LIBRARIES: dict[str, set[str]] = {
 # These decide what the answer is: numpy is all they need
 NUMPY_ONLY = {
     *(f"rmvpe/{name}.py" for name in ("config", "errors", "pitch", "interpolation", "framing", "mel", "decode")),
-    *(f"rmvpe/{name}.py" for name in ("backends", "calibration", "chunked_gru", "high_register", "processes", "track")),
+    *(f"rmvpe/{name}.py" for name in ("backends", "calibration", "chunked_gru", "high_register", "processes")),
+    "rmvpe/arguments.py",
+    "rmvpe/arrays.py",
+    "rmvpe/salience.py",
+    "rmvpe/track.py",
+    "rmvpe/track_files.py",
+    "rmvpe/viterbi.py",
     "rmvpe/checkpoint/architecture.py",
     "rmvpe/checkpoint/flops.py",
     "rmvpe_jax/params.py",

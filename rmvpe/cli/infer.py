@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from rmvpe.audio import SAMPLE_RATE_HZ
-from rmvpe.config import DecodeConfig, MelConfig
+from rmvpe.config import DEFAULT_THRESHOLD, MelConfig
 from rmvpe.estimator import DEFAULT_WEIGHTS, load
 from rmvpe.files import atomic_path
 from rmvpe.program import Command
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("-o", "--output", required=True, help="file to write: .csv, .npz, .npy or .pv")
     text = "samples at 16 kHz between frames; 160 are 10 ms (default: %(default)s)"
     add("-hop", "--hop_length", type=int, default=MelConfig().hop_samples, metavar="SAMPLES", help=text)
-    text = f"voiced from this confidence on (default: the weights' own, else {DecodeConfig().threshold})"
+    text = f"voiced from this confidence on (default: the weights' own, else {DEFAULT_THRESHOLD})"
     add("-th", "--threshold", "--threhold", type=float, help=text)  # misspelled as in the known script
 
 

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-from rmvpe.config import DECODERS, PAD_MODES, DecodeConfig
+from rmvpe.config import DECODERS, DEFAULT_THRESHOLD, PAD_MODES, DecodeConfig
 from rmvpe.estimator import Estimator
 
 Load = Callable[[str, str, str], Estimator]  # weights, backend, device
@@ -24,7 +24,7 @@ SETTINGS = {
 def add_decode_arguments(parser: argparse.ArgumentParser) -> None:
     """Add a flag for each of `SETTINGS`. A flag that is not given is None: the weights' recommendation stays."""
     decode, add = DecodeConfig(), parser.add_argument
-    text = f"voiced from this confidence on, 0 to 1 (default: as the weights recommend, else {decode.threshold})"
+    text = f"voiced from this confidence on, 0 to 1 (default: as the weights recommend, else {DEFAULT_THRESHOLD})"
     add("--threshold", type=float, help=text)
     text = f"how far below the threshold a voiced run goes on (default: {decode.hysteresis:g})"
     add("--hysteresis", type=float, help=text)

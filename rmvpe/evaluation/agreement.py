@@ -50,7 +50,7 @@ class Comparison:
 def compare_salience(a: np.ndarray, b: np.ndarray, config: DecodeConfig) -> Comparison:
     """Compare two saliences of the same audio, both [frames, 360], 0 to 1, and their f0 and voicing under `config`.
 
-    Raises ValueError if the shapes differ or are not [frames, 360].
+    Raises ValueError if the shapes differ or are not [frames, 360], ConfigError as `rmvpe.decode.decode`.
     """
     check_salience(a)
     check_salience(b)
@@ -59,7 +59,8 @@ def compare_salience(a: np.ndarray, b: np.ndarray, config: DecodeConfig) -> Comp
     f0_a, voiced_a, confidence_a = decode(a, config)
     f0_b, voiced_b, confidence_b = decode(b, config)
     both, flipped = voiced_a & voiced_b, voiced_a != voiced_b
-    distance = np.maximum(np.abs(confidence_a - config.threshold), np.abs(confidence_b - config.threshold))
+    threshold = config.known_threshold
+    distance = np.maximum(np.abs(confidence_a - threshold), np.abs(confidence_b - threshold))
     cents = np.abs(cents_between(f0_a[both], f0_b[both]))
     return Comparison(
         frames=len(a),

@@ -42,8 +42,8 @@ class PitchEstimator(Protocol):
     @property
     def config(self) -> DecodeConfig: ...
 
-    def pitch_curve(self, audio: np.ndarray) -> PitchCurve:
-        """A pitch for every frame of 16 kHz mono audio [n]."""
+    def pitch_curve(self, audio: np.ndarray, sample_rate: float) -> PitchCurve:
+        """A pitch for every frame of mono audio [n] at `sample_rate` Hz."""
         ...
 
 
@@ -114,7 +114,7 @@ def predict_item(estimator: PitchEstimator, item: Item, snr_db: float) -> Predic
     audio = mixed(item, snr_db, estimator.model)
     if audio is None:
         return None
-    curve = estimator.pitch_curve(audio)
+    curve = estimator.pitch_curve(audio, estimator.model.mel.sample_rate)
     ref_hz = np.zeros_like(item.f0_hz) if snr_db == MUSIC else item.f0_hz
     return Prediction(item.time_s, ref_hz, frame_times(len(curve.f0_hz), estimator.model.mel), curve, item.name)
 
@@ -147,7 +147,7 @@ def scored(rows: dict[str, list[Prediction]], config: DecodeConfig) -> Evaluatio
             {"file": prediction.file, "ratio": ratio, **tally.scores()} for prediction, tally in zip(found, tallies)
         ]
         pooled[ratio] = functools.reduce(operator.add, tallies).scores()
-    return Evaluation(config.threshold, pooled, files)
+    return Evaluation(config.known_threshold, pooled, files)
 
 
 def correct_frames(prediction: Prediction) -> tuple[np.ndarray, np.ndarray]:
@@ -199,7 +199,7 @@ def evaluate(
     if failures and not files:
         raise UserError(f"none of {len(failures)} files can be evaluated; the first: {failures[0]}")
     pooled = {name: tallies[name].scores() for name in map(snr_name, snr_db) if name in tallies}
-    return Evaluation(estimator.config.threshold, pooled, files, tuple(failures))
+    return Evaluation(estimator.config.known_threshold, pooled, files, tuple(failures))
 
 
 def _bar(indices: Iterable[int], progress: bool) -> Iterator[int]:

@@ -15,7 +15,7 @@ from typing import Protocol
 from rmvpe.backends import check_numpy, is_installed, python_too_old
 from rmvpe.checkpoint.architecture import expected_tensors
 from rmvpe.checkpoint.store import Checkpoint, load
-from rmvpe.config import DecodeConfig, TrainConfig
+from rmvpe.config import DEFAULT_THRESHOLD, TrainConfig
 from rmvpe.data.readers.base import Source
 from rmvpe.data.readers.registry import open_source
 from rmvpe.data.readers.segments import Segments, excerpts
@@ -28,7 +28,7 @@ LIBRARIES = ("grain", "mir_eval", "matplotlib", "tensorboardX")  # what training
 
 NO_THRESHOLD = (
     "without a folder valid/ there are no scores, and the weights carry no voicing threshold: "
-    f"rmvpe predict takes {DecodeConfig().threshold} for them unless you give --threshold"
+    f"rmvpe predict takes {DEFAULT_THRESHOLD} for them unless you give --threshold"
 )
 
 

@@ -11,10 +11,11 @@ from convert.__main__ import add_verify, main, run_verify
 from convert.verify import glide, installed_frameworks
 from rmvpe.checkpoint.architecture import expected_tensors
 from rmvpe.checkpoint.store import Checkpoint, save
-from rmvpe.config import DecodeConfig, ModelConfig
+from rmvpe.config import ModelConfig
 from rmvpe.errors import UserError
 from rmvpe.evaluation.agreement import Comparison, compare_salience
 from rmvpe.program import Command, run_program
+from tests.helpers.settings import decoding
 
 TINY = ModelConfig(name="tiny", levels=2, blocks=1, inter_layers=1, channels=2, gru_hidden=8, dropout=0.0)
 THRESHOLD = 0.5
@@ -30,12 +31,12 @@ def peaked(bins: list[float], height: float = 0.9) -> np.ndarray:
 
 def test_a_salience_agrees_with_itself() -> None:
     salience = peaked([100.0, 150.5, 200.0])
-    assert compare_salience(salience, salience, DecodeConfig()) == Comparison(3, 3, 0.0, 0.0, 0, 0, 0.0)
-    assert compare_salience(salience, salience, DecodeConfig()).agrees()
+    assert compare_salience(salience, salience, decoding()) == Comparison(3, 3, 0.0, 0.0, 0, 0, 0.0)
+    assert compare_salience(salience, salience, decoding()).agrees()
 
 
 def test_a_shift_in_pitch_is_measured_in_cents() -> None:
-    found = compare_salience(peaked([100.0, 200.0]), peaked([100.0, 200.1]), DecodeConfig())
+    found = compare_salience(peaked([100.0, 200.0]), peaked([100.0, 200.1]), decoding())
     assert found.max_cents == pytest.approx(2.0, abs=0.02)  # a tenth of a bin of 20 cents; the mean ends at 9 bins
     assert (found.voiced_both, found.frames_apart) == (2, 1)
     assert not found.agrees(salience_tolerance=1.0)
@@ -45,7 +46,7 @@ def test_a_shift_in_pitch_is_measured_in_cents() -> None:
 def test_frames_voiced_in_one_only_are_flips_and_have_no_cents() -> None:
     loud, quiet = peaked([100.0, 300.0]), peaked([100.0, 300.0])
     quiet[1] = 0.01 / 0.9 * peaked([30.0])[0]
-    found = compare_salience(loud, quiet, DecodeConfig(threshold=0.03))
+    found = compare_salience(loud, quiet, decoding(threshold=0.03))
     assert (found.flips, found.voiced_both, found.max_cents) == (1, 1, 0.0)
     assert found.flip_distance == pytest.approx(0.87, abs=1e-6)  # the loud one's 0.9 - 0.03
     assert not found.agrees(salience_tolerance=1.0)
@@ -53,7 +54,7 @@ def test_frames_voiced_in_one_only_are_flips_and_have_no_cents() -> None:
 
 def test_a_flip_at_the_threshold_is_tolerated() -> None:
     above, below = peaked([100.0], 0.50004), peaked([100.0], 0.49996)
-    found = compare_salience(above, below, DecodeConfig(threshold=THRESHOLD))
+    found = compare_salience(above, below, decoding(threshold=THRESHOLD))
     assert found.flips == 1
     assert found.agrees()
     assert not found.agrees(flip_margin=1e-5)
@@ -63,20 +64,20 @@ def test_nan_never_agrees() -> None:
     salience = peaked([100.0])
     broken = salience.copy()
     broken[0, 5] = np.nan
-    assert not compare_salience(salience, broken, DecodeConfig()).agrees()
-    assert not compare_salience(broken, broken, DecodeConfig()).agrees(np.inf, np.inf, np.inf)
+    assert not compare_salience(salience, broken, decoding()).agrees()
+    assert not compare_salience(broken, broken, decoding()).agrees(np.inf, np.inf, np.inf)
 
 
 def test_nothing_agrees_with_nothing() -> None:
     nothing = np.zeros((0, 360), np.float32)
-    assert compare_salience(nothing, nothing, DecodeConfig()) == Comparison(0, 0, 0.0, 0.0, 0, 0, 0.0)
+    assert compare_salience(nothing, nothing, decoding()) == Comparison(0, 0, 0.0, 0.0, 0, 0, 0.0)
 
 
 def test_shapes_must_match() -> None:
     with pytest.raises(ValueError, match="2 and 3 frames"):
-        compare_salience(peaked([1.0, 2.0]), peaked([1.0, 2.0, 3.0]), DecodeConfig())
+        compare_salience(peaked([1.0, 2.0]), peaked([1.0, 2.0, 3.0]), decoding())
     with pytest.raises(ValueError, match="salience must be"):
-        compare_salience(np.zeros((2, 3)), np.zeros((2, 3)), DecodeConfig())
+        compare_salience(np.zeros((2, 3)), np.zeros((2, 3)), decoding())
 
 
 # --- the command

@@ -12,12 +12,13 @@ from rmvpe import audio
 from rmvpe.backends import Backend
 from rmvpe.checkpoint.store import load
 from rmvpe.chunked_gru import salience
-from rmvpe.config import DecodeConfig, ModelConfig
+from rmvpe.config import ModelConfig
 from rmvpe.estimator import Estimator, default_config
 from rmvpe.evaluation.agreement import compare_salience
 from rmvpe.mel import log_mel
 from tests.helpers import golden
 from tests.helpers.paths import DEMO_RECORDING
+from tests.helpers.settings import decoding
 
 RECORDING = DEMO_RECORDING
 BACKENDS: dict[str, Callable[..., Backend]] = {"torch": rmvpe_torch.infer.Backend, "jax": rmvpe_jax.infer.Backend}
@@ -33,11 +34,11 @@ def samples() -> np.ndarray:
 def test_both_frameworks_give_the_same_salience(samples, front_end):
     def from_audio(backend) -> np.ndarray:
         network = backend(CHECKPOINT, "cpu")
-        return Estimator(network, CHECKPOINT.config, front_end=front_end).salience(samples)
+        return Estimator(network, CHECKPOINT.config, front_end=front_end).salience(samples, 16000)
 
     a, b = (from_audio(backend) for backend in BACKENDS.values())
     # A threshold in the middle of the confidences, so that flips would show
-    found = compare_salience(a, b, DecodeConfig(threshold=float(np.median(a.max(axis=1)))))
+    found = compare_salience(a, b, decoding(threshold=float(np.median(a.max(axis=1)))))
     assert found.frames == len(samples) // 160 + 1
     assert found.max_salience < 1e-4
     assert found.flip_distance < 1e-3
@@ -95,7 +96,7 @@ def test_a_network_in_parts_is_the_network(framework, layers):
 def test_lower_precision_of_the_convolutions_keeps_the_pitch(samples, framework, conv_dtype, max_cents, margin):
     weights = load("small")  # random weights have no pitch to keep
     full, low = (
-        Estimator(BACKENDS[framework](weights, "cpu", dtype), weights.config).salience(samples)
+        Estimator(BACKENDS[framework](weights, "cpu", dtype), weights.config).salience(samples, 16000)
         for dtype in ("float32", conv_dtype)
     )
     found = compare_salience(full, low, default_config(weights))

@@ -8,11 +8,12 @@ import rmvpe
 from rmvpe import audio
 from rmvpe.checkpoint.flops import flops_per_second
 from rmvpe.checkpoint.store import bundled_weights, load
-from rmvpe.config import PAD_MODES, DecodeConfig
+from rmvpe.config import PAD_MODES
 from rmvpe.evaluation.agreement import compare_salience
 from rmvpe.evaluation.metrics import lag
 from rmvpe.pitch import cents_between
 from tests.helpers.paths import ROOT
+from tests.helpers.settings import decoding
 
 pytest.importorskip("torch")
 pytest.importorskip("jax")
@@ -37,9 +38,9 @@ def claimed_hz() -> tuple[float, float]:
 @pytest.mark.parametrize("pad", PAD_MODES)
 def test_both_frameworks_give_the_same_f0_on_a_real_recording(estimators, pad):
     samples = audio.read(RECORDING).samples
-    a, b = (estimator.salience(samples, pad=pad) for estimator in estimators.values())
+    a, b = (estimator.salience(samples, 16000, pad=pad) for estimator in estimators.values())
     for decoder in ("local-average", "viterbi"):
-        config = DecodeConfig(threshold=estimators["torch"].config.threshold, decoder=decoder)
+        config = decoding(threshold=estimators["torch"].config.threshold, decoder=decoder)
         comparison = compare_salience(a, b, config)
         assert comparison.voiced_both > 500
         assert comparison.agrees(), comparison

@@ -7,11 +7,12 @@ import torch
 
 import rmvpe_jax.mel
 import rmvpe_torch.mel
-from rmvpe.config import DecodeConfig, MelConfig
+from rmvpe.config import MelConfig
 from rmvpe.decode import decode
 from rmvpe.framing import reflect_pad
 from rmvpe.mel import filterbank, log_mel
 from tests.helpers import golden
+from tests.helpers.settings import decoding
 
 # The reference computes in float32, where a quiet band's magnitude keeps few digits; its logarithm shows them
 MEL_TOLERANCE = 2e-4
@@ -55,7 +56,7 @@ def test_mel_filters():
 )
 def test_decode(decoder, salience, f0):
     arrays = golden.load("decode")
-    f0_hz, voiced, _ = decode(arrays[salience], DecodeConfig(decoder=decoder, threshold=float(arrays["threshold"])))
+    f0_hz, voiced, _ = decode(arrays[salience], decoding(decoder=decoder, threshold=float(arrays["threshold"])))
     assert (voiced == (arrays[f0] > 0)).all()
     # The reference's f0 is float32: 1e-4 Hz at 2000 Hz
     assert np.abs(f0_hz - arrays[f0]).max() < 1e-3

@@ -14,7 +14,7 @@ pytest.importorskip("grain")
 from convert.__main__ import main as convert  # noqa: E402
 from rmvpe.checkpoint.store import load  # noqa: E402
 from rmvpe.chunked_gru import salience  # noqa: E402
-from rmvpe.config import DecodeConfig, ModelConfig, TrainConfig  # noqa: E402
+from rmvpe.config import ModelConfig, TrainConfig  # noqa: E402
 from rmvpe.data.pipeline import training_batches, training_dataset  # noqa: E402
 from rmvpe.data.readers.base import Item  # noqa: E402
 from rmvpe.data.readers.hybrid import Hybrid  # noqa: E402
@@ -28,6 +28,7 @@ from rmvpe_jax.train import JaxTrainer  # noqa: E402
 from rmvpe_torch.train import TorchTrainer  # noqa: E402
 from tests.helpers.batches import mapped  # noqa: E402
 from tests.helpers.hybrid import make_hybrid  # noqa: E402
+from tests.helpers.settings import decoding  # noqa: E402
 
 TINY = ModelConfig(name="tiny", levels=2, blocks=1, inter_layers=1, channels=2, gru_hidden=16, dropout=0.0)
 CONFIG = TrainConfig(
@@ -68,7 +69,7 @@ def test_twenty_steps_give_the_same_losses_and_the_same_f0(hybrid):
             assert a[name] == pytest.approx(b[name], rel=0.1), (step, name)
     log_mel = data[0].log_mel
     x, y = (salience(side.network(side.checkpoint({})), log_mel).reshape(-1, 360) for side in (torch_side, jax_side))
-    assert compare_salience(x, y, DecodeConfig(threshold=0.0)).max_cents < 1.0
+    assert compare_salience(x, y, decoding(threshold=0.0)).max_cents < 1.0
 
 
 def test_the_arithmetic_of_twenty_steps_is_the_same(hybrid):

@@ -111,7 +111,6 @@ def test_arrays_of_every_type_mean_the_same(dtype: str):
         (np.zeros(100, dtype=np.int64), 16000, "int64.*full scale"),
         (np.zeros(100, dtype=complex), 16000, "complex"),
         (np.zeros((2, 16000)), 16000, r"\[2, 16000\].*transpose"),
-        (np.zeros((1, 16000)), 16000, "transpose"),
         (np.zeros((2, 16000, 2)), 16000, r"\[2, 16000, 2\]"),
         (np.zeros((10, 0)), 16000, r"\[10, 0\]"),
         (np.float32(0.5), 16000, r"shape \[\]"),

@@ -7,11 +7,12 @@ import pytest
 
 from rmvpe.calibration import NONE, calibrated
 from rmvpe.checkpoint.store import Checkpoint
-from rmvpe.config import ConfigError, DecodeConfig, ModelConfig
+from rmvpe.config import ConfigError, ModelConfig
 from rmvpe.decode import decode
 from rmvpe.errors import UserError
 from rmvpe.estimator import default_config
 from rmvpe.evaluation.calibration import fit_calibration
+from tests.helpers.settings import decoding
 
 
 def frames(slope: float, offset: float, count: int = 40_000) -> tuple[np.ndarray, np.ndarray]:
@@ -61,7 +62,7 @@ def test_without_calibration_salience_is_untouched_and_its_order_always_kept():
 def test_the_threshold_is_on_the_calibrated_scale():
     salience = np.zeros((2, 360), dtype=np.float32)
     salience[0, 100], salience[1, 100] = 0.3, 0.6
-    config = DecodeConfig(threshold=0.5, calibration=(1.0, 1.0))  # 0.3 -> 0.54, 0.6 -> 0.80
+    config = decoding(threshold=0.5, calibration=(1.0, 1.0))  # 0.3 -> 0.54, 0.6 -> 0.80
     _, voiced, confidence = decode(salience, config)
     assert confidence.tolist() == pytest.approx([0.538, 0.803], abs=1e-3)
     assert voiced.tolist() == [True, True]
@@ -70,11 +71,11 @@ def test_the_threshold_is_on_the_calibrated_scale():
 
 def test_weights_bring_their_calibration_and_bad_values_are_refused():
     plain = Checkpoint(ModelConfig.small(), {})
-    assert default_config(plain) == DecodeConfig()
+    assert default_config(plain) == decoding()
     known = dataclasses.replace(plain, metadata={"threshold": "0.4", "calibration": "1.5,0.25"})
-    assert default_config(known) == DecodeConfig(threshold=0.4, calibration=(1.5, 0.25))
+    assert default_config(known) == decoding(threshold=0.4, calibration=(1.5, 0.25))
     for text in ("1.5", "0,1", "a,b", "nan,0", "1,inf"):
         with pytest.raises(UserError, match="SLOPE,OFFSET"):
             default_config(dataclasses.replace(plain, metadata={"calibration": text}))
     with pytest.raises(ConfigError, match="calibration"):
-        DecodeConfig(calibration=(0.0, 1.0))
+        decoding(calibration=(0.0, 1.0))

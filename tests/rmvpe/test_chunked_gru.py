@@ -21,6 +21,7 @@ class LeakySums:
     """A network that multiplies its memory by `kept` at each frame, forward and backward."""
 
     name, device, batch_windows = "numpy", "here", 2
+    threads = None
 
     def __init__(self, layers: int = 1, kept: float = 0.9999, backward: float = 1.0, gain: float = 20.0):
         rng = np.random.default_rng(0)
@@ -127,10 +128,10 @@ def test_an_estimator_carries_the_memory_over_its_windows():
         for window, overlap in ((320, 64), (3200, 0))
     )
     shares: list[float] = []
-    found = windowed.salience(sound, progress=shares.append)
+    found = windowed.salience(sound, 16000, progress=shares.append)
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
-    expected = whole.salience(sound)
+    expected = whole.salience(sound, 16000)
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
     assert expected.std(axis=0).max() > 0.05
 
@@ -148,4 +149,4 @@ def test_salience_that_is_not_finite_is_an_error():
     network.last = network.last * np.nan
     hearing = Estimator(network, ModelConfig.small(), DecodeConfig(), window_frames=320, overlap_frames=64)
     with pytest.raises(UserError, match="not finite"):
-        hearing.salience(np.zeros(16000 * 8, np.float32))
+        hearing.salience(np.zeros(16000 * 8, np.float32), 16000)

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 
 from rmvpe import config
@@ -42,6 +43,7 @@ def test_unknown_preset_lists_the_known_ones() -> None:
         ModelConfig(name="x", mel=MelConfig(n_mels=64), levels=3, dropout=0.5),
         DecodeConfig(),  # f0_max_hz is infinite, which JSON writes as Infinity
         DecodeConfig(decoder="viterbi", threshold=0.5, f0_min_hz=50.0, f0_max_hz=1100.0, pad="reflect"),
+        DecodeConfig(threshold=1, calibration=[2, np.float32(0.5)]),  # type: ignore[arg-type]
         AugmentConfig(key_shift_semitones=(0.0, 5.0)),
         TrainConfig(data="elsewhere", seed=7),
     ],
@@ -96,6 +98,17 @@ def test_a_range_needs_both_its_ends() -> None:
         ({"threshold": 1.5}, r"threshold 1\.5"),
         ({"threshold": float("nan")}, "threshold nan"),
         ({"f0_min_hz": 500.0, "f0_max_hz": 100.0}, "f0_min must be below f0_max"),
+        ({"f0_min_hz": None}, "f0_min_hz must be a number, not None"),
+        ({"threshold": "0.5"}, "threshold must be a number, not '0.5'"),
+        ({"threshold": True}, "threshold must be a number, not True"),
+        ({"threshold": 0.2, "hysteresis": 0.3}, r"hysteresis 0\.3.*threshold, 0\.2"),
+        ({"hysteresis": 1.1}, r"hysteresis 1\.1"),
+        ({"silence_gate_db": float("nan")}, "silence gate nan"),
+        ({"calibration": (0.0, 1.0)}, "calibration.*slope above 0"),
+        ({"calibration": 1.0}, "calibration.*slope above 0"),
+        ({"calibration": (1.0, 0.0, 0.0)}, "calibration.*slope above 0"),
+        ({"calibration": ("1", "0")}, "calibration must be a number, not '1'"),
+        ({"high_register": "no"}, "high_register must be True or False, not 'no'"),
     ],
 )
 def test_a_wrong_decode_config_is_refused(settings: dict[str, object], message: str) -> None:

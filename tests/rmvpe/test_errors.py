@@ -4,6 +4,7 @@ import errno
 
 import pytest
 
+import rmvpe
 from rmvpe.config import ConfigError
 from rmvpe.errors import UserError, exit_code, run_cli
 
@@ -42,3 +43,8 @@ def test_ctrl_c_is_exit_code_130() -> None:
 def test_without_an_error_the_function_gives_the_exit_code() -> None:
     assert run_cli("program", lambda: None) == 0
     assert run_cli("program", lambda: 1) == 1
+
+
+def test_a_wrong_setting_is_a_users_mistake_too() -> None:
+    assert issubclass(rmvpe.ConfigError, rmvpe.UserError)
+    assert issubclass(rmvpe.UserError, ValueError)

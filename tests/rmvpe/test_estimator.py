@@ -85,9 +85,9 @@ def glide(
 @pytest.mark.parametrize("batch", [1, 3])
 def test_windows_do_not_change_what_a_short_memory_hears(pad: str, n: int, batch: int):
     sound = noise(n)
-    whole = listening(window=32 * 100, overlap=0, reach=20).salience(sound, pad)
+    whole = listening(window=32 * 100, overlap=0, reach=20).salience(sound, 16000, pad=pad)
     assert whole.shape == (n // 160 + 1, 360)
-    np.testing.assert_allclose(listening(reach=20, batch=batch).salience(sound, pad), whole, atol=1e-6)
+    np.testing.assert_allclose(listening(reach=20, batch=batch).salience(sound, 16000, pad=pad), whole, atol=1e-6)
 
 
 @pytest.mark.parametrize("pad", ["silence", "reflect", "zero"])
@@ -102,18 +102,18 @@ def test_padding_is_what_other_projects_feed_the_network(pad: str, n: int):
         mode: dict[str, Any] = {"reflect": {"mode": "reflect" if plan.n_frames > 1 else "edge"}, "zero": {}}[pad]
         spectrum = np.pad(log_mel(sound, MODEL.mel), ((0, extra), (0, 0)), **mode)
     expected = network.respond(spectrum[None])[0, : plan.n_frames]
-    np.testing.assert_allclose(listening(reach=5).salience(sound, pad), expected, atol=1e-6)
+    np.testing.assert_allclose(listening(reach=5).salience(sound, 16000, pad=pad), expected, atol=1e-6)
 
 
 def test_the_device_front_end_is_asked_for_windows():
     sound = noise(100_000)
     host, device = listening(), listening(front_end="device")
-    np.testing.assert_array_equal(device.salience(sound), host.salience(sound))
+    np.testing.assert_array_equal(device.salience(sound, 16000), host.salience(sound, 16000))
 
 
 def test_no_more_than_a_batch_of_windows_is_held():
     estimator = listening(batch=2)
-    blocks = list(estimator.iter_salience(noise(160 * 5000)))
+    blocks = list(estimator.iter_salience(noise(160 * 5000), 16000))
     assert max(len(block) for block in blocks) <= 1024
     assert set(estimator.backend.shapes) <= {(2, 256, 128), (1, 256, 128)}  # type: ignore[attr-defined]
 
@@ -194,7 +194,7 @@ def test_no_samples_give_an_empty_track(hop_s: float | None):
     estimator = listening()
     for decoder in DECODERS:
         assert len(estimator.from_audio(np.zeros(0), 44100, hop_s=hop_s, decoder=decoder)) == 0
-    assert estimator.salience(np.zeros(0)).shape == (0, 360)
+    assert estimator.salience(np.zeros(0), 16000).shape == (0, 360)
     assert not estimator.backend.shapes  # type: ignore[attr-defined]
 
 
@@ -264,7 +264,7 @@ def weights(metadata: dict[str, str] | None = None) -> Checkpoint:
 
 
 def test_the_threshold_comes_with_the_weights():
-    assert default_config(weights()).threshold == DecodeConfig().threshold == 0.03
+    assert default_config(weights()).threshold == 0.03
     assert default_config(weights({"threshold": "0.25"})).threshold == 0.25
 
 
@@ -335,10 +335,10 @@ def real_sound(seconds: float) -> np.ndarray:
 def windowed_and_whole(estimator: Estimator) -> tuple[np.ndarray, np.ndarray]:
     """Salience of a minute of real sound, in the usual windows and in one."""
     sound = real_sound(64.0)
-    windowed = estimator.salience(sound)
+    windowed = estimator.salience(sound, 16000)
     assert len(windowed) > 2 * WINDOW_FRAMES
     whole = Estimator(estimator.backend, estimator.model, estimator.config, window_frames=32 * 400, overlap_frames=0)
-    return windowed, whole.salience(sound)
+    return windowed, whole.salience(sound, 16000)
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
@@ -363,8 +363,8 @@ def test_an_excerpt_has_the_pitch_of_the_recording(framework: str):
     """Ten seconds from where it was cut, on the U-Net's grid of 32 frames: the weights have forgotten the rest."""
     estimator, sound = rmvpe.load("small", framework, "cpu"), real_sound(64.0)
     first, margin, stop = 32 * 31, 1000, 6000
-    whole = estimator.pitch_curve(sound)
-    excerpt = estimator.pitch_curve(sound[160 * first : 160 * stop])
+    whole = estimator.pitch_curve(sound, 16000)
+    excerpt = estimator.pitch_curve(sound[160 * first : 160 * stop], 16000)
     inside, there = slice(margin, stop - first - margin), slice(first + margin, stop - margin)
     voiced_a, voiced_b = excerpt.voiced(estimator.config)[inside], whole.voiced(estimator.config)[there]
     both = voiced_a & voiced_b

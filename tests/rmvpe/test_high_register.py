@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from rmvpe.backends import BACKENDS, is_installed
 from rmvpe.calibration import calibrated
 from rmvpe.cli import evaluate, predict
-from rmvpe.config import ConfigError, DecodeConfig, ModelConfig
+from rmvpe.config import ConfigError, ModelConfig
 from rmvpe.decode import decode
 from rmvpe.estimator import Estimator
 from rmvpe.evaluation.agreement import compare_salience
@@ -28,6 +28,7 @@ from rmvpe.pitch import bins_to_hz, cents_between
 from rmvpe.track import F0Track
 from tests.helpers.commands import command_with
 from tests.helpers.networks import StandInNetwork
+from tests.helpers.settings import decoding
 
 MODEL = ModelConfig.small()
 RATE_HZ = 16000
@@ -63,7 +64,7 @@ class LowVoiced(StandInNetwork):
 
 
 def estimator(window: int = 256, overlap: int = 128, batch: int = 1, front_end: str = "host") -> Estimator:
-    config = DecodeConfig(threshold=0.3, high_register=True)
+    config = decoding(threshold=0.3, high_register=True)
     return Estimator(LowVoiced(batch), MODEL, config, window_frames=window, overlap_frames=overlap, front_end=front_end)
 
 
@@ -226,7 +227,7 @@ def test_where_nothing_could_be_taken_nothing_is_computed():
         twice.backend.shown.clear()  # type: ignore[attr-defined]
         twice.from_audio(sweep(2.0)[0], RATE_HZ, f0_max_hz=limit_hz)
         assert len(twice.backend.shown) == passes  # type: ignore[attr-defined]
-    assert DecodeConfig().high_register is False
+    assert decoding().high_register is False
 
 
 def test_silence_and_nothing():
@@ -237,9 +238,9 @@ def test_silence_and_nothing():
 
 def test_salience_is_that_of_one_pass_and_cannot_be_decoded_as_two():
     sound = sweep(1.0)[0]
-    salience = estimator().salience(sound)
-    np.testing.assert_array_equal(estimator().with_config(high_register=False).salience(sound), salience)
-    config = DecodeConfig(high_register=True)
+    salience = estimator().salience(sound, 16000)
+    np.testing.assert_array_equal(estimator().with_config(high_register=False).salience(sound, 16000), salience)
+    config = decoding(high_register=True)
     for call in (lambda: decode(salience, config), lambda: compare_salience(salience, salience, config)):
         with pytest.raises(ConfigError, match=r"high_register.*give audio"):
             call()
@@ -255,7 +256,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def once() -> Estimator:
-    return Estimator(LowVoiced(), MODEL, DecodeConfig(threshold=0.3))
+    return Estimator(LowVoiced(), MODEL, decoding(threshold=0.3))
 
 
 def test_the_flag_of_predict(folder: Path):

@@ -13,7 +13,7 @@ import rmvpe
 from rmvpe import audio, backends
 from rmvpe.checkpoint.store import bundled_weights
 from rmvpe.cli import predict
-from rmvpe.config import ConfigError, DecodeConfig, MelConfig, ModelConfig
+from rmvpe.config import ConfigError, MelConfig, ModelConfig
 from rmvpe.decode import PitchCurve, decode, hold_voiced, pitch, voicing
 from rmvpe.estimator import Estimator
 from rmvpe.framing import frame_levels_db
@@ -21,6 +21,7 @@ from rmvpe.track import F0Track
 from tests.helpers.commands import command_with
 from tests.helpers.networks import StandInNetwork
 from tests.helpers.paths import ROOT
+from tests.helpers.settings import decoding
 from tests.helpers.waves import swelling, waves
 
 MEL = MelConfig()
@@ -64,7 +65,7 @@ def test_more_hysteresis_never_unvoices(confidence: np.ndarray, threshold: float
 
 def test_a_silent_frame_ends_a_voiced_run():
     confidence = np.array([0.9, 0.4, 0.4, 0.4, 0.9], dtype=np.float32)
-    config = DecodeConfig(threshold=0.5, hysteresis=0.2, silence_gate_db=-60.0)
+    config = decoding(threshold=0.5, hysteresis=0.2, silence_gate_db=-60.0)
     f0_hz, level_db = np.full(5, 200.0), np.array([-20.0, -60.0, -60.1, -20.0, -np.inf])
     assert voicing(f0_hz, confidence, config).tolist() == [True] * 5
     assert voicing(f0_hz, confidence, config, level_db).tolist() == [True, True, False, False, False]
@@ -77,7 +78,7 @@ def test_a_silent_frame_ends_a_voiced_run():
 def test_decode_is_its_two_steps():
     salience = np.random.default_rng(1).random((50, 360), dtype=np.float32) ** 4
     level_db = np.linspace(-100.0, -60.0, 50)
-    config = DecodeConfig(threshold=0.995, hysteresis=0.01)
+    config = decoding(threshold=0.995, hysteresis=0.01)
     f0_hz, voiced, confidence = decode(salience, config, level_db)
     always, same = pitch(salience, config)
     np.testing.assert_array_equal(confidence, same)
@@ -111,10 +112,10 @@ def test_levels_of_what_is_known():
 
 @pytest.mark.parametrize("decoder", ["local-average", "viterbi"])
 def test_blocks_are_voiced_as_the_whole(decoder: str):
-    config = DecodeConfig(decoder=decoder, threshold=0.4, hysteresis=0.25, silence_gate_db=-40.0)
+    config = decoding(decoder=decoder, threshold=0.4, hysteresis=0.25, silence_gate_db=-40.0)
     sound, blocks = swelling(30.0), waves(64, 32, config)
-    borders = np.cumsum([len(block) for block in blocks.iter_salience(sound)])[:-1]
-    expected = decode(blocks.salience(sound), config, frame_levels_db(sound, MEL))
+    borders = np.cumsum([len(block) for block in blocks.iter_salience(sound, 16000)])[:-1]
+    expected = decode(blocks.salience(sound, 16000), config, frame_levels_db(sound, MEL))
     track = blocks.from_audio(sound, 16000)
     whole = waves(32 * 100, 0, config).from_audio(sound, 16000)
     for found, other, known in zip(("f0_hz", "voiced", "confidence"), (whole,) * 3, expected):
@@ -137,16 +138,16 @@ class Sure(StandInNetwork):
 
 
 def test_an_open_gate_is_no_gate():
-    config = DecodeConfig(threshold=0.0)
+    config = decoding(threshold=0.0)
     assert not waves(64, 32, config).from_audio(np.zeros(16000), 16000).voiced.any()
-    config = DecodeConfig(threshold=0.0, silence_gate_db=-np.inf)
+    config = decoding(threshold=0.0, silence_gate_db=-np.inf)
     network = Estimator(Sure(), ModelConfig.small(), config)
     assert network.from_audio(np.zeros(16000), 16000).voiced.all()
 
 
 def test_flags_of_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     soundfile.write(tmp_path / "a.wav", swelling(10.0), 16000, subtype="FLOAT")
-    command = command_with(predict, lambda *_: waves(64, 32, DecodeConfig(threshold=0.4)))
+    command = command_with(predict, lambda *_: waves(64, 32, decoding(threshold=0.4)))
 
     def code(*flags: str) -> int:
         return command(tmp_path / "a.wav", "-o", tmp_path / "a.npz", *flags)
@@ -166,7 +167,7 @@ def test_flags_of_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         assert code(*flags) == 2
         assert text in capsys.readouterr().err
     with pytest.raises(ConfigError, match="hysteresis"):
-        waves(64, 32, DecodeConfig()).from_audio(np.zeros(100), 16000, hysteresis=0.5)
+        waves(64, 32, decoding()).from_audio(np.zeros(100), 16000, hysteresis=0.5)
 
 
 def test_the_reliability_curve_by_hand(tmp_path: Path):
@@ -241,7 +242,7 @@ def test_the_gate_takes_nothing_from_a_recording(bundled: Estimator):
     sound = audio.read(ROOT / "examples" / "demo.flac").samples
     gated, free = bundled.from_audio(sound, 16000), bundled.from_audio(sound, 16000, silence_gate_db=-np.inf)
     np.testing.assert_array_equal(gated.f0_hz, free.f0_hz)
-    held = bundled.from_audio(sound, 16000, hysteresis=0.5 * bundled.config.threshold)
+    held = bundled.from_audio(sound, 16000, hysteresis=0.5 * bundled.config.known_threshold)
     assert (held.voiced >= gated.voiced).all()
     assert held.voiced.sum() > gated.voiced.sum()
     np.testing.assert_array_equal(held.f0_hz[gated.voiced], gated.f0_hz[gated.voiced])

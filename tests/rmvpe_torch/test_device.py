@@ -45,19 +45,30 @@ def test_devices_by_number():
         device.resolve("cuda:2", kinds("cuda", count=2))
 
 
-@pytest.mark.parametrize("name", ["CUDA", "cuda:one", "cuda:-1", "", "tpu", "sdaa-0"])
+@pytest.mark.parametrize("name", ["cuda:one", "cuda:-1", "", "tpu", "sdaa-0"])
 def test_unknown_names(name: str):
     with pytest.raises(UserError, match=r"unknown device .*choose auto, cuda, sdaa, mps, cpu"):
         device.resolve(name)
 
 
-@pytest.mark.parametrize("name", ["gpu", "GPU", "gpu:1"])
-def test_gpu_is_jaxs_name_for_cuda(name: str):
-    with pytest.raises(UserError, match=rf"'{name}'.*choose cuda"):
+@pytest.mark.parametrize("name", ["gpu", "GPU", "cuda", "CUDA:0", 0, torch.device("cuda"), torch.device("cuda", 0)])
+def test_a_gpu_by_any_name_is_cuda(name: object):
+    assert device.resolve(name, kinds("cuda", count=2)) == torch.device("cuda", 0)
+    with pytest.raises(UserError, match=r"'gpu:2' does not exist.*2 of them, counted from cuda:0"):
+        device.resolve("gpu:2", kinds("cuda", count=2))
+
+
+@pytest.mark.parametrize("name", ["cpu", "CPU", " cpu ", "cpu:0", torch.device("cpu"), torch.device("cpu", 0)])
+def test_the_cpu_by_any_name(name: object):
+    assert device.resolve(name) == torch.device("cpu")
+
+
+@pytest.mark.parametrize("name", [True, 1.5, b"cpu", ["cpu"], object()])
+def test_what_is_no_device_is_one_sentence(name: object):
+    with pytest.raises(UserError, match="device must be a name such as cpu"):
         device.resolve(name)
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA GPU")
 def test_cuda_without_a_gpu():
     with pytest.raises(UserError, match=r"'cuda:1' .*CUDA build of torch.*cpu"):
         device.resolve("cuda:1")

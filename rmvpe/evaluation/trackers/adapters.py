@@ -71,7 +71,7 @@ class TrackerSpec:
 
 def track_everywhere(estimator: Estimator, audio: np.ndarray) -> F0Track:
     """As `Estimator.from_audio` of 16 kHz mono audio [samples], but unvoiced frames keep their pitch."""
-    curve = estimator.pitch_curve(audio)
+    curve = estimator.pitch_curve(audio, RATE_HZ)
     times = frame_times(len(curve.f0_hz), estimator.model.mel)
     return F0Track(times, curve.f0_hz, curve.voiced(estimator.config), curve.confidence)
 
@@ -82,7 +82,7 @@ def open_rmvpe(weights: str, backend: str, threads: int, *, high_register: bool 
     `high_register` as in `DecodeConfig`. Raises UserError for weights or a backend that do not exist.
     """
     estimator = load(weights, backend, "cpu").with_config(high_register=high_register)
-    name, threshold = Path(weights).name, estimator.config.threshold
+    name, threshold = Path(weights).name, estimator.config.known_threshold
     settings = f"weights {name}, {estimator.backend.name}, voiced from {threshold:g} (stored with them)"
     return Tracker(partial(track_everywhere, estimator), settings + (", high register" if high_register else ""))
 

@@ -23,6 +23,7 @@ from rmvpe.track import F0Track
 from tests.helpers.commands import command_with
 from tests.helpers.networks import StandInNetwork
 from tests.helpers.paths import ROOT
+from tests.helpers.settings import decoding
 
 Predict = Callable[..., int]
 BACKENDS = [name for name in ("torch", "jax") if importlib.util.find_spec(name)]
@@ -133,9 +134,9 @@ def test_flags_reach_the_estimator(folder: Path, loads: list, predict: Predict, 
     assert predict("in/a.wav", "-o", "a.csv", *flags.split(), "--decoder", "viterbi", "--pad", "zero") == 0
     assert loads == [("w.pt", "jax", "cuda:1")]
     assert seen["hop_s"] == 0.02
-    assert seen["config"] == DecodeConfig("viterbi", 0.2, 80.0, 900.0, "zero")
+    assert seen["config"] == decoding("viterbi", 0.2, 80.0, 900.0, "zero")
     assert predict("in/a.wav", "-o", "a.csv") == 0
-    assert seen["config"] == DecodeConfig(threshold=0.5)  # what the weights brought
+    assert seen["config"] == decoding(threshold=0.5)  # what the weights brought
     assert seen["hop_s"] is None
 
 

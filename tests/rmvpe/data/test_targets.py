@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from rmvpe.config import DecodeConfig
 from rmvpe.data.targets import SIGMA_BINS, salience_target
 from rmvpe.decode import decode
 from rmvpe.pitch import bins_to_hz, cents_between
+from tests.helpers.settings import decoding
 
 
 def test_the_target_is_a_gaussian_around_the_pitch():
@@ -24,7 +24,7 @@ def test_the_target_is_a_gaussian_around_the_pitch():
 
 def test_a_target_decodes_to_its_own_pitch():
     f0_hz = np.geomspace(45.0, 1900.0, 500)
-    decoded, voiced, confidence = decode(salience_target(f0_hz), DecodeConfig())
+    decoded, voiced, confidence = decode(salience_target(f0_hz), decoding())
     assert voiced.all()
     assert confidence.min() > 0.9
     # Nine bins cut a Gaussian of 1.25 bins off-centre by at most half a bin: under a cent

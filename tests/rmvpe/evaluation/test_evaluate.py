@@ -3,14 +3,14 @@
 import dataclasses
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-from rmvpe.config import DecodeConfig, ModelConfig
+from rmvpe.config import USUAL, DecodeConfig, ModelConfig
 from rmvpe.data.mixing import find_music, piece_of_music, rms
 from rmvpe.data.readers.base import Item
 from rmvpe.data.targets import salience_target
@@ -70,14 +70,14 @@ class SalienceEstimator:
     """An estimator that decodes what a function of the audio gives as salience."""
 
     salience_of: Callable[[np.ndarray], np.ndarray]
-    threshold: float = DecodeConfig().threshold
+    threshold: float = USUAL.known_threshold
     model = MODEL
 
     @property
     def config(self) -> DecodeConfig:
-        return DecodeConfig(threshold=self.threshold)
+        return replace(USUAL, threshold=self.threshold)
 
-    def pitch_curve(self, audio: np.ndarray) -> PitchCurve:
+    def pitch_curve(self, audio: np.ndarray, sample_rate: float) -> PitchCurve:
         return PitchCurve(*pitch(self.salience_of(audio), self.config), frame_levels_db(audio, MODEL.mel))
 
 

@@ -105,7 +105,7 @@ def test_flags_are_settings(command, data: Path, capsys: pytest.CaptureFixture[s
     found = command(*flags.split())
     said = capsys.readouterr().out.splitlines()[0]
     assert said.endswith(", threshold 0.7, hysteresis 0.2, silence gate -40 dBFS, f0 from 100 Hz, f0 up to 900 Hz")
-    config = DecodeConfig("local-average", 0.7, 100.0, 900.0, "silence", 0.2, -40.0)
+    config = DecodeConfig("local-average", 0.7, 100.0, 900.0, "silence", 0.2, -40.0, (1.0, 0.0))
     assert found["decoding"] == json.loads(json.dumps(asdict(config)))  # a tuple becomes a list
     scores = evaluate_source(waves(64, 32, config), Annotated(data), snr_db=[np.inf]).pooled
     assert found["pooled"] == scores
@@ -138,7 +138,7 @@ def test_both_commands_have_a_flag_for_every_setting():
 
 
 def test_a_headline_tells_what_is_not_as_usual():
-    assert describe_settings(DecodeConfig()) == "threshold 0.03"
-    assert describe_settings(DecodeConfig("viterbi", silence_gate_db=-np.inf)) == (
+    assert describe_settings(DecodeConfig(threshold=0.03)) == "threshold 0.03"
+    assert describe_settings(DecodeConfig("viterbi", 0.03, silence_gate_db=-np.inf)) == (
         "threshold 0.03, silence gate -inf dBFS, viterbi"
     )
