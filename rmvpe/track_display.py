@@ -113,7 +113,7 @@ def _runs(octaves: np.ndarray, voiced: np.ndarray, jump: float) -> list[np.ndarr
 def plot_into(track: TrackArrays, axes: "Axes | None") -> "Axes":
     """Draw the f0 of voiced frames into `axes`, by default those of a new figure of pyplot; returns the axes."""
     try:
-        from matplotlib.ticker import FuncFormatter, NullFormatter
+        from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
     except ImportError as error:
         raise UserError("pictures need matplotlib, which is not installed: run pip install matplotlib") from error
     if axes is None:
@@ -125,6 +125,7 @@ def plot_into(track: TrackArrays, axes: "Axes | None") -> "Axes":
     f0_hz = np.insert(np.where(track.voiced, track.f0_hz, np.nan), breaks, np.nan)
     axes.plot(np.insert(track.time_s, breaks, np.nan), f0_hz, color=LINE, linewidth=1.5)
     axes.set_yscale("log", base=2)
+    axes.yaxis.set_major_locator(FixedLocator([*TICKS_HZ, *(1.5 * hz for hz in TICKS_HZ)]))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda hz, _: f"{hz:g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
     if len(track.time_s) > 1:
