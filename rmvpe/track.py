@@ -75,8 +75,10 @@ class F0Track:
         """Seconds between frames; None for fewer than two frames."""
         return float(self.time_s[-1] - self.time_s[0]) / (len(self) - 1) if len(self) > 1 else None
 
-    def resampled(self, hop_s: float, n_frames: int | None = None) -> "F0Track":
-        """The same track at the times t + k * `hop_s` seconds, k = 0, 1, ..., `n_frames` of them; t is its first time.
+    def resampled(self, hop_s: float, n_frames: int | None = None, start_s: float | None = None) -> "F0Track":
+        """The same track at the times `start_s` + k * `hop_s` seconds, k = 0, 1, ..., `n_frames` of them.
+
+        start_s: by default the first time of this track, so that a slice stays where it is.
 
         Inside a voiced run f0 is interpolated linearly in log-frequency; next to an unvoiced frame the nearer frame
         counts; confidence is interpolated linearly. (The network itself always runs at the hop it was trained with: at
@@ -85,9 +87,9 @@ class F0Track:
         possible time between frames.
         """
         check_hop(hop_s)
-        start = float(self.time_s[0]) if len(self) else 0.0
+        start = start_s if start_s is not None else float(self.time_s[0]) if len(self) else 0.0
         if n_frames is None:
-            n_frames = int((self.time_s[-1] - start) / hop_s + 1e-6) + 1 if len(self) else 0
+            n_frames = max(0, int((self.time_s[-1] - start) / hop_s + 1e-6) + 1) if len(self) else 0
         time_s = start + np.arange(n_frames) * hop_s
         if not len(self):
             return F0Track(time_s, np.zeros(n_frames), np.zeros(n_frames), np.zeros(n_frames))

@@ -297,4 +297,4 @@ def on_grid(track: F0Track, n_frames: int) -> F0Track:
     track = replace(track, voiced=track.voiced & (track.f0_hz > 0))
     if len(track) == n_frames and np.allclose(track.time_s, times, rtol=0.0, atol=1e-9):
         return track
-    return track.resampled(HOP_S, n_frames)
+    return track.resampled(HOP_S, n_frames, start_s=0.0)
