@@ -95,7 +95,7 @@ def test_states_are_found_in_order_and_others_files_are_not(tmp_path):
 def test_a_file_cut_short_is_named(share, tmp_path):
     path = state.save(tmp_path, make_state())
     os.truncate(path, int(path.stat().st_size * share))
-    with pytest.raises(UserError, match=r"state-00000007\.pt is damaged .*resume from another state"):
+    with pytest.raises(UserError, match=r"state-00000007\.pt is truncated or damaged .*resume from another state"):
         state.load(path)
 
 
@@ -105,7 +105,7 @@ def test_one_changed_byte_of_a_weight_is_noticed(tmp_path):
     at = content.index(make_state().weights["a.weight"].tobytes())
     content[at + 5] ^= 1
     path.write_bytes(content)
-    with pytest.raises(UserError, match=r"state-00000007\.pt is damaged \(the checksum of .*data.*does not fit"):
+    with pytest.raises(UserError, match=r"state-00000007\.pt is truncated or damaged \(Bad CRC-32 .*data.*resume from another"):
         state.load(path)
 
 
@@ -132,7 +132,7 @@ def test_code_in_a_state_does_not_run(tmp_path):
 
     path = tmp_path / "state-00000001.pt"
     torch.save({"format": state.FORMAT, "step": Attack()}, path)
-    with pytest.raises(UserError, match="is damaged"):
+    with pytest.raises(UserError, match="pickled Python object.*nothing in it was run"):
         state.load(path)
     assert not (tmp_path / "touched").exists()
 
