@@ -127,7 +127,7 @@ def test_a_damaged_state_is_told_in_a_sentence(tmp_path, item, harm, capfd):
             file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
         else:
             file.unlink()
-    with pytest.raises(UserError, match=r"state-00000010 (is a damaged checkpoint|lacks)"):
+    with pytest.raises(UserError, match=r"state-00000010 ((is truncated or damaged|cannot be read)|lacks)"):
         state.load(path)
     assert "Traceback" not in capfd.readouterr().err
 
@@ -136,7 +136,7 @@ def test_a_damaged_state_is_told_in_a_sentence(tmp_path, item, harm, capfd):
 def test_a_state_that_lacks_an_item_is_told(tmp_path, item):
     path = state.save(tmp_path, make())
     shutil.rmtree(path / item)
-    with pytest.raises(UserError, match=f"is a damaged checkpoint.*{item} has no manifest"):
+    with pytest.raises(UserError, match=f"(is truncated or damaged|cannot be read).*{item} has no manifest"):
         state.load(path)
 
 
