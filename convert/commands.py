@@ -98,7 +98,7 @@ def inspect(checkpoint: str) -> None:
 
 def inspect_folder(path: Path) -> None:
     """Print what an Orbax folder holds."""
-    checkpoint = load_orbax(path)
+    checkpoint: Checkpoint = load_orbax(path)
     row("folder", str(path))
     row("kind", "Orbax checkpoint (JAX)")
     row("network", checkpoint.config.name)

@@ -41,6 +41,7 @@ from rmvpe.framing import (
     stitch,
 )
 from rmvpe.high_register import Pitches
+from rmvpe.pitch import N_BINS
 from rmvpe.track import F0Track, check_hop
 
 DEFAULT_WEIGHTS = "small"
@@ -109,6 +110,8 @@ class Estimator:
     ):
         if model.mel.sample_rate != SAMPLE_RATE_HZ:
             raise UserError(f"a network for {model.mel.sample_rate} Hz is not supported: only {SAMPLE_RATE_HZ} Hz is")
+        if model.n_bins != N_BINS:
+            raise UserError(f"a network of {model.n_bins} salience bins is not supported: only {N_BINS} are")
         self._backend = backend
         self._model = model
         self._config = config or DecodeConfig()

@@ -4,13 +4,10 @@ import importlib
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rmvpe.backends import INSTALL, check_numpy, python_too_old
 from rmvpe.errors import UserError
-
-if TYPE_CHECKING:
-    from rmvpe.checkpoint.store import Checkpoint
 
 BEST, LAST = "best.safetensors", "last.safetensors"  # that training writes
 STATE = re.compile(r"state-(\d{8,18})(\.pt)?")  # a file of PyTorch, a folder of JAX
@@ -52,8 +49,8 @@ def is_orbax(folder: Path) -> bool:
     return all((folder / item).is_dir() for item in ITEMS)
 
 
-def load_orbax(folder: Path) -> "Checkpoint":
-    """The checkpoint of an Orbax folder, read by JAX. Raises UserError if JAX is not installed."""
+def load_orbax(folder: Path) -> Any:
+    """The `rmvpe.checkpoint.store.Checkpoint` of an Orbax folder, read by JAX. Raises UserError if JAX is not installed."""
     purpose = f"reading the Orbax folder {folder}"
     if why := python_too_old("jax"):
         raise UserError(f"{purpose} is not possible: {why}")
@@ -68,8 +65,7 @@ def load_orbax(folder: Path) -> "Checkpoint":
             f"{purpose} needs {error.name}, which is not installed: run pip install {INSTALL['jax']}, or make a file of "
             "it with rmvpe convert jax2torch where JAX is"
         ) from error
-    checkpoint: Checkpoint = module.load(folder)
-    return checkpoint
+    return module.load(folder)
 
 
 def _is_state(path: Path) -> bool:

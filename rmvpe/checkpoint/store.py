@@ -110,7 +110,10 @@ def load(name_or_path: str | os.PathLike[str], *, folder: "Traversable" = WEIGHT
     network.
     """
     with locate(name_or_path, folder=folder) as path:
-        return load_orbax(path) if is_orbax(path) else load_file(path)
+        if is_orbax(path):
+            checkpoint: Checkpoint = load_orbax(path)
+            return checkpoint
+        return load_file(path)
 
 
 @contextmanager
