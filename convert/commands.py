@@ -76,7 +76,9 @@ def torch2jax(checkpoint: str, output: Path | None = None, *, force: bool = Fals
     Raises UserError.
     """
     if orbax_folder(checkpoint):
-        raise UserError(f"{checkpoint} is an Orbax folder already: torch2jax takes a file, or a run of rmvpe train torch")
+        raise UserError(
+            f"{checkpoint} is an Orbax folder already: torch2jax takes a file, or a run of rmvpe train torch"
+        )
     if output is None:
         output = default_output(checkpoint, "")
     weights = with_source(load_any(checkpoint), checkpoint)

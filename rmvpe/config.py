@@ -350,7 +350,7 @@ TRAIN_RANGES: dict[str, tuple[float, float]] = {
     "validation_files": (1, 1_000_000),
     "keep": (1, 1_000_000),
     "num_workers": (0, 256),
-    "seed": (0, 2**32 - 1),  # the largest that every generator takes
+    "seed": (0, 2**63 - 1),  # the largest that every generator takes
 }
 MAX_BATCH_FRAMES = 1 << 20  # per rank and forward pass: three hours of audio, 0.7 GB
 
@@ -425,7 +425,9 @@ def from_dict(cls: type[T], data: Any, where: str = "") -> T:
     hints = typing.get_type_hints(cls)
     unknown = sorted(str(name) for name in set(data) - set(hints))
     if unknown:
-        raise ConfigError(f"{where}: unknown setting {', '.join(name[:40] for name in unknown[:6])}; known are {', '.join(hints)}")
+        raise ConfigError(
+            f"{where}: unknown setting {', '.join(name[:40] for name in unknown[:6])}; known are {', '.join(hints)}"
+        )
     return cls(**{key: _coerce(hints[key], value, f"{where}.{key}") for key, value in data.items()})
 
 

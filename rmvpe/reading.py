@@ -55,11 +55,13 @@ def read_bytes(path: Name, fix: str, max_bytes: int = MAX_BYTES) -> bytes:
     """The content of a regular file. Raises UserError if it is longer than `max_bytes`, and as `reading`."""
     with reading(path, fix):
         check_regular(path, fix)
-        with Path(path).open("rb") as file:
-            data = file.read(max_bytes + 1)
+        data = bytearray()
+        with Path(path).open("rb") as file:  # piece by piece: a file may grow, and its size may be no promise
+            while len(data) <= max_bytes and (piece := file.read(1 << 20)):
+                data += piece
     if len(data) > max_bytes:
         raise UserError(f"{path} is longer than the {max_bytes:,} bytes that are read: {fix}")
-    return data
+    return bytes(data)
 
 
 def read_json(path: Name, fix: str, max_bytes: int = MAX_BYTES) -> Any:

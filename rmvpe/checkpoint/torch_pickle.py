@@ -104,7 +104,9 @@ class _Machine:
                 return self.pop()
             operation = OPERATIONS.get(opcode)
             if operation is None:
-                raise PickleError(f"byte {self.at - 1} of its pickle is opcode {opcode:#04x}, which no state_dict needs")
+                raise PickleError(
+                    f"byte {self.at - 1} of its pickle is opcode {opcode:#04x}, which no state_dict needs"
+                )
             operation(self)
         raise PickleError(f"its pickle has more than {MAX_OPERATIONS:,} operations")
 

@@ -105,7 +105,9 @@ def test_one_changed_byte_of_a_weight_is_noticed(tmp_path):
     at = content.index(make_state().weights["a.weight"].tobytes())
     content[at + 5] ^= 1
     path.write_bytes(content)
-    with pytest.raises(UserError, match=r"state-00000007\.pt is truncated or damaged \(Bad CRC-32 .*data.*resume from another"):
+    with pytest.raises(
+        UserError, match=r"state-00000007\.pt is truncated or damaged \(Bad CRC-32 .*data.*resume from another"
+    ):
         state.load(path)
 
 
