@@ -87,7 +87,7 @@ def verify(
 
 
 def open_sides(path_a: str, path_b: str, installed: Sequence[str]) -> tuple[Side, Side]:
-    """Load both and choose a framework for each: an Orbax folder's own is JAX, a file's PyTorch, and two alike use both."""
+    """Load both; an Orbax folder's own framework is JAX, a file's PyTorch, and two alike use both."""
     wanted = ["jax" if orbax_folder(path) else "torch" for path in (path_a, path_b)]
     if wanted[0] == wanted[1]:
         wanted[1] = "torch" if wanted[0] == "jax" else "jax"

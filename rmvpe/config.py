@@ -394,8 +394,8 @@ class TrainConfig:
         check_ranges(self, TRAIN_RANGES)
         if self.batch_size * self.excerpt_frames > MAX_BATCH_FRAMES:
             raise ConfigError(
-                f"batch_size {self.batch_size} x excerpt_frames {self.excerpt_frames} is more than {MAX_BATCH_FRAMES:,} "
-                "frames: use grad_accumulation for larger batches"
+                f"batch_size {self.batch_size} x excerpt_frames {self.excerpt_frames} is more than "
+                f"{MAX_BATCH_FRAMES:,} frames: use grad_accumulation for larger batches"
             )
         if self.excerpt_frames % self.model.time_multiple:
             raise ConfigError(f"excerpt_frames {self.excerpt_frames} must be a multiple of {self.model.time_multiple}")

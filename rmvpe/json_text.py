@@ -1,7 +1,7 @@
 """JSON that someone else wrote: parsed within limits, with one kind of error.
 
-Python's parser reads tables nested so deep that it fails with RecursionError, keeps the last of two equal keys without a
-word, and takes a text of any size.
+Python's parser fails with RecursionError on deep nesting, keeps the last of two equal keys without a word, and takes a
+text of any size.
 """
 
 import json

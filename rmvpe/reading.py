@@ -1,7 +1,7 @@
 """The fence around every reader: whatever goes wrong while a file is read is one sentence that names the file.
 
-A reader checks what it knows about. What it does not know about (a damaged file has no end of surprises) is caught here,
-whatever its class is: a list of expected exceptions is never complete.
+A reader checks what it knows about. What it does not know about is caught here, whatever its class is, because a
+damaged file has no end of surprises: a list of expected exceptions is never complete.
 """
 
 import os

@@ -226,8 +226,8 @@ def read_table(path: Path) -> dict[str, Any]:
 def read_through(item: Path, limit: int) -> None:
     """Read every record of an Orbax item once. Raises ValueError if one cannot be read.
 
-    Orbax reads all arrays at the same time; if several are damaged, each prints a traceback. It also reserves the memory
-    that an array's description asks for: ValueError too if that is more than `limit` bytes in all.
+    Orbax reads all arrays at the same time; if several are damaged, each prints a traceback. It also reserves the
+    memory that an array's description asks for: ValueError too if that is more than `limit` bytes in all.
     """
     import tensorstore
 

@@ -8,6 +8,7 @@ in training, if `weights` are averaged ones) and Adam's moments `adam_mu` and `a
 
 import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +110,7 @@ def _load(path: Path, run: dict[str, Any]) -> RunState:
         raise UserError(f"{path}: {error}; use the version of rmvpe that wrote it") from error
 
 
-def all_arrays(items: dict[str, Tensors]) -> Tensors:
+def all_arrays(items: Mapping[str, Tensors]) -> Tensors:
     """The arrays of several items in one table, for their hash."""
     return {f"{item}/{name}": array for item, arrays in items.items() for name, array in arrays.items()}
 

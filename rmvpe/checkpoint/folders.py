@@ -3,6 +3,7 @@
 import importlib
 import os
 import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -30,18 +31,23 @@ def weights_in(folder: str | os.PathLike[str]) -> Path:
         inside = sorted(folder.iterdir())
     except OSError as error:
         raise UserError(f"cannot read {folder}: {error.strerror}; give the path of a checkpoint") from error
-    states = {int(match[1]): path for path in inside if (match := STATE.fullmatch(path.name)) and _is_state(path)}
+    states = _by_step(inside, STATE, _is_state)
     if states:
         return states[max(states)]
     if (folder / LAST).is_file():
         return folder / LAST
-    steps = {int(match[1]): path for path in inside if (match := STEP.fullmatch(path.name)) and is_orbax(path)}
+    steps = _by_step(inside, STEP, is_orbax)
     if steps:
         return steps[max(steps)]
     raise UserError(
-        f"{folder} is a folder without a checkpoint: give a .safetensors or .pt file, the folder of a training run, or "
-        "an Orbax checkpoint"
+        f"{folder} is a folder without a checkpoint: give a .safetensors or .pt file, the folder of a training run, "
+        "or an Orbax checkpoint"
     )
+
+
+def _by_step(paths: Iterable[Path], pattern: re.Pattern[str], wanted: Callable[[Path], bool]) -> dict[int, Path]:
+    matches = ((pattern.fullmatch(path.name), path) for path in paths)
+    return {int(match[1]): path for match, path in matches if match and wanted(path)}
 
 
 def is_orbax(folder: Path) -> bool:
@@ -50,7 +56,7 @@ def is_orbax(folder: Path) -> bool:
 
 
 def load_orbax(folder: Path) -> Any:
-    """The `rmvpe.checkpoint.store.Checkpoint` of an Orbax folder, read by JAX. Raises UserError if JAX is not installed."""
+    """The `Checkpoint` (`rmvpe.checkpoint.store`) of an Orbax folder. Raises UserError if JAX is not installed."""
     purpose = f"reading the Orbax folder {folder}"
     if why := python_too_old("jax"):
         raise UserError(f"{purpose} is not possible: {why}")
@@ -62,8 +68,8 @@ def load_orbax(folder: Path) -> Any:
         if (error.name or "").startswith("rmvpe"):
             raise
         raise UserError(
-            f"{purpose} needs {error.name}, which is not installed: run pip install {INSTALL['jax']}, or make a file of "
-            "it with rmvpe convert jax2torch where JAX is"
+            f"{purpose} needs {error.name}, which is not installed: run pip install {INSTALL['jax']}, or make a file "
+            "of it with rmvpe convert jax2torch where JAX is"
         ) from error
     return module.load(folder)
 

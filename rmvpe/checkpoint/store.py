@@ -120,8 +120,8 @@ def load(name_or_path: str | os.PathLike[str], *, folder: "Traversable" = WEIGHT
 def locate(name_or_path: str | os.PathLike[str], *, folder: "Traversable" = WEIGHTS) -> Iterator[Path]:
     """The file of bundled weights in `folder`, with its hash verified, or the given file or Orbax folder.
 
-    Of a given folder it is what `rmvpe.checkpoint.folders.weights_in` finds. Raises UserError if there is neither, or if
-    the hash is another one.
+    Of a given folder it is what `rmvpe.checkpoint.folders.weights_in` finds. Raises UserError if there is neither, or
+    if the hash is another one.
     """
     bundled = bundled_weights(folder)
     if isinstance(name_or_path, str) and name_or_path in bundled:
@@ -136,7 +136,7 @@ def locate(name_or_path: str | os.PathLike[str], *, folder: "Traversable" = WEIG
 
 
 def load_file(path: str | os.PathLike[str]) -> Checkpoint:
-    """Load a .safetensors or torch .pt file or a torch training state, as float32. Raises UserError as `load` does."""
+    """Load a .safetensors or torch .pt file, or a torch state, as float32. Raises UserError as `load` does."""
     with open_tensors(path) as file:
         selection = select(file)
         if selection.problems:

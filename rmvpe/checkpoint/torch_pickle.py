@@ -1,4 +1,4 @@
-"""The pickle inside a file that `torch.save` wrote, read by an interpreter of our own: it can build data, and nothing else.
+"""The pickle in a file that `torch.save` wrote, read by an interpreter of our own that can build data and nothing else.
 
 A pickle is a program for a stack machine (https://peps.python.org/pep-0307/, https://peps.python.org/pep-3154/; every
 opcode is described in Python's `pickletools`). Python's own machine can call any function, set attributes of what it
@@ -175,6 +175,14 @@ class _Machine:
             raise PickleError(f"its pickle has no value {index} in its memo")
         self.push(self.memo[index])
 
+    def frame(self) -> None:
+        """FRAME: the length of the next part of the program, for readers of a stream."""
+        self.take(8)
+
+    def drop(self) -> None:
+        """POP."""
+        self.pop()
+
     def long(self) -> None:
         """LONG1: an integer of any length up to `MAX_INTEGER_BYTES`."""
         n_bytes = self.number("B")
@@ -316,9 +324,9 @@ ARGUMENTS = {
 STOP = ord(".")
 OPERATIONS: dict[int, Callable[[_Machine], None]] = {
     0x80: lambda m: _check_protocol(m.number("B")),  # PROTO
-    0x95: lambda m: m.take(8) and None,  # FRAME
+    0x95: _Machine.frame,
     ord("("): lambda m: m.push(MARK),
-    ord("0"): lambda m: m.pop() and None,  # POP
+    ord("0"): _Machine.drop,
     ord("N"): lambda m: m.push(None),
     0x88: lambda m: m.push(True),
     0x89: lambda m: m.push(False),

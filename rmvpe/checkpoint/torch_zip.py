@@ -25,14 +25,14 @@ MOST_SPARSE = 16  # the stored items that a tensor may skip, in multiples of its
 class TorchFile:
     """An open torch zip file: `content` is the object that was saved, with a `TorchTensor` for each tensor.
 
-    `remedy` ends the message about a damaged file. Raises UserError if the file is damaged, is a TorchScript archive, or
-    holds anything but containers, numbers, strings and tensors.
+    `remedy` ends the message about a damaged file. Raises UserError if the file is damaged, is a TorchScript archive,
+    or holds anything but containers, numbers, strings and tensors.
     """
 
     def __init__(self, path: str | os.PathLike[str], remedy: str = COPY_AGAIN):
         self.path, self._remedy = str(path), remedy
         check_regular(path, "give a checkpoint file")
-        self._file = Path(path).open("rb")
+        self._file = Path(path).open("rb")  # noqa: SIM115 (closed by __exit__)
         try:
             with reading(path, remedy):
                 _check_directory(self._file)

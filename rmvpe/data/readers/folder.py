@@ -2,9 +2,10 @@
 
     FOLDER/.../NAME.wav (or .flac, .ogg, .mp3 ...) + NAME.csv, NAME_f0.csv or NAME.f0.csv in the same folder
 
-Lines are `time_s,f0_hz` at any ascending times. Unvoiced is 0 Hz, a negative frequency, NaN or an empty field. Columns are separated by a comma, semicolon, tab or
-blanks, further columns are ignored, and the first line may be a header. The channels of a file are averaged: they hold
-the voice alone. Recordings without annotation are skipped and listed in `not_annotated`.
+Lines are `time_s,f0_hz` at any ascending times. Unvoiced is 0 Hz, a negative frequency, NaN or an empty field. Columns
+are separated by a comma, semicolon, tab or blanks, further columns are ignored, and the first line may be a header. The
+channels of a file are averaged: they hold the voice alone. Recordings without annotation are skipped and listed in
+`not_annotated`.
 """
 
 import re
