@@ -15,7 +15,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from rmvpe import files  # noqa: E402
-from rmvpe.checkpoint.store import load as load_checkpoint
+from rmvpe.checkpoint.store import load as load_checkpoint  # noqa: E402
 from rmvpe.config import ModelConfig, TrainConfig  # noqa: E402
 from rmvpe.errors import UserError  # noqa: E402
 from rmvpe.training.state import RunState, StateStore, choose, prune  # noqa: E402
