@@ -1,6 +1,7 @@
 """The interpreter of torch's pickles: what torch writes is data; every attack ends at once, with an error of ours."""
 
 import collections
+import contextlib
 import pickle
 import random
 import tracemalloc
@@ -140,10 +141,5 @@ def test_random_programs_end_with_an_error_of_ours_or_with_data() -> None:
         for _ in range(rng.randint(1, 30)):
             program.append(rng.choice(opcodes) if rng.random() < 0.8 else rng.randrange(256))
         program += b"."
-        try:
+        with contextlib.suppress(PickleError, RefusedName, UnicodeDecodeError):  # any other error fails the test
             load_pickle(bytes(program))
-        except (PickleError, RefusedName, UnicodeDecodeError) as error:
-            caught = type(error)
-        else:
-            caught = None
-        assert caught in (None, PickleError, RefusedName, UnicodeDecodeError)
