@@ -340,7 +340,7 @@ TRAIN_RANGES: dict[str, tuple[float, float]] = {
     "grad_accumulation": (1, 10_000),
     "iterations": (1, MAX_COUNT),
     "weight_decay": (0.0, 1000.0),
-    "learning_rate": (1e-12, 100.0),
+    "learning_rate": (1e-38, 100.0),
     "decay_steps": (1, MAX_COUNT),
     "decay_rate": (1e-6, 10.0),
     "warmup_steps": (0, MAX_COUNT),
