@@ -40,7 +40,8 @@ def add_jax2torch(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Write a checkpoint as one file for PyTorch. CKPT is usually an Orbax folder that JAX training wrote; a .pt or "
         ".safetensors file is taken too, to change its layout or precision. The folder of a whole training run becomes "
-        "a run that `rmvpe train torch` continues; with -o FILE.pt only its latest weights are written."
+        "a run that `rmvpe train torch` continues; with -o FILE.pt only its weights are written: the best "
+        "ones, else those of the newest state."
     )
     parser.add_argument("checkpoint", metavar="CKPT", help=CHECKPOINT)
     text = "file to write (default: beside CKPT, with .pt or .safetensors)"

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from convert.io import check_output, default_output, is_folder, load_any, needs, with_source
+from convert.io import check_output, default_output, load_any, needs, orbax_folder, with_source
 from rmvpe.checkpoint.architecture import HasShape, summarize
+from rmvpe.checkpoint.folders import is_orbax, load_orbax
 from rmvpe.checkpoint.store import KNOWN_FILES, Checkpoint, locate, save, select, sha256
 from rmvpe.checkpoint.tensor_file import open_tensors
 from rmvpe.config import ModelConfig, to_json
@@ -74,8 +75,10 @@ def torch2jax(checkpoint: str, output: Path | None = None, *, force: bool = Fals
 
     Raises UserError.
     """
-    if is_folder(checkpoint):
-        raise UserError(f"{checkpoint} is a folder: torch2jax takes a .pt or .safetensors file")
+    if orbax_folder(checkpoint):
+        raise UserError(
+            f"{checkpoint} is an Orbax folder already: torch2jax takes a file, or a run of rmvpe train torch"
+        )
     if output is None:
         output = default_output(checkpoint, "")
     weights = with_source(load_any(checkpoint), checkpoint)
@@ -88,17 +91,17 @@ def torch2jax(checkpoint: str, output: Path | None = None, *, force: bool = Fals
 
 def inspect(checkpoint: str) -> None:
     """Print what a checkpoint is. Raises UserError, after printing, if it would not load."""
-    if is_folder(checkpoint):
-        inspect_folder(checkpoint)
-    else:
-        with locate(checkpoint) as path:
+    with locate(checkpoint) as path:
+        if is_orbax(path):
+            inspect_folder(path)
+        else:
             inspect_file(path)
 
 
-def inspect_folder(path: str) -> None:
+def inspect_folder(path: Path) -> None:
     """Print what an Orbax folder holds."""
-    checkpoint = load_any(path)
-    row("folder", path)
+    checkpoint: Checkpoint = load_orbax(path)
+    row("folder", str(path))
     row("kind", "Orbax checkpoint (JAX)")
     row("network", checkpoint.config.name)
     row("tensors", f"{counted(checkpoint.tensors)}, float32")

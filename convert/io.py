@@ -6,22 +6,27 @@ from dataclasses import replace
 from pathlib import Path
 
 from rmvpe.backends import INSTALL, check_numpy, python_too_old
+from rmvpe.checkpoint.folders import is_orbax, weights_in
 from rmvpe.checkpoint.store import Checkpoint, bundled_weights, load, sha256
 from rmvpe.errors import UserError
 
 
 def load_any(path: str) -> Checkpoint:
-    """Load an Orbax folder (with JAX), a file, or bundled weights. Raises UserError."""
-    if not is_folder(path):
-        return load(path)
-    with needs("jax", f"reading the Orbax folder {path}"):
-        from rmvpe_jax.checkpoint import load as load_jax
-    return load_jax(path)
+    """Load a file, an Orbax folder (with JAX), a training state or run, or bundled weights. Raises UserError."""
+    return load(path)
 
 
 def is_folder(path: str) -> bool:
-    """Whether `path` names an Orbax folder; a bundled name wins over a folder of that name, as in `store.load`."""
+    """Whether `path` names a folder; a bundled name wins over a folder of that name, as in `store.load`."""
     return Path(path).is_dir() and path not in bundled_weights()
+
+
+def orbax_folder(path: str) -> Path | None:
+    """The Orbax folder that holds the weights of `path`; None if they are in a file. Raises UserError for neither."""
+    if not is_folder(path):
+        return None
+    found = weights_in(path)
+    return found if is_orbax(found) else None
 
 
 def with_source(checkpoint: Checkpoint, path: str) -> Checkpoint:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from convert.commands import row
-from convert.io import install_command, is_folder, load_any
+from convert.io import install_command, load_any, orbax_folder
 from rmvpe import audio, estimator
 from rmvpe.backends import installed_backends, is_installed
 from rmvpe.checkpoint.architecture import compare_shapes, summarize
@@ -87,8 +87,8 @@ def verify(
 
 
 def open_sides(path_a: str, path_b: str, installed: Sequence[str]) -> tuple[Side, Side]:
-    """Load both and choose a framework for each: a folder's own is JAX, a file's PyTorch, and two alike use both."""
-    wanted = ["jax" if is_folder(path) else "torch" for path in (path_a, path_b)]
+    """Load both; an Orbax folder's own framework is JAX, a file's PyTorch, and two alike use both."""
+    wanted = ["jax" if orbax_folder(path) else "torch" for path in (path_a, path_b)]
     if wanted[0] == wanted[1]:
         wanted[1] = "torch" if wanted[0] == "jax" else "jax"
     return open_side("A", path_a, wanted[0], installed), open_side("B", path_b, wanted[1], installed)

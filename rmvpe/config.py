@@ -6,9 +6,10 @@ keys are an error: a misspelt setting must not train another network unnoticed.
 
 import dataclasses
 import json
+import numbers
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any, TypeVar
@@ -17,12 +18,67 @@ import numpy as np
 
 from rmvpe.arguments import right_names
 from rmvpe.errors import UserError
+from rmvpe.json_text import NotJson, parse_json
 
 T = TypeVar("T")
+
+MAX_TEXT = 4096  # characters of a setting that is a text
+MAX_COUNT = 10**9  # of updates
+MAX_WHOLE_FLOAT = 2**53  # whole numbers up to here are floats without loss
 
 
 class ConfigError(UserError):
     """A setting is unknown, of the wrong type or out of range."""
+
+
+def check_ranges(config: Any, ranges: Mapping[str, tuple[float, float]]) -> None:
+    """Raise ConfigError unless every setting has its type, and the numbers lie in `ranges` (both ends are allowed).
+
+    NaN lies in no range, and True is no number. A file could otherwise ask for terabytes or for years of computing.
+    """
+    hints = typing.get_type_hints(type(config))
+    for name, value in vars(config).items():
+        kind = hints[name]
+        if kind in (int, float) and name in ranges:
+            _check_number(name, value, kind, ranges[name])
+        elif kind in (bool, str) and (not isinstance(value, kind) or len(str(value)) > MAX_TEXT):
+            raise ConfigError(f"{name} must be {'a text' if kind is str else 'True or False'}, not {shown(value)}")
+        elif typing.get_origin(kind) is tuple and name in ranges:
+            if not isinstance(value, tuple) or len(value) != len(typing.get_args(kind)):
+                raise ConfigError(f"{name} must be {len(typing.get_args(kind))} numbers, not {shown(value)}")
+            for part in value:
+                _check_number(name, part, float, ranges[name])
+        elif dataclasses.is_dataclass(kind) and not isinstance(value, typing.cast(type, kind)):
+            raise ConfigError(f"{name} must be a {typing.cast(type, kind).__name__}, not {shown(value)}")
+
+
+def _check_number(name: str, value: Any, kind: type, bounds: tuple[float, float]) -> None:
+    wanted: type = numbers.Integral if kind is int else numbers.Real
+    if isinstance(value, bool) or not isinstance(value, wanted):
+        raise ConfigError(f"{name} must be a {'whole number' if kind is int else 'number'}, not {shown(value)}")
+    low, high = bounds
+    if not low <= typing.cast(float, value) <= high:
+        raise ConfigError(f"{name} must be from {low:.10g} to {high:.10g}, not {shown(value)}")
+
+
+def shown(value: Any) -> str:
+    """A wrong value for a message: short, whatever it is."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # an integer of more digits than Python converts; endless nesting
+        text = type(value).__name__
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+MEL_RANGES = {
+    "sample_rate": (8000, 192_000),
+    "window_samples": (16, 32_768),
+    "hop_samples": (16, 32_768),  # 1 ms at 16 kHz
+    "n_mels": (1, 1024),
+    "f_min_hz": (0.0, 96_000.0),
+    "f_max_hz": (0.0, 96_000.0),
+    "floor": (1e-30, 1.0),
+}
 
 
 @dataclass(frozen=True)
@@ -37,10 +93,36 @@ class MelConfig:
     f_max_hz: float = 8000.0
     floor: float = 1e-5  # the smallest mel magnitude before the logarithm: silence is ln(1e-5) = -11.5
 
+    def __post_init__(self) -> None:
+        check_ranges(self, MEL_RANGES)
+        if self.hop_samples > self.window_samples:
+            raise ConfigError(f"hop_samples {self.hop_samples} is longer than window_samples {self.window_samples}")
+        if not self.f_min_hz < self.f_max_hz <= self.sample_rate / 2:
+            raise ConfigError(
+                f"f_max_hz {self.f_max_hz} must be above f_min_hz {self.f_min_hz} and at most half of the sample rate"
+            )
+
     @property
     def hop_s(self) -> float:
         """Seconds between frames."""
         return self.hop_samples / self.sample_rate
+
+
+MODEL_RANGES = {
+    "levels": (1, 10),
+    "blocks": (1, 64),
+    "inter_layers": (1, 64),
+    "channels": (1, 1024),
+    "head_channels": (1, 1024),
+    "gru_hidden": (1, 8192),
+    "gru_layers": (1, 16),
+    "n_bins": (1, 4096),
+    "dropout": (0.0, 0.99),
+    "bn_momentum": (0.0, 1.0),
+    "bn_epsilon": (1e-12, 1.0),
+}
+MAX_PARAMETERS = 10**9  # of a network: 4 GB; e2e0 has 9 x 10^7
+MAX_FEATURES = 1 << 14  # channels x mel bands of a frame, of which a window has 3072; e2e has 2^12
 
 
 @dataclass(frozen=True)
@@ -66,11 +148,28 @@ class ModelConfig:
     bn_epsilon: float = 1e-5
 
     def __post_init__(self) -> None:
+        check_ranges(self, MODEL_RANGES)
+        features = max(self.channels, self.head_channels) * self.mel.n_mels
+        if self.parameters_at_most > MAX_PARAMETERS or features > MAX_FEATURES:
+            raise ConfigError(
+                f"the network {self.name[:40]!r} would be too large: its levels, channels, blocks or layers are wrong"
+            )
         if self.mel.n_mels % self.time_multiple:
             raise ConfigError(
                 f"n_mels {self.mel.n_mels} must be a multiple of 2^levels = {self.time_multiple}: "
                 "the U-Net halves the frequency axis at each level"
             )
+
+    @property
+    def parameters_at_most(self) -> int:
+        """A little more than the network's parameters, from its widths alone."""
+        blocks = self.blocks * (10 if self.timbre_filter else 8)  # two convolutions each, in encoder and decoder
+        u_net = sum(9 * width * width * (blocks + 8) for width in self.level_channels)
+        bottom = 2 * self.level_channels[-1]
+        gates = 6 * self.gru_hidden * self.gru_layers
+        inputs = self.head_channels * self.mel.n_mels + 3 * self.gru_hidden
+        u_net += 18 * self.inter_layers * self.blocks * bottom * bottom
+        return u_net + gates * inputs + 2 * self.gru_hidden * self.n_bins
 
     @property
     def time_multiple(self) -> int:
@@ -119,6 +218,7 @@ PAD_MODES = ("silence", "reflect", "zero")
 DECODERS = ("local-average", "viterbi")
 DEFAULT_THRESHOLD = 0.03  # of weights that recommend none: the usual one for the published weights
 DEFAULT_CALIBRATION = (1.0, 0.0)  # likewise: confidence is the salience
+DECODE_RANGES = {"f0_min_hz": (0.0, 1e5), "f0_max_hz": (0.0, float("inf"))}
 
 
 @_right_fields
@@ -150,6 +250,7 @@ class DecodeConfig:
             raise ConfigError(f"unknown padding {self.pad!r}: choose one of {', '.join(PAD_MODES)}")
         if not isinstance(self.high_register, (bool, np.bool_)):
             raise ConfigError(f"high_register must be True or False, not {self.high_register!r}")
+        object.__setattr__(self, "high_register", bool(self.high_register))
         self._make_numbers()
         if self.threshold is not None and not 0.0 <= self.threshold <= 1.0:
             raise ConfigError(f"threshold {self.threshold} is not between 0 and 1")
@@ -162,6 +263,7 @@ class DecodeConfig:
             slope, offset = self.calibration
             if not (0.0 < slope < float("inf") and abs(offset) < float("inf")):
                 raise ConfigError(f"calibration {self.calibration} is not a slope above 0 and an offset")
+        check_ranges(self, DECODE_RANGES)
         if not 0.0 <= self.f0_min_hz < self.f0_max_hz:
             raise ConfigError(f"f0 range {self.f0_min_hz} to {self.f0_max_hz} Hz is empty: f0_min must be below f0_max")
 
@@ -217,6 +319,28 @@ def _number(name: str, value: Any) -> float:
 USUAL = DecodeConfig(threshold=DEFAULT_THRESHOLD, calibration=DEFAULT_CALIBRATION)  # for weights without their own
 
 
+AUGMENT_RANGES: dict[str, tuple[float, float]] = {
+    "key_shift_semitones": (-24.0, 24.0),
+    "backing_db": (-120.0, 120.0),
+    "music_speed_semitones": (-24.0, 24.0),
+    "snr_db": (-120.0, 120.0),
+    "rt60_s": (1e-3, 20.0),
+    "rt60_high_share": (1e-3, 10.0),
+    "direct_to_reverberant_db": (-120.0, 120.0),
+    "pre_delay_s": (0.0, 1.0),
+    "tilt_db": (0.0, 120.0),
+    "high_pass_hz": (1.0, 8000.0),
+    "low_pass_hz": (1.0, 8000.0),
+    "noise_log10": (-20.0, 4.0),
+    "noise_colour": (-4.0, 4.0),
+    "compression_ratio": (1.0, 1000.0),
+    "compression_threshold_db": (-120.0, 120.0),
+    "clip_drive_db": (-120.0, 120.0),
+    "codec_snr_db": (-120.0, 120.0),
+    "gain_log10": (-20.0, 4.0),
+}
+
+
 @dataclass(frozen=True)
 class AugmentConfig:
     """The effects on each training excerpt, in this order; see `rmvpe.data.augment`.
@@ -266,9 +390,9 @@ class AugmentConfig:
         return dataclasses.replace(cls(), gain_log10=(0.0, 0.0), **off)
 
     def __post_init__(self) -> None:
+        probabilities = {name: (0.0, 1.0) for name in vars(self) if name.endswith("_probability")}
+        check_ranges(self, AUGMENT_RANGES | probabilities)
         for name, value in vars(self).items():
-            if name.endswith("_probability") and not 0.0 <= value <= 1.0:
-                raise ConfigError(f"augment.{name} must lie between 0 and 1, not {value}")
             if isinstance(value, tuple) and value[0] > value[1]:
                 raise ConfigError(f"augment.{name} must be [low, high], not {list(value)}")
         for name in ("rt60_s", "rt60_high_share", "high_pass_hz", "low_pass_hz", "compression_ratio"):
@@ -282,6 +406,27 @@ CHOICES = {
     "loss": ("bce", "weighted", "focal"),
     "optimizer": ("adam", "adamw"),
 }
+
+
+TRAIN_RANGES: dict[str, tuple[float, float]] = {
+    "excerpt_frames": (1, 1 << 17),
+    "batch_size": (1, 1 << 14),
+    "grad_accumulation": (1, 10_000),
+    "iterations": (1, MAX_COUNT),
+    "weight_decay": (0.0, 1000.0),
+    "learning_rate": (1e-38, 100.0),
+    "decay_steps": (1, MAX_COUNT),
+    "decay_rate": (1e-6, 10.0),
+    "warmup_steps": (0, MAX_COUNT),
+    "clip_grad_norm": (0.0, 1e30),
+    "ema_decay": (0.0, 1.0 - 1e-9),
+    "validation_interval": (1, MAX_COUNT),
+    "validation_files": (1, 1_000_000),
+    "keep": (1, 1_000_000),
+    "num_workers": (0, 256),
+    "seed": (0, 2**63 - 1),  # the largest that every generator takes
+}
+MAX_BATCH_FRAMES = 1 << 20  # per rank and forward pass: three hours of audio, 0.7 GB
 
 
 @dataclass(frozen=True)
@@ -320,20 +465,12 @@ class TrainConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        positive = ("excerpt_frames", "batch_size", "grad_accumulation", "iterations", "validation_interval")
-        for name in (*positive, "decay_steps", "validation_files", "keep"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}")
-        for name in ("learning_rate", "decay_rate"):
-            if not 0.0 < getattr(self, name) < float("inf"):
-                raise ConfigError(f"{name} must be a number above 0, not {getattr(self, name)}")
-        for name in ("num_workers", "warmup_steps", "weight_decay", "seed"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"{name} must not be negative, not {getattr(self, name)}")
-        if not 0.0 <= self.clip_grad_norm < float("inf"):
-            raise ConfigError(f"clip_grad_norm must be 0 (no clipping) or a larger number, not {self.clip_grad_norm}")
-        if not 0.0 <= self.ema_decay < 1.0:
-            raise ConfigError(f"ema_decay must be 0 (none) or below 1, not {self.ema_decay}")
+        check_ranges(self, TRAIN_RANGES)
+        if self.batch_size * self.excerpt_frames > MAX_BATCH_FRAMES:
+            raise ConfigError(
+                f"batch_size {self.batch_size} x excerpt_frames {self.excerpt_frames} is more than "
+                f"{MAX_BATCH_FRAMES:,} frames: use grad_accumulation for larger batches"
+            )
         if self.excerpt_frames % self.model.time_multiple:
             raise ConfigError(f"excerpt_frames {self.excerpt_frames} must be a multiple of {self.model.time_multiple}")
         for name, allowed in CHOICES.items():
@@ -360,18 +497,20 @@ def from_dict(cls: type[T], data: Any, where: str = "") -> T:
     if not isinstance(data, dict):
         raise ConfigError(f"{where} must be a table of settings, not {type(data).__name__}")
     hints = typing.get_type_hints(cls)
-    unknown = sorted(set(data) - set(hints))
+    unknown = sorted(str(name) for name in set(data) - set(hints))
     if unknown:
-        raise ConfigError(f"{where}: unknown setting {', '.join(unknown)}; known are {', '.join(hints)}")
+        raise ConfigError(
+            f"{where}: unknown setting {', '.join(name[:40] for name in unknown[:6])}; known are {', '.join(hints)}"
+        )
     return cls(**{key: _coerce(hints[key], value, f"{where}.{key}") for key, value in data.items()})
 
 
-def from_json(cls: type[T], text: str) -> T:
+def from_json(cls: type[T], text: str | bytes) -> T:
     """A config of class `cls` from the text of `to_json`. Raises ConfigError as `from_dict`, or if it is no JSON."""
     try:
-        data = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ConfigError(f"{cls.__name__}: not JSON ({error})") from error
+        data = parse_json(text)
+    except NotJson as error:
+        raise ConfigError(f"{cls.__name__}: {error}") from error
     return from_dict(cls, data)
 
 
@@ -385,11 +524,13 @@ def _coerce(hint: Any, value: Any, where: str) -> Any:
     if typing.get_origin(hint) is tuple:
         kinds = typing.get_args(hint)
         if not isinstance(value, (list, tuple)) or len(value) != len(kinds):
-            raise ConfigError(f"{where} must hold {len(kinds)} values, not {value!r}")
+            raise ConfigError(f"{where} must hold {len(kinds)} values, not {shown(value)}")
         return tuple(_coerce(kind, item, where) for kind, item in zip(kinds, value, strict=True))
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        if abs(value) > MAX_WHOLE_FLOAT:
+            raise ConfigError(f"{where} must be a smaller number, not {shown(value)}")
         return float(value)
     wanted = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
-        raise ConfigError(f"{where} must be {hint}, not {value!r}")
+        raise ConfigError(f"{where} must be {hint}, not {shown(value)}")
     return value

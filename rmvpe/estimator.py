@@ -32,6 +32,7 @@ from rmvpe.decode import PitchCurve, pitch_in_blocks
 from rmvpe.errors import UserError
 from rmvpe.framing import frame_levels_db, frame_times, frames_at_hop, samples_to_frames
 from rmvpe.high_register import Pitches
+from rmvpe.pitch import N_BINS
 from rmvpe.remote import open_backend
 from rmvpe.salience import OVERLAP_FRAMES, WINDOW_FRAMES, Progress, SalienceReader, part_of
 from rmvpe.track import F0Track, check_hop
@@ -106,6 +107,8 @@ class Estimator:
     ):
         if model.mel.sample_rate != SAMPLE_RATE_HZ:
             raise UserError(f"a network for {model.mel.sample_rate} Hz is not supported: only {SAMPLE_RATE_HZ} Hz is")
+        if model.n_bins != N_BINS:
+            raise UserError(f"a network of {model.n_bins} salience bins is not supported: only {N_BINS} are")
         check_config(config)
         self._reader = SalienceReader(backend, model, front_end, window_frames, overlap_frames, block_frames)
         self._recommended = recommended.resolved(USUAL)

@@ -5,6 +5,7 @@ A folder holds two Orbax items: `weights` (parameters and batch statistics, as n
 only. A folder is complete or absent: it is written under a temporary name and then renamed.
 """
 
+import math
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -17,15 +18,22 @@ import numpy as np
 from flax import nnx
 from jax.typing import DTypeLike
 
+from rmvpe.checkpoint.architecture import expected_tensors
+from rmvpe.checkpoint.content_hash import CONTENT_HASH, check_content, hash_of_arrays
 from rmvpe.checkpoint.store import FORMAT, Checkpoint
 from rmvpe.config import ConfigError, ModelConfig, from_dict, to_dict
 from rmvpe.errors import UserError
 from rmvpe.files import output_folder
+from rmvpe.json_text import MAX_BYTES, parse_json
+from rmvpe.reading import first_line, reading
 from rmvpe_jax.model import RMVPE
-from rmvpe_jax.params import nnx_to_torch, torch_to_nnx
+from rmvpe_jax.params import ConversionError, nnx_to_torch, torch_to_nnx
 
 WEIGHTS, ABOUT = "weights", "about"  # names of the items
 MARGIN, SPARE_BYTES = 1.05, 1 << 18  # an upper bound for what Orbax writes beside the arrays
+
+JSON_FILE = "metadata"  # that Orbax writes a JSON item into
+GIVE_ANOTHER = "give another one"
 
 Arrays = dict[str, np.ndarray]  # under dotted NNX paths
 
@@ -140,6 +148,7 @@ def items(weights: Mapping[str, np.ndarray], config: ModelConfig, metadata: Mapp
     import orbax.checkpoint as ocp
 
     about = {"format": FORMAT, "config": to_dict(config), "metadata": dict(metadata)}
+    about[CONTENT_HASH] = hash_of_arrays(about, weights)
     return {WEIGHTS: ocp.args.StandardSave(dict(weights)), ABOUT: ocp.args.JsonSave(about)}
 
 
@@ -149,45 +158,76 @@ def load(directory: str | os.PathLike[str]) -> Checkpoint:
     Raises UserError if there is none, or if it is damaged or of another network.
     """
     folder = latest(directory)
-    arrays, texts = read_items(folder, [WEIGHTS], [ABOUT])
-    about, flat = texts[ABOUT], arrays[WEIGHTS]
+    about = read_items(folder, [], [ABOUT])[1][ABOUT]
     if about.get("format") != FORMAT:
-        written = about.get("format")
+        written = str(about.get("format"))[:40]
         raise UserError(f"{folder} has format {written!r}, and this version reads {FORMAT!r}: install a newer rmvpe")
-    try:
-        config = from_dict(ModelConfig, about.get("config"))
-        tensors = nnx_to_torch(flat, config)
-    except (ConfigError, UserError) as error:
-        raise UserError(f"{folder}: {error}") from error
-    metadata = {str(key): str(value) for key, value in about.get("metadata", {}).items()}
-    return Checkpoint(config, {name: tensor.astype(np.float32) for name, tensor in tensors.items()}, metadata)
+    with reading(folder, GIVE_ANOTHER):
+        try:
+            config = from_dict(ModelConfig, about.get("config"))
+            flat = read_items(folder, [WEIGHTS], [], most_bytes(config))[0][WEIGHTS]
+            tensors = nnx_to_torch(flat, config)
+        except ConfigError as error:
+            raise UserError(f"{folder}: {error}") from error
+        except ConversionError as error:
+            raise UserError(f"{folder}: {error}") from error
+        check_hash(folder, about, flat)
+        metadata = {str(key): str(value) for key, value in about.get("metadata", {}).items()}
+        return Checkpoint(config, {name: tensor.astype(np.float32) for name, tensor in tensors.items()}, metadata)
+
+
+def most_bytes(config: ModelConfig) -> int:
+    """The most bytes that an item of a network's weights can have: all of them in float64, and a little more."""
+    return 8 * sum(math.prod(shape) for shape in expected_tensors(config).values()) + (1 << 20)
+
+
+def check_hash(folder: Path, about: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+    """Raise UserError if a JSON item holds a hash of itself and `arrays` that is another one now."""
+    if CONTENT_HASH in about:
+        plain = {key: value for key, value in about.items() if key != CONTENT_HASH}
+        check_content(folder, about[CONTENT_HASH], hash_of_arrays(plain, arrays))
 
 
 def read_items(
-    folder: Path, arrays: Iterable[str], texts: Iterable[str]
+    folder: Path, arrays: Iterable[str], texts: Iterable[str], limit: int = 0
 ) -> tuple[dict[str, Arrays], dict[str, dict[str, Any]]]:
-    """The items named `arrays` and those named `texts` (JSON) of an Orbax folder. Raises UserError if it is damaged."""
+    """The items named `arrays`, each of at most `limit` bytes, and those named `texts` (JSON) of an Orbax folder.
+
+    Raises UserError if it is damaged.
+    """
     import orbax.checkpoint as ocp
 
     folder = folder.absolute()  # Orbax refuses relative paths
-    wanted: dict[str, Any] = {name: ocp.args.JsonRestore() for name in texts}
-    try:
-        for name in arrays:
-            read_through(folder / name)
-            wanted[name] = ocp.args.StandardRestore()
-        with checkpointer() as reader:
-            found = reader.restore(folder, args=ocp.args.Composite(**wanted))
-        trees = {name: {key: np.asarray(array) for key, array in found[name].items()} for name in arrays}
-        return trees, {name: dict(found[name]) for name in texts}
-    # Orbax and tensorstore have no error class of their own for a folder with missing or cut files
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{folder} is a damaged checkpoint ({first_line(error)}): give another one") from error
+    wanted: dict[str, Any] = {}
+    with reading(folder, GIVE_ANOTHER):
+        try:
+            tables = {name: read_table(folder / name / JSON_FILE) for name in texts}
+            for name in arrays:
+                read_through(folder / name, limit)
+                wanted[name] = ocp.args.StandardRestore()
+            if not wanted:
+                return {}, tables
+            with checkpointer() as reader:
+                found = reader.restore(folder, args=ocp.args.Composite(**wanted))
+        except FileNotFoundError as error:
+            raise ValueError(f"a file is missing: {first_line(error)}") from error
+        trees = {name: {key: np.asarray(array) for key, array in found[name].items()} for name in wanted}
+        return trees, tables
 
 
-def read_through(item: Path) -> None:
+def read_table(path: Path) -> dict[str, Any]:
+    """The table in the file of a JSON item. Raises ValueError, NotJson or FileNotFoundError if there is none."""
+    table = parse_json(path.read_bytes()) if path.stat().st_size <= MAX_BYTES else None
+    if not isinstance(table, dict):
+        raise ValueError(f"{path} holds no table")
+    return table
+
+
+def read_through(item: Path, limit: int) -> None:
     """Read every record of an Orbax item once. Raises ValueError if one cannot be read.
 
-    Orbax reads all arrays at the same time; if several are damaged, each prints a traceback.
+    Orbax reads all arrays at the same time; if several are damaged, each prints a traceback. It also reserves the
+    memory that an array's description asks for: ValueError too if that is more than `limit` bytes in all.
     """
     import tensorstore
 
@@ -196,8 +236,18 @@ def read_through(item: Path) -> None:
     # Not a URL: in one, a space, a "#" or Windows' backslashes would need to be quoted
     base = {"driver": "file", "path": f"{item.as_posix()}/"}
     records = tensorstore.KvStore.open({"driver": "ocdbt", "base": base}).result()
+    claimed = 0
     for key in records.list().result():
-        records.read(key).result()
+        value = records.read(key).result().value
+        if key.endswith(b"/.zarray"):
+            claimed += _claimed_bytes(parse_json(bytes(value)))
+    if claimed > limit:
+        raise ValueError(f"{item} describes arrays of {claimed:,} bytes, more than its network has")
+
+
+def _claimed_bytes(about: Mapping[str, Any]) -> int:
+    """The memory for an array of this description (zarr's, https://zarr-specs.readthedocs.io): it, or one chunk."""
+    return max(math.prod(about["shape"]), math.prod(about["chunks"])) * np.dtype(about["dtype"]).itemsize
 
 
 def latest(directory: str | os.PathLike[str]) -> Path:
@@ -227,9 +277,3 @@ def step_of(folder: Path) -> int:
     """The step that a folder's name ends in ("1000", "step_1000"); -1 for others, such as unfinished ones."""
     match = re.fullmatch(r"(?:[A-Za-z]+[-_]?)?(\d+)", folder.name)
     return int(match[1]) if match else -1
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an error's message, at most 200 characters; tensorstore's messages have pages."""
-    lines = str(error).splitlines()
-    return lines[0][:200] if lines else type(error).__name__

@@ -8,16 +8,19 @@ in training, if `weights` are averaged ones) and Adam's moments `adam_mu` and `a
 
 import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from rmvpe.checkpoint.content_hash import CONTENT_HASH, hash_of_arrays
 from rmvpe.config import ConfigError, TrainConfig, from_dict, to_dict
 from rmvpe.errors import UserError
+from rmvpe.reading import reading
 from rmvpe.training.state import RunState, Tensors
 from rmvpe_jax import checkpoint
-from rmvpe_jax.params import nnx_to_torch, torch_to_nnx
+from rmvpe_jax.params import ConversionError, nnx_to_torch, torch_to_nnx
 
 FORMAT = "rmvpe-state-1"
 NAME = "state-{step:08d}"
@@ -27,6 +30,7 @@ NUMBERS = ("step", "examples", "updates")
 TEXTS = ("scaler", "about")
 ITEMS = "items"  # in `run`: the names of the items of arrays
 
+RESUME_FROM_ANOTHER = "resume from another state"
 NO_STATE = (
     "{path} is not a training state of this version of rmvpe: start from the run's last.safetensors with --initial "
     "instead"
@@ -62,6 +66,7 @@ def items(state: RunState) -> dict[str, Any]:
     if state.generators:
         arrays[RANDOM] = {name: np.asarray(array) for name, array in state.generators.items()}
     run[ITEMS] = list(arrays)
+    run[CONTENT_HASH] = hash_of_arrays(run, all_arrays(arrays))
     metadata = {**state.about, "step": str(state.step)}
     published = checkpoint.items(torch_to_nnx(state.published, model), model, metadata)
     ours = {name: ocp.args.StandardSave(dict(tree)) for name, tree in arrays.items()}
@@ -74,14 +79,20 @@ def load(path: Path) -> RunState:
         raise UserError(f"{path} does not exist: give the --logdir of an earlier run")
     if not (path / RUN).is_dir():
         raise UserError(NO_STATE.format(path=path))
-    _, texts = checkpoint.read_items(path, [], [RUN])
-    run = texts[RUN]
+    run = checkpoint.read_items(path, [], [RUN])[1][RUN]
     if run.get("format") != FORMAT:
         raise UserError(NO_STATE.format(path=path))
-    arrays, _ = checkpoint.read_items(path, run.get(ITEMS, []), [])
-    published = checkpoint.load(path)
+    with reading(path, RESUME_FROM_ANOTHER):
+        return _load(path, run)
+
+
+def _load(path: Path, run: dict[str, Any]) -> RunState:
     try:
         config = from_dict(TrainConfig, run["config"])
+        limit = checkpoint.most_bytes(config.model)
+        arrays, _ = checkpoint.read_items(path, run.get(ITEMS, []), [], limit)
+        published = checkpoint.load(path)
+        checkpoint.check_hash(path, run, all_arrays(arrays))
         first, second = (nnx_to_torch(arrays[name], config.model, parameters_only=True) for name in (MU, NU))
         raw = nnx_to_torch(arrays[RAW], config.model) if RAW in arrays else None
         return RunState(
@@ -94,9 +105,14 @@ def load(path: Path) -> RunState:
             **{name: run[name] for name in (*NUMBERS, *TEXTS)},
         )
     except KeyError as error:
-        raise UserError(f"{path} lacks {error}: resume from another state") from error
-    except (ConfigError, UserError) as error:
+        raise UserError(f"{path} lacks {error}: {RESUME_FROM_ANOTHER}") from error
+    except (ConfigError, ConversionError) as error:
         raise UserError(f"{path}: {error}; use the version of rmvpe that wrote it") from error
+
+
+def all_arrays(items: Mapping[str, Tensors]) -> Tensors:
+    """The arrays of several items in one table, for their hash."""
+    return {f"{item}/{name}": array for item, arrays in items.items() for name, array in arrays.items()}
 
 
 def find(folder: Path) -> dict[int, Path]:

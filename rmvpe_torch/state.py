@@ -1,4 +1,4 @@
-"""Training states on disk: one .pt file each, which `torch.load(..., weights_only=True)` reads.
+"""Training states on disk: one .pt file each, which `torch.load(..., weights_only=True)` reads, and we without torch.
 
 The file holds `RunState`'s fields: numbers, texts, and dictionaries of tensors under the official names. A file that is
 being written has another name, so a state is complete or does not exist. This module is a
@@ -6,9 +6,7 @@ being written has another name, so a state is complete or does not exist. This m
 """
 
 import os
-import pickle
 import re
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,18 +15,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rmvpe.checkpoint.torch_state import (
+    RESUME_FROM_ANOTHER,
+    STATE_FORMAT,
+    STATE_NUMBERS,
+    STATE_TENSORS,
+    STATE_TEXTS,
+    read_state,
+)
 from rmvpe.config import ConfigError, TrainConfig, from_dict, to_dict
 from rmvpe.errors import UserError
 from rmvpe.files import atomic_path, flush_folder
+from rmvpe.reading import reading
 from rmvpe.training.state import RunState
 from rmvpe_torch import compat
 
-FORMAT = "rmvpe-state-1"
+FORMAT, TENSORS, NUMBERS, TEXTS = STATE_FORMAT, STATE_TENSORS, STATE_NUMBERS, STATE_TEXTS
 NAME = "state-{step:08d}.pt"
 PATTERN = re.compile(r"state-(\d{8,})\.pt")
-TENSORS = ("weights", "average", "first_moment", "second_moment", "generators")
-NUMBERS = ("step", "examples", "updates")
-TEXTS = ("scaler", "about")
 
 
 def save(folder: Path, state: RunState) -> Path:
@@ -49,20 +53,13 @@ def save(folder: Path, state: RunState) -> Path:
 
 def load(path: Path) -> RunState:
     """Read what `save` wrote. Raises UserError if the file is missing, damaged, or not a state of this version."""
-    content = _read(path)
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise UserError(
-            f"{path} is not a training state of this version of rmvpe: start from the run's last.safetensors with "
-            "--initial instead"
-        )
-    try:
-        fields: dict[str, Any] = {name: content[name] for name in (*NUMBERS, *TEXTS)}
-        fields |= {name: {key: tensor.numpy() for key, tensor in content[name].items()} for name in TENSORS}
-        return RunState(config=from_dict(TrainConfig, content["config"]), **fields)
-    except KeyError as error:
-        raise UserError(f"{path} lacks {error}: resume from another state") from error
-    except ConfigError as error:
-        raise UserError(f"{path}: {error}; use the version of rmvpe that wrote it") from error
+    content = read_state(path)
+    with reading(path, RESUME_FROM_ANOTHER):
+        try:
+            config = from_dict(TrainConfig, content.pop("config"))
+        except ConfigError as error:
+            raise UserError(f"{path}: {error}; use the version of rmvpe that wrote it") from error
+        return RunState(config=config, **content)
 
 
 def find(folder: Path) -> dict[int, Path]:
@@ -111,16 +108,3 @@ def _write(temporary: Path, content: dict[str, Any], path: Path) -> None:
             os.fsync(file.fileno())
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}; free some space or choose another --logdir") from error
-
-
-def _read(path: Path) -> Any:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()  # torch writes checksums, but does not check them
-        if damaged is None:
-            return compat.load(path)
-    except FileNotFoundError as error:
-        raise UserError(f"{path} does not exist: give the --logdir of an earlier run") from error
-    except (OSError, RuntimeError, zipfile.BadZipFile, pickle.UnpicklingError, EOFError, ValueError) as error:
-        raise UserError(f"{path} is damaged ({str(error).splitlines()[0]}): resume from another state") from error
-    raise UserError(f"{path} is damaged (the checksum of {damaged} does not fit): resume from another state")

@@ -19,17 +19,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rmvpe.checkpoint.architecture import compare_shapes, expected_tensors, infer_config, summarize
-from rmvpe.checkpoint.tensor_file import StoredTensor, TensorFile, open_tensors, write_safetensors
+from rmvpe.checkpoint.content_hash import CONTENT_HASH
+from rmvpe.checkpoint.folders import is_orbax, load_orbax, weights_in
+from rmvpe.checkpoint.safetensors_file import write_safetensors
+from rmvpe.checkpoint.tensor_file import FORMAT, StoredTensor, TensorFile, open_tensors
 from rmvpe.config import PRESETS, ConfigError, ModelConfig, from_json, to_json
 from rmvpe.errors import UserError
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
-FORMAT = "rmvpe-1"
 WEIGHTS = resources.files("rmvpe") / "weights"  # the bundled weights
 DTYPES = ("float32", "float16")  # that are written
 FLOAT_DTYPES = ("float64", "float32", "float16", "bfloat16")  # that are read, and converted to float32
+
+NOT_METADATA = ("config", "format", CONTENT_HASH)  # what a file holds beside its tensors and belongs to that file
 
 # Files by their SHA-256. A file name does not identify the weights: there are two incompatible rmvpe.pt.
 KNOWN_FILES = {
@@ -97,20 +101,27 @@ class Selection:
 
 
 def load(name_or_path: str | os.PathLike[str], *, folder: "Traversable" = WEIGHTS) -> Checkpoint:
-    """Load bundled weights by name ("small"), or a .safetensors or torch .pt file by path, as float32.
+    """Load bundled weights by name ("small"), or a checkpoint by path, as float32.
 
-    `folder` holds the bundled weights. A bundled name has priority over a file of that name: give `./small` for the
-    file. Raises UserError if there is no such weight or file, if it is damaged, contains code, or has another network.
+    A checkpoint is a .safetensors or torch .pt file, a training state, an Orbax folder (which needs JAX), or the folder
+    of a training run: its best.safetensors, else its newest state. Of a run that averages, a state gives the averaged
+    weights. `folder` holds the bundled weights. A bundled name has priority over a file of that name: give `./small`
+    for the file. Raises UserError if there is no such weight or file, if it is damaged, contains code, or has another
+    network.
     """
     with locate(name_or_path, folder=folder) as path:
+        if is_orbax(path):
+            checkpoint: Checkpoint = load_orbax(path)
+            return checkpoint
         return load_file(path)
 
 
 @contextmanager
 def locate(name_or_path: str | os.PathLike[str], *, folder: "Traversable" = WEIGHTS) -> Iterator[Path]:
-    """The file of bundled weights in `folder`, with its hash verified, or the given path.
+    """The file of bundled weights in `folder`, with its hash verified, or the given file or Orbax folder.
 
-    Raises UserError if there is neither, or if the hash is another one.
+    Of a given folder it is what `rmvpe.checkpoint.folders.weights_in` finds. Raises UserError if there is neither, or
+    if the hash is another one.
     """
     bundled = bundled_weights(folder)
     if isinstance(name_or_path, str) and name_or_path in bundled:
@@ -120,11 +131,12 @@ def locate(name_or_path: str | os.PathLike[str], *, folder: "Traversable" = WEIG
         return
     if not os.path.exists(name_or_path):
         raise UserError(_no_such_weights(os.fspath(name_or_path), sorted(bundled)))
-    yield Path(name_or_path)
+    path = Path(name_or_path)
+    yield weights_in(path) if path.is_dir() else path
 
 
 def load_file(path: str | os.PathLike[str]) -> Checkpoint:
-    """Load a .safetensors or torch .pt file, as float32. Raises UserError as `load` does."""
+    """Load a .safetensors or torch .pt file, or a torch state, as float32. Raises UserError as `load` does."""
     with open_tensors(path) as file:
         selection = select(file)
         if selection.problems:
@@ -133,7 +145,7 @@ def load_file(path: str | os.PathLike[str]) -> Checkpoint:
                 "`rmvpe convert inspect` lists its tensors"
             )
         tensors = {name: _read_float32(path, name, stored) for name, stored in selection.used.items()}
-    metadata = {key: value for key, value in file.metadata.items() if key not in ("config", "format")}
+    metadata = {key: value for key, value in file.metadata.items() if key not in NOT_METADATA}
     return Checkpoint(selection.config, tensors, metadata)
 
 

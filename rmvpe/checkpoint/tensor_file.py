@@ -6,37 +6,30 @@ time, so that a checkpoint of 368 MB needs no more memory than its size.
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
 import numpy as np
 
-from rmvpe.checkpoint.torch_zip import TorchFile, TorchTensor, widen_bfloat16
+from rmvpe.checkpoint.safetensors_file import Header, read_header, read_tensor
+from rmvpe.checkpoint.torch_state import check_state, is_state, published, state_metadata
+from rmvpe.checkpoint.torch_zip import TorchFile, TorchTensor
 from rmvpe.errors import UserError
-from rmvpe.files import atomic_path
+from rmvpe.json_text import parse_json
+from rmvpe.reading import check_regular, reading
+
+FORMAT = "rmvpe-1"  # of our checkpoints, in their metadata
 
 # An extra record in our torch files, which torch ignores: config and metadata as one JSON table
 TORCH_METADATA_RECORD = "rmvpe.json"
 
 WRAPPERS = ("model", "state_dict")
 DDP_PREFIX = "module."  # what DistributedDataParallel puts before every name
-
-SAFETENSORS_DTYPES = {
-    "F64": "float64",
-    "F32": "float32",
-    "F16": "float16",
-    "BF16": "bfloat16",
-    "I64": "int64",
-    "I32": "int32",
-    "I16": "int16",
-    "I8": "int8",
-    "U8": "uint8",
-    "BOOL": "bool",
-}
+GIVE_A_FILE = "give the path of a checkpoint file"
 
 
 @dataclass(frozen=True)
@@ -67,53 +60,32 @@ def open_tensors(path: str | os.PathLike[str]) -> Iterator[TensorFile]:
     Raises UserError if the file does not exist, is damaged, is of another kind, or holds pickled objects.
     """
     path = Path(path)
+    with ExitStack() as stack:
+        with reading(path):
+            file = _open(path, stack)
+        yield file
+
+
+def _open(path: Path, stack: ExitStack) -> TensorFile:
     head = _read_head(path)
     if head[:4] == b"PK\x03\x04":
-        with TorchFile(path) as file:
-            yield _list_torch(path, file)
-        return
+        return _list_torch(path, stack.enter_context(TorchFile(path)))
     other = _known_other(head)
     if other is None and (path.suffix == ".safetensors" or head[8:9] == b"{"):
-        with _open_safetensors(path) as file:
-            yield file
-        return
+        return _list_safetensors(path, stack.enter_context(path.open("rb")))
     reason = other or "it is neither safetensors nor a torch zip file; give a .safetensors or .pt file instead"
     raise UserError(f"{path} is not a checkpoint: {reason}")
 
 
-def write_safetensors(
-    path: str | os.PathLike[str], tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str], dtype: str
-) -> None:
-    """Write `tensors` [any shape] as `dtype` ("float32" or "float16") with `metadata`; on an error the old file stays.
-
-    The safetensors package orders metadata differently in every process. Bundled weights are named by their hash, so
-    the same checkpoint must give the same bytes: the format is written here. Source:
-    https://github.com/huggingface/safetensors#format. Raises UserError if the file cannot be written.
-    """
-    kind, item_bytes = {"float32": ("F32", 4), "float16": ("F16", 2)}[dtype]
-    header: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))}
-    end = 0
-    for name, tensor in tensors.items():
-        start, end = end, end + tensor.size * item_bytes
-        header[name] = {"dtype": kind, "shape": list(tensor.shape), "data_offsets": [start, end]}
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # the data starts on a multiple of 8 bytes
-    with atomic_path(path) as temporary, temporary.open("wb") as out:
-        out.write(len(text).to_bytes(8, "little") + text)
-        for tensor in tensors.values():
-            out.write(np.ascontiguousarray(tensor, dtype="<f" + str(item_bytes)).tobytes())
-
-
 def _read_head(path: Path) -> bytes:
-    if (best := path / "best.safetensors").is_file():
-        raise UserError(f"{path} is the folder of a training run: give {best}")
     if path.is_dir():
-        raise UserError(f"{path} is a folder: convert an Orbax checkpoint with `rmvpe convert jax2torch {path}` first")
-    try:
+        raise UserError(f"{path} is a folder: {GIVE_A_FILE}")
+    if not path.exists():
+        raise UserError(f"{path} does not exist: {GIVE_A_FILE}")
+    with reading(path, GIVE_A_FILE):
+        check_regular(path, GIVE_A_FILE)
         with path.open("rb") as source:
             return source.read(64)
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}; give the path of a checkpoint file") from error
 
 
 def _known_other(head: bytes) -> str | None:
@@ -134,6 +106,8 @@ def _known_other(head: bytes) -> str | None:
 
 def _list_torch(path: Path, file: TorchFile) -> TensorFile:
     content, ignored = file.content, {}
+    if is_state(content):
+        return _list_state(path, file)
     found = next((key for key in WRAPPERS if isinstance(content, dict) and isinstance(content.get(key), dict)), None)
     if found is not None:
         ignored = {str(key): "not part of the weights" for key in content if key != found}
@@ -143,7 +117,7 @@ def _list_torch(path: Path, file: TorchFile) -> TensorFile:
     tensors = {}
     for name, value in content.items():
         if isinstance(name, str) and isinstance(value, TorchTensor):
-            tensors[name] = StoredTensor(value.shape, value.dtype, partial(file.read, value))
+            tensors[name] = _stored(file, value)
         else:
             ignored[str(name)] = f"not a tensor but a {type(value).__name__}"
     tensors, prefix = _strip_prefix(tensors)
@@ -151,15 +125,28 @@ def _list_torch(path: Path, file: TorchFile) -> TensorFile:
     return TensorFile(path, "torch zip", wrapper, tensors, _torch_metadata(path, file), ignored)
 
 
+def _list_state(path: Path, file: TorchFile) -> TensorFile:
+    check_state(path, file.content)
+    where, found = published(file.content)
+    tensors = {name: _stored(file, tensor) for name, tensor in found.items()}
+    ignored = {name: "a part of the training state, which prediction does not use" for name in file.content}
+    for name in (where, "config", "format", "about", "step"):
+        del ignored[name]
+    metadata = state_metadata(file.content, FORMAT)
+    return TensorFile(path, "training state, torch zip", f"under {where!r}", tensors, metadata, ignored)
+
+
+def _stored(file: TorchFile, tensor: TorchTensor) -> StoredTensor:
+    return StoredTensor(tensor.shape, tensor.dtype, partial(file.read, tensor))
+
+
 def _torch_metadata(path: Path, file: TorchFile) -> dict[str, str]:
     record = file.record(TORCH_METADATA_RECORD)
-    try:
-        table = json.loads(record) if record else {}
-        return {str(key): str(value) for key, value in table.items()}
-    except (ValueError, AttributeError) as error:
-        raise UserError(
-            f"{path}: its record {TORCH_METADATA_RECORD} is not JSON ({error}): copy the file again"
-        ) from error
+    with reading(f"{path}: its record {TORCH_METADATA_RECORD}"):
+        table = parse_json(record) if record else {}
+        if not isinstance(table, dict):
+            raise ValueError("no table")
+        return {str(key): value if isinstance(value, str) else json.dumps(value) for key, value in table.items()}
 
 
 def _strip_prefix(tensors: dict[str, StoredTensor]) -> tuple[dict[str, StoredTensor], str]:
@@ -169,30 +156,16 @@ def _strip_prefix(tensors: dict[str, StoredTensor]) -> tuple[dict[str, StoredTen
     return tensors, ""
 
 
-@contextmanager
-def _open_safetensors(path: Path) -> Iterator[TensorFile]:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        source = safe_open(path, framework="numpy")
-    except SafetensorError as error:
-        raise UserError(f"{path} is truncated or damaged ({error}): copy or download it again") from error
-    with source as file:
-        tensors = {}
-        for name in file.keys():  # noqa: SIM118 (a safetensors handle is not a dict)
-            view = file.get_slice(name)
-            dtype = SAFETENSORS_DTYPES.get(view.get_dtype(), view.get_dtype())
-            read = partial(_read_bfloat16, path, name) if dtype == "bfloat16" else partial(file.get_tensor, name)
-            tensors[name] = StoredTensor(tuple(view.get_shape()), dtype, read)
-        tensors, prefix = _strip_prefix(tensors)
-        yield TensorFile(path, "safetensors", "flat" + prefix, tensors, file.metadata() or {}, {})
+def _list_safetensors(path: Path, file: BinaryIO) -> TensorFile:
+    header = read_header(file, path)
+    tensors = {
+        name: StoredTensor(entry.shape, entry.dtype, partial(_read_safetensors, path, file, header, name))
+        for name, entry in header.entries.items()
+    }
+    tensors, prefix = _strip_prefix(tensors)
+    return TensorFile(path, "safetensors", "flat" + prefix, tensors, header.metadata, {})
 
 
-def _read_bfloat16(path: Path, name: str) -> np.ndarray:
-    """One bfloat16 tensor as float32. The safetensors package returns it as numpy only if ml_dtypes is installed."""
-    with path.open("rb") as source:
-        header_bytes = int.from_bytes(source.read(8), "little")
-        entry = json.loads(source.read(header_bytes))[name]
-        start, end = entry["data_offsets"]
-        bits = np.fromfile(source, "<u2", (end - start) // 2, offset=start)
-    return widen_bfloat16(bits).reshape(entry["shape"])
+def _read_safetensors(path: Path, file: BinaryIO, header: Header, name: str) -> np.ndarray:
+    with reading(path):
+        return read_tensor(file, header, name)

@@ -1,113 +1,47 @@
 """Reads PyTorch's zip checkpoints (.pt, .pth, .ckpt since torch 1.6), without torch and without running code in them.
 
-Such a file is a zip of one pickle (`data.pkl`) and one record of raw bytes per storage (`data/0`, `data/1`, ...). A
-pickle can name any Python callable, which is called when it is loaded. The unpickler here knows only the few names that
-a `state_dict` needs and refuses all others before anything is called. Tensors stay on disk until they are read.
+Such a file is a zip of one pickle (`data.pkl`, see `rmvpe.checkpoint.torch_pickle`) and one record of raw bytes per
+storage (`data/0`, `data/1`, ...). Tensors stay on disk until they are read.
 """
 
-import collections
-import io
-import math
 import os
-import pickle
-import struct
 import zipfile
-import zlib
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 
+from rmvpe.checkpoint.torch_pickle import RefusedName, Storage, TorchTensor, load_pickle
 from rmvpe.errors import UserError
-
-# Torch's storage classes -> the type of their items: strings, which a pickle cannot change
-STORAGES = {
-    "DoubleStorage": "float64",
-    "FloatStorage": "float32",
-    "HalfStorage": "float16",
-    "BFloat16Storage": "bfloat16",
-    "LongStorage": "int64",
-    "IntStorage": "int32",
-    "ShortStorage": "int16",
-    "CharStorage": "int8",
-    "ByteStorage": "uint8",
-    "BoolStorage": "bool",
-}
-
-# What the unpickler raises for a damaged pickle. A refused name is a UserError instead.
-PICKLE_ERRORS = (
-    pickle.UnpicklingError,
-    EOFError,
-    AttributeError,
-    ImportError,
-    LookupError,
-    TypeError,
-    ValueError,
-    OverflowError,
-    RecursionError,
-)
+from rmvpe.reading import COPY_AGAIN, check_regular, reading
 
 PIECE_BYTES = 1 << 24  # read at a time
-
-# What zipfile raises for a damaged zip, in which any offset, size, flag, method or name may be wrong
-ZIP_ERRORS = (
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    EOFError,
-    OSError,
-    LookupError,
-    NotImplementedError,
-    OverflowError,
-    RuntimeError,
-    ValueError,
-)
-
-
-@dataclass(frozen=True)
-class Storage:
-    """One record of the zip: `n_items` values of `dtype`."""
-
-    key: str
-    dtype: str
-    n_items: int
-
-
-@dataclass(frozen=True)
-class TorchTensor:
-    """A tensor that has not been read: a view of a storage. `offset` and `stride` count items, as in torch."""
-
-    storage: Storage
-    offset: int
-    shape: tuple[int, ...]
-    stride: tuple[int, ...]
-
-    @property
-    def dtype(self) -> str:
-        """The type as stored, such as "float16" or "bfloat16"."""
-        return self.storage.dtype
+MAX_RECORD_BYTES = 16 << 20  # of records that are no tensors: a state of the largest network has a pickle of 1 MB
+MAX_DIRECTORY_BYTES = 16 << 20  # of the zip's list of records: 200,000 of them
+MOST_SPARSE = 16  # the stored items that a tensor may skip, in multiples of its own
 
 
 class TorchFile:
     """An open torch zip file: `content` is the object that was saved, with a `TorchTensor` for each tensor.
 
-    Raises UserError if the file is damaged, is a TorchScript archive, or holds anything but containers, numbers,
-    strings and tensors.
+    `remedy` ends the message about a damaged file. Raises UserError if the file is damaged, is a TorchScript archive,
+    or holds anything but containers, numbers, strings and tensors.
     """
 
-    def __init__(self, path: str | os.PathLike[str]):
-        self.path = str(path)
+    def __init__(self, path: str | os.PathLike[str], remedy: str = COPY_AGAIN):
+        self.path, self._remedy = str(path), remedy
+        check_regular(path, "give a checkpoint file")
+        self._file = Path(path).open("rb")  # noqa: SIM115 (closed by __exit__)
         try:
-            self._zip = zipfile.ZipFile(path)
-        except (FileNotFoundError, PermissionError):
-            raise
-        except ZIP_ERRORS as error:
-            raise self._damaged(error) from error
-        try:
-            self._prefix = self._find_prefix()
-            self.content = self._unpickle()
+            with reading(path, remedy):
+                _check_directory(self._file)
+                self._zip = zipfile.ZipFile(self._file)
+                self._entries = self._list_entries()
+                self._prefix = self._find_prefix()
+                self.content = self._unpickle()
         except BaseException:
-            self._zip.close()
+            self._file.close()
             raise
 
     def __enter__(self) -> "TorchFile":
@@ -115,39 +49,52 @@ class TorchFile:
 
     def __exit__(self, *exc: object) -> None:
         self._zip.close()
+        self._file.close()
 
     def read(self, tensor: TorchTensor) -> np.ndarray:
         """The tensor's values [`tensor.shape`], as a copy; bfloat16, which numpy does not have, becomes float32.
 
         Raises UserError if the record is missing, damaged or shorter than the tensor needs.
         """
-        last = tensor.offset + sum((size - 1) * step for size, step in zip(tensor.shape, tensor.stride, strict=True))
-        if 0 in tensor.shape:
-            return np.zeros(tensor.shape, np_dtype(tensor.dtype))
-        # The size is compared too, because a stride of 0 could repeat one item into terabytes
-        size = math.prod(tensor.shape)
-        if min(tensor.offset, *tensor.shape, *tensor.stride, 0) < 0 or max(last + 1, size) > tensor.storage.n_items:
-            raise self._damaged(f"a tensor of shape {list(tensor.shape)} reaches outside its storage")
-        items = self._read_storage(tensor.storage)
-        view = np.lib.stride_tricks.as_strided(
-            items[tensor.offset :], tensor.shape, [step * items.itemsize for step in tensor.stride]
-        )
-        if tensor.dtype == "bfloat16":
-            return widen_bfloat16(view)
-        # A storage that several tensors share, or a transposed view, must be copied
-        return view.copy() if view.size != items.size or not view.flags.c_contiguous else view
+        with reading(self.path, self._remedy):
+            if 0 in tensor.shape:
+                return np.zeros(tensor.shape, np_dtype(tensor.dtype))
+            last = sum((size - 1) * step for size, step in zip(tensor.shape, tensor.stride, strict=True))
+            count = int(np.prod(tensor.shape, dtype=np.int64))
+            if last + 1 > MOST_SPARSE * count + PIECE_BYTES:
+                raise ValueError(f"a tensor of shape {list(tensor.shape)} is scattered over its storage")
+            items = self._read_items(tensor.storage, tensor.offset, last + 1)
+            strides = [step * items.itemsize for step in tensor.stride]
+            view = np.lib.stride_tricks.as_strided(items, tensor.shape, strides)
+            if tensor.dtype == "bfloat16":
+                return widen_bfloat16(view)
+            # A transposed view must be copied
+            return view.copy() if view.size != items.size or not view.flags.c_contiguous else view
 
     def record(self, name: str) -> bytes | None:
-        """The bytes of another record of the archive, or None if there is none. Raises UserError if it is damaged."""
-        if f"{self._prefix}{name}" not in self._zip.namelist():
+        """The bytes of another record of the archive, at most 16 MB, or None if there is none.
+
+        Raises UserError if it is damaged or longer.
+        """
+        entry = self._entries.get(f"{self._prefix}{name}")
+        if entry is None:
             return None
-        try:
-            return self._zip.read(f"{self._prefix}{name}")
-        except ZIP_ERRORS as error:
-            raise self._damaged(error) from error
+        with reading(self.path, self._remedy):
+            # The length that the zip claims is not to be trusted
+            with self._zip.open(entry) as source:
+                data = b"" if entry.file_size > MAX_RECORD_BYTES else source.read(MAX_RECORD_BYTES + 1)
+            if max(entry.file_size, len(data)) > MAX_RECORD_BYTES:
+                raise ValueError(f"its record {name} is longer than {MAX_RECORD_BYTES >> 20} MB")
+            return data
+
+    def _list_entries(self) -> dict[str, zipfile.ZipInfo]:
+        entries = {entry.filename: entry for entry in self._zip.infolist()}
+        if len(entries) != len(self._zip.infolist()):
+            raise zipfile.BadZipFile("two of its records have one name")
+        return entries
 
     def _find_prefix(self) -> str:
-        names = self._zip.namelist()
+        names = list(self._entries)
         if any(name.endswith("/constants.pkl") for name in names):
             raise UserError(
                 f"{self.path} is a TorchScript archive, which is a program and no checkpoint: "
@@ -161,81 +108,60 @@ class TorchFile:
     def _unpickle(self) -> Any:
         if (self.record("byteorder") or b"little").strip() != b"little":
             raise UserError(f"{self.path} was written on a big-endian machine: save it again on a little-endian one")
-        data = self.record("data.pkl") or b""
         try:
-            return _Unpickler(data, self.path).load()
-        except UserError:
-            raise
-        except PICKLE_ERRORS as error:
-            raise self._damaged(error) from error
-
-    def _read_storage(self, storage: Storage) -> np.ndarray:
-        name, dtype = f"{self._prefix}data/{storage.key}", np_dtype(storage.dtype)
-        n_bytes = storage.n_items * dtype.itemsize
-        try:
-            entry = self._zip.getinfo(name)
-            if entry.file_size != n_bytes:  # before memory is allocated
-                raise zipfile.BadZipFile(f"record {name} has {entry.file_size} bytes, not {n_bytes}")
-            data = bytearray(n_bytes)
-            with self._zip.open(entry) as source:
-                for start in range(0, n_bytes, PIECE_BYTES):  # in pieces, to need no second copy
-                    piece = source.read(PIECE_BYTES)
-                    data[start : start + len(piece)] = piece
-                source.read(1)  # zipfile compares the checksum at the end of the record
-            return np.frombuffer(data, dtype)
-        except ZIP_ERRORS as error:
-            raise self._damaged(error) from error
-
-    def _damaged(self, detail: object) -> UserError:
-        return UserError(f"{self.path} is truncated or damaged ({detail}): copy or download it again")
-
-
-class _Unpickler(pickle.Unpickler):
-    """Knows the names of a `state_dict` only. The unpickler in C looks up every global through `find_class`."""
-
-    def __init__(self, data: bytes, path: str):
-        super().__init__(io.BytesIO(data), encoding="utf-8")
-        self._path = path
-
-    def find_class(self, module: str, name: str) -> Any:
-        """What stands for `module.name`. Raises UserError for every name that is not known."""
-        if module == "torch" and name in STORAGES:
-            return name
-        known = {
-            ("collections", "OrderedDict"): collections.OrderedDict,
-            ("torch", "Size"): tuple,
-            ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
-            ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
-        }
-        if (module, name) not in known:
+            return load_pickle(self.record("data.pkl") or b"")
+        except RefusedName as error:
             raise UserError(
-                f"{self._path} holds a pickled Python object ({module}.{name}), which can run any code when it is "
+                f"{self.path} holds a pickled Python object ({error}), which can run any code when it is "
                 "loaded: it was refused, nothing in it was run; in the program that made it, save "
                 "model.state_dict() with torch.save and give that file"
-            )
-        return known[module, name]
+            ) from error
 
-    def persistent_load(self, pid: Any) -> Storage:
-        """The storage that a tensor refers to."""
-        kind, storage, key, _device, n_items = pid
-        if kind != "storage" or not isinstance(key, str) or not isinstance(n_items, int) or n_items < 0:
-            raise pickle.UnpicklingError(f"unknown reference {kind!r}")
-        return Storage(key, STORAGES[storage], n_items)
+    def _read_items(self, storage: Storage, first: int, count: int) -> np.ndarray:
+        """`count` items of a storage from item `first` on. All of it is read, because of the checksum."""
+        name, dtype = f"{self._prefix}data/{storage.key}", np_dtype(storage.dtype)
+        entry = self._entries.get(name)
+        if entry is None:
+            raise zipfile.BadZipFile(f"there is no item named {name!r} in the archive")
+        n_bytes = storage.n_items * dtype.itemsize
+        if entry.file_size != n_bytes:  # before memory is allocated
+            raise zipfile.BadZipFile(f"record {name} has {entry.file_size} bytes, not {n_bytes}")
+        data = bytearray(count * dtype.itemsize)
+        start, position = first * dtype.itemsize, 0
+        for piece in self._pieces(entry):  # to need no second copy
+            low, high = max(start, position), min(start + len(data), position + len(piece))
+            if low < high:
+                data[low - start : high - start] = piece[low - position : high - position]
+            position += len(piece)
+        return np.frombuffer(data, dtype)
+
+    def _pieces(self, entry: zipfile.ZipInfo) -> Iterator[bytes]:
+        """The bytes of a record, piece by piece; at the end zipfile compares its checksum."""
+        if entry.compress_type != zipfile.ZIP_STORED and entry.file_size > MAX_RECORD_BYTES:
+            raise zipfile.BadZipFile(f"record {entry.filename} is compressed, which torch.save never does")
+        length = 0
+        with self._zip.open(entry) as source:
+            while piece := source.read(PIECE_BYTES):
+                length += len(piece)
+                yield piece
+        if length != entry.file_size:
+            raise zipfile.BadZipFile(f"record {entry.filename} ends after {length} of {entry.file_size} bytes")
 
 
-def _rebuild_tensor(
-    storage: Storage, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any
-) -> TorchTensor:
-    """Replaces torch._utils._rebuild_tensor_v2; the arguments after the strides are for autograd."""
-    numbers = (offset, *size, *stride)
-    if not isinstance(storage, Storage) or not all(isinstance(n, int) for n in numbers) or len(size) != len(stride):
-        raise pickle.UnpicklingError("a tensor is described in an unknown way")
-    return TorchTensor(storage, offset, tuple(size), tuple(stride))
-
-
-def _rebuild_parameter(data: TorchTensor, *_: Any) -> TorchTensor:
-    """Replaces torch._utils._rebuild_parameter: a parameter is its tensor."""
-    return data
+def _check_directory(file: BinaryIO) -> None:
+    """Raise BadZipFile if the zip's list of records, which zipfile reads as a whole, is too long."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - (1 << 16) - 22 - 76))  # the longest comment, and the records at the end
+    tail = file.read()
+    end = tail.rfind(b"PK\x05\x06")
+    if end < 0 or len(tail) < end + 22:
+        raise zipfile.BadZipFile("its end is missing")
+    n_bytes = int.from_bytes(tail[end + 12 : end + 16], "little")
+    large = tail.rfind(b"PK\x06\x06", 0, end)
+    if large >= 0 and len(tail) >= large + 48:  # zip64
+        n_bytes = max(n_bytes % 0xFFFFFFFF, int.from_bytes(tail[large + 40 : large + 48], "little"))
+    if n_bytes > MAX_DIRECTORY_BYTES:
+        raise zipfile.BadZipFile(f"its list of records has {n_bytes:,} bytes")
 
 
 def np_dtype(dtype: str) -> np.dtype:

@@ -6,14 +6,14 @@ What a framework adds (its devices, how its processes find each other) is its `R
 
 import argparse
 import dataclasses
-import runpy
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from rmvpe.config import CHOICES, PRESETS, ConfigError, ModelConfig, TrainConfig, from_json, preset
+from rmvpe.cli.config_file import load_config, stored_config
+from rmvpe.config import CHOICES, PRESETS, ModelConfig, TrainConfig, preset
 from rmvpe.data.synthesis.demo import make_demo
 from rmvpe.errors import UserError
 from rmvpe.program import Command, Group
@@ -154,35 +154,6 @@ def config_from(arguments: argparse.Namespace) -> TrainConfig:
     fields += ["sync_batch_norm", "sdaa_conv_fp32"]  # PyTorch's alone
     given = {name: getattr(arguments, name) for name in fields if getattr(arguments, name, None) is not None}
     return dataclasses.replace(config, **given)
-
-
-def stored_config(logdir: Path) -> TrainConfig:
-    """The config of the run in `logdir`. Raises UserError if there is none."""
-    path = logdir / "config.json"
-    if not path.is_file():
-        of_the_port = sorted(logdir.glob("model_*.pt"), key=lambda file: (len(file.name), file.name))
-        if of_the_port:
-            raise UserError(
-                f"{of_the_port[-1]} holds weights alone, without the optimizer, the step and the position in the data "
-                f"that resuming needs: start a new run with --initial {of_the_port[-1]} and another --logdir"
-            )
-        raise UserError(
-            f"{logdir} holds no run to resume ({path.name} is missing): give the --logdir of an earlier run"
-        )
-    try:
-        return from_json(TrainConfig, path.read_text(encoding="utf-8"))
-    except ConfigError as error:
-        raise UserError(f"{path}: {error}") from error
-
-
-def load_config(path: Path) -> TrainConfig:
-    """The `CONFIG` of a configs/*.py file. Raises UserError if the file or the name is missing."""
-    if not path.is_file():
-        raise UserError(f"{path} does not exist: give one of the files in configs/")
-    config = runpy.run_path(str(path)).get("CONFIG")
-    if not isinstance(config, TrainConfig):
-        raise UserError(f"{path} does not define CONFIG = TrainConfig(...)")
-    return config
 
 
 def trial(framework: str, config: TrainConfig) -> Job:

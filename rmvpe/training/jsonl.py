@@ -1,6 +1,5 @@
 """Logs with one JSON object per line, appended line by line, so that a crash loses at most one line."""
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,6 +7,8 @@ from typing import Any
 
 from rmvpe.errors import UserError
 from rmvpe.files import write_text
+from rmvpe.json_text import NotJson, parse_json
+from rmvpe.reading import check_regular, reading
 
 
 @contextmanager
@@ -27,7 +28,11 @@ def append(path: Path, lines: Sequence[str]) -> None:
 
 def complete_lines(path: Path) -> list[str]:
     """The lines of a file, [] if it does not exist, without a last line that a crash cut off."""
-    return path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1] if path.exists() else []
+    if not path.exists():
+        return []
+    with reading(path, "choose another --logdir"):
+        check_regular(path, "choose another --logdir")
+        return path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -38,9 +43,9 @@ def read(path: Path) -> list[dict[str, Any]]:
 def record_of(line: str, number: int, path: Path) -> dict[str, Any]:
     """The record of line `number` (from 1) of `path`. Raises UserError if it is no JSON object."""
     try:
-        record = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path} is damaged in line {number} ({error.msg}): delete that line") from error
+        record = parse_json(line)
+    except NotJson as error:
+        raise UserError(f"{path} is damaged in line {number} ({error}): delete that line") from error
     if not isinstance(record, dict):
         raise UserError(f"{path} is damaged in line {number} (no JSON object): delete that line")
     return record

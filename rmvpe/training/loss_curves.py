@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from rmvpe.errors import UserError
+from rmvpe.reading import reading
 from rmvpe.training import jsonl, tcap_log
 
 MAX_RELATIVE, MAX_ABSOLUTE = 0.05, 0.0002  # one of the two must be met
@@ -59,7 +60,8 @@ def read_curve(path: str | os.PathLike[str]) -> LossCurve:
     if not file.is_file():
         raise UserError(f"there is no loss log {file}: give a run folder, a log.jsonl or an SDAA log")
     lines = jsonl.complete_lines(file)
-    curve = _of_tcap(lines, file) if any(tcap_log.PREFIX in line for line in lines) else _of_run(lines, file)
+    with reading(file, "give another log"):
+        curve = _of_tcap(lines, file) if any(tcap_log.PREFIX in line for line in lines) else _of_run(lines, file)
     if not len(curve.step):
         raise UserError(f"{file} holds no training loss: give a run folder, a log.jsonl or an SDAA log")
     return curve

@@ -27,6 +27,7 @@ from rmvpe.config import TrainConfig
 from rmvpe.errors import UserError
 from rmvpe.files import without_nan, write_text
 from rmvpe.processes import Ranks
+from rmvpe.reading import reading
 from rmvpe.training import jsonl, tcap_log
 from rmvpe.training.loss_curves import RUN_LOG, LossCurve
 from rmvpe.training.plot import plot_run
@@ -78,8 +79,9 @@ class RunLog:
             self.logdir.mkdir(parents=True, exist_ok=True)
         for name, step_of in ((RUN_LOG, _step), (FILES, _step), (SDAA, _sdaa_step), (PORT_RESULTS, _port_step)):
             _drop_later(self.logdir / name, step_of, first_step)
-        for record in read_log(self.logdir):
-            self._remember(record)
+        with reading(self.logdir / RUN_LOG, "delete the damaged line"):
+            for record in read_log(self.logdir):
+                self._remember(record)
         self._start = datetime.now()
         if not (self.logdir / SDAA).exists():
             lines = [tcap_log.metadata_line(name, about, self._start) for name, about in SDAA_METRICS.items()]
@@ -169,8 +171,9 @@ def read_log(logdir: Path) -> list[dict[str, Any]]:
 
 def best_so_far(logdir: Path) -> tuple[float, int | None]:
     """The highest mean RPA over the ratios of a validation, and its step; (-1, None) without validations."""
-    validations = {row["step"]: row["validation"] for row in read_log(logdir) if row.get("validation")}
-    return _best(validations)
+    with reading(Path(logdir) / RUN_LOG, "delete the damaged line"):
+        validations = {row["step"]: row["validation"] for row in read_log(logdir) if row.get("validation")}
+        return _best(validations)
 
 
 def results(config: TrainConfig, curve: LossCurve, validations: Mapping[int, Mapping[str, Mapping[str, float]]]) -> str:
@@ -241,13 +244,16 @@ def _drop_later(path: Path, step_of: Callable[[str, int, Path], int], last: int)
 
 
 def _step(line: str, number: int, path: Path) -> int:
-    return jsonl.record_of(line, number, path).get("step", 0)
+    step = jsonl.record_of(line, number, path).get("step", 0)
+    if type(step) is not int:
+        raise UserError(f"{path} is damaged in line {number} (its step is no whole number): delete that line")
+    return step
 
 
 def _sdaa_step(line: str, number: int, path: Path) -> int:
     try:
         return max((entry.step[1] for entry in tcap_log.entries(line)), default=0)
-    except ValueError as error:
+    except (ValueError, IndexError) as error:
         raise UserError(f"{path} is damaged in line {number}: delete that line") from error
 
 

@@ -4,6 +4,7 @@ Each framework package stores it in its own format (`rmvpe_torch.state` in one .
 folder), so that a run can be resumed exactly, bit for bit, or continued in the other framework.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -83,9 +84,10 @@ def choose(store: StateStore, folder: Path, wanted: str) -> Path:
         raise UserError(f"{folder} holds no training state to resume: give the --logdir of an earlier run")
     if wanted == "latest":
         return states[max(states)]
-    if not wanted.isdecimal() or int(wanted) not in states:
+    # Python converts no more than 4300 digits, and other digits than 0 to 9 are decimal too
+    if not re.fullmatch("[0-9]{1,18}", wanted) or int(wanted) not in states:
         there = ", ".join(map(str, states))
-        raise UserError(f"{folder} has no state of iteration {wanted}: choose latest or one of {there}")
+        raise UserError(f"{folder} has no state of iteration {wanted[:20]}: choose latest or one of {there}")
     return states[int(wanted)]
 
 

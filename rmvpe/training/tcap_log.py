@@ -26,7 +26,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from rmvpe.json_text import parse_json
+
 PREFIX = "TCAPPDLL "
+MAX_DATA = 100_000  # characters of the values of one step
 PRINTED = re.compile(r"Epoch: (\d+) Iteration: (\d+)(?: Validation Iteration: (\d+))? +(.*?)(?=TCAPPDLL |$)")
 PRINTED_METRIC = re.compile(r"([\w.]+) : (\S+)")
 
@@ -75,7 +78,7 @@ def entries(line: str) -> Iterator[Entry]:
     Raises ValueError if the line has the prefix but not the format.
     """
     if line.startswith(PREFIX + "{"):
-        yield from _json_entry(json.loads(line.removeprefix(PREFIX)))
+        yield from _json_entry(parse_json(line.removeprefix(PREFIX)))
     elif PREFIX in line:
         for epoch, iteration, validation, metrics in PRINTED.findall(line):
             step = tuple(int(number) for number in (epoch, iteration, validation) if number)
@@ -87,9 +90,11 @@ def _json_entry(record: Any) -> Iterator[Entry]:
         return  # metadata or another kind of line
     text = str(record.get("data"))
     try:
-        data = ast.literal_eval(text)
-    except (SyntaxError, ValueError) as error:
+        data = ast.literal_eval(text[:MAX_DATA])
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:  # as its documentation lists
         raise ValueError(f"its data is no dict: {text[:40]}") from error
     if not isinstance(data, dict):
         raise ValueError(f"its data is no dict: {text[:40]}")
+    if not all(type(number) is int for number in record["step"]):
+        raise ValueError("its step is no list of whole numbers")
     yield Entry(tuple(record["step"]), data)

@@ -306,7 +306,8 @@ def test_a_framework_that_is_missing_is_named(
     for name in [name for name in sys.modules if name.split(".")[0] in ("rmvpe_torch", "rmvpe_jax")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, module, None)
-    (safetensors_file.parent / "x").mkdir()
+    for item in ("x", "weights", "about"):  # an Orbax checkpoint, by its folders
+        (safetensors_file.parent / item).mkdir()
     path = safetensors_file.parent / "x" if "/.." in command else safetensors_file
     assert remedy in error_of(command.format(path).split(), capsys)
 
@@ -355,7 +356,10 @@ def test_a_folder_that_is_no_checkpoint_is_told(
 
 
 def test_torch2jax_of_a_folder_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "is a folder: torch2jax takes a .pt or .safetensors file" in error_of(["torch2jax", str(tmp_path)], capsys)
+    assert "is a folder without a checkpoint" in error_of(["torch2jax", str(tmp_path)], capsys)
+    for item in ("weights", "about"):
+        (tmp_path / item).mkdir()
+    assert "is an Orbax folder already" in error_of(["torch2jax", str(tmp_path)], capsys)
 
 
 def test_without_a_command_the_commands_are_printed(capsys: pytest.CaptureFixture[str]) -> None:

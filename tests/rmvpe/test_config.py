@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 
 import numpy as np
 import pytest
@@ -119,7 +120,7 @@ def test_a_wrong_decode_config_is_refused(settings: dict[str, object], message: 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"batch_size": 0}, "batch_size.*at least 1"),
+        ({"batch_size": 0}, "batch_size must be from 1 to"),
         ({"excerpt_frames": 100}, "excerpt_frames 100.*multiple of 32"),
         ({"schedule": "linear"}, "schedule 'linear'"),
         ({"conv_dtype": "int8"}, "conv_dtype 'int8'"),
@@ -139,3 +140,93 @@ def test_json_is_a_plain_table() -> None:
     table = json.loads(config.to_json(ModelConfig.small()))
     assert table["mel"]["hop_samples"] == 160
     assert table["name"] == "small"
+
+
+NOT_NUMBERS = [float("nan"), float("inf"), -1, -1.0, True, None, "16", 10**30, 10**5000, 1e300, [1], 0.5, 2**63]
+
+
+@pytest.mark.parametrize("make", [MelConfig, ModelConfig, TrainConfig, AugmentConfig])
+def test_every_number_of_every_config_has_a_range(make: type) -> None:
+    """What lies in the range of a setting gives a config at once; everything else a ConfigError that names it."""
+    for field in dataclasses.fields(make):
+        whole = field.type in (int, "int")
+        if not whole and field.type not in (float, "float"):
+            continue
+        with pytest.raises(ConfigError, match=field.name):
+            make(**{field.name: float("nan")})
+        with pytest.raises(ConfigError, match=field.name):
+            make(**{field.name: True})
+        with pytest.raises(ConfigError, match=field.name):
+            make(**{field.name: "16"})
+        with pytest.raises(ConfigError):
+            make(**{field.name: 10**5000})
+        for value in NOT_NUMBERS:
+            message = ""
+            try:
+                config.from_dict(make, {field.name: value})
+            except ConfigError as error:
+                message = str(error)
+            assert len(message) < 1500
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"blocks": 10**9},
+        {"levels": 40},
+        {"channels": 44100},
+        {"n_bins": 0},
+        {"bn_epsilon": -1.0},
+        {"dropout": 29.0},
+        {"levels": 5, "channels": 512},  # each in its range, the network too large
+        {"gru_hidden": 8192, "gru_layers": 16},
+        {"mel": {"hop_samples": 0}},
+        {"mel": {"hop_samples": 2**63}},
+        {"mel": {"hop_samples": 2048}},  # longer than the window
+        {"mel": {"window_samples": 10**7}},
+        {"mel": {"window_samples": -1}},
+        {"mel": {"floor": 0.0}},
+        {"mel": {"floor": float("nan")}},
+        {"mel": {"f_max_hz": 0.0}},
+        {"mel": {"f_max_hz": 9000.0}},  # above half of the sample rate
+        {"name": "x" * 10**5},
+        {"name": 3},
+    ],
+)
+def test_a_network_out_of_range_is_refused_before_anything_is_computed(settings: dict[str, object]) -> None:
+    with pytest.raises(ConfigError):
+        config.from_dict(ModelConfig, settings)
+
+
+def test_the_estimate_of_a_networks_size_is_never_too_small() -> None:
+    from rmvpe.checkpoint.architecture import expected_tensors
+
+    for name in config.PRESETS:
+        preset = config.preset(name)
+        true = sum(math.prod(shape) for shape in expected_tensors(preset).values())
+        assert true <= preset.parameters_at_most <= 2 * true
+
+
+def test_a_batch_of_gigabytes_is_refused() -> None:
+    with pytest.raises(ConfigError, match="grad_accumulation"):
+        TrainConfig(batch_size=16384, excerpt_frames=1024)
+    assert TrainConfig(batch_size=512).batch_size == 512
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[" * 100_000, "nested too deep"),
+        ('{"channels": 1, "channels": 2}', "'channels' comes twice"),
+        ('{"channels": 1' + "0" * 5000 + "}", "digits"),
+        ('{"name": "é"}'.encode("latin-1"), "not UTF-8"),
+        ("{}".encode("utf-16"), "UTF-16"),
+    ],
+)
+def test_json_that_is_not_ours_is_a_sentence(text: str | bytes, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        config.from_json(ModelConfig, text)
+
+
+def test_a_byte_order_mark_is_no_fault() -> None:
+    assert config.from_json(ModelConfig, b"\xef\xbb\xbf{}") == ModelConfig()

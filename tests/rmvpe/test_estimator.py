@@ -248,7 +248,7 @@ def test_another_sample_rate_of_the_network_is_refused():
     from dataclasses import replace
 
     with pytest.raises(UserError, match="8000 Hz"):
-        Estimator(MelPeaks(), replace(MODEL, mel=replace(MODEL.mel, sample_rate=8000)))
+        Estimator(MelPeaks(), replace(MODEL, mel=replace(MODEL.mel, sample_rate=8000, f_max_hz=4000.0)))
 
 
 def weights(metadata: dict[str, str] | None = None) -> Checkpoint:

@@ -15,6 +15,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from rmvpe import files  # noqa: E402
+from rmvpe.checkpoint.store import load as load_checkpoint  # noqa: E402
 from rmvpe.config import ModelConfig, TrainConfig  # noqa: E402
 from rmvpe.errors import UserError  # noqa: E402
 from rmvpe.training.state import RunState, StateStore, choose, prune  # noqa: E402
@@ -95,7 +96,7 @@ def test_states_are_found_in_order_and_others_files_are_not(tmp_path):
 def test_a_file_cut_short_is_named(share, tmp_path):
     path = state.save(tmp_path, make_state())
     os.truncate(path, int(path.stat().st_size * share))
-    with pytest.raises(UserError, match=r"state-00000007\.pt is damaged .*resume from another state"):
+    with pytest.raises(UserError, match=r"state-00000007\.pt is truncated or damaged .*resume from another state"):
         state.load(path)
 
 
@@ -105,7 +106,9 @@ def test_one_changed_byte_of_a_weight_is_noticed(tmp_path):
     at = content.index(make_state().weights["a.weight"].tobytes())
     content[at + 5] ^= 1
     path.write_bytes(content)
-    with pytest.raises(UserError, match=r"state-00000007\.pt is damaged \(the checksum of .*data.*does not fit"):
+    with pytest.raises(
+        UserError, match=r"state-00000007\.pt is truncated or damaged \(Bad CRC-32 .*data.*resume from another"
+    ):
         state.load(path)
 
 
@@ -132,7 +135,7 @@ def test_code_in_a_state_does_not_run(tmp_path):
 
     path = tmp_path / "state-00000001.pt"
     torch.save({"format": state.FORMAT, "step": Attack()}, path)
-    with pytest.raises(UserError, match="is damaged"):
+    with pytest.raises(UserError, match=r"pickled Python object.*nothing in it was run"):
         state.load(path)
     assert not (tmp_path / "touched").exists()
 
@@ -203,3 +206,69 @@ def test_the_name_comes_after_the_content_is_on_the_disk(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "replace_file", noted_replace)
     state.save(tmp_path, make_state())
     assert events == ["file", "name", "folder"]
+
+
+def network_state(average: bool) -> RunState:
+    """A state of a network that can be built, with a threshold among what is said about it."""
+    from rmvpe.checkpoint.architecture import expected_tensors
+
+    model = ModelConfig(name="tiny", levels=2, blocks=1, inter_layers=1, channels=2, gru_hidden=4, dropout=0.0)
+    rng = np.random.default_rng(0)
+
+    def draw() -> dict[str, np.ndarray]:
+        return {name: rng.normal(0.5, 0.1, shape).astype(np.float32) for name, shape in expected_tensors(model).items()}
+
+    return RunState(
+        config=TrainConfig(model=model, excerpt_frames=32),
+        step=7,
+        examples=14,
+        weights=draw(),
+        average=draw() if average else {},
+        first_moment=draw(),
+        second_moment=draw(),
+        updates=7,
+        about={"threshold": "0.24", "calibration": "1.5,-0.5", "framework": "torch"},
+    )
+
+
+@pytest.mark.parametrize("average", [False, True])
+def test_a_state_is_taken_as_weights_and_needs_no_torch(average, tmp_path):
+    original = network_state(average)
+    path = state.save(tmp_path, original)
+    for place in (path, tmp_path):  # the file, or the folder of the run
+        found = load_checkpoint(place)
+        assert found.config == original.config.model
+        assert (found.threshold, found.calibration) == (0.24, (1.5, -0.5))
+        assert found.metadata["step"] == "7"
+        for name, tensor in (original.average or original.weights).items():
+            np.testing.assert_array_equal(found.tensors[name], tensor)
+    code = f"import sys; sys.modules['torch'] = None; from rmvpe.checkpoint.store import load; load({str(path)!r})"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_the_newest_state_of_a_run_counts_unless_there_is_a_best(tmp_path):
+    original = network_state(False)
+    for step in (7, 11, 9):
+        state.save(tmp_path, dataclasses.replace(original, step=step))
+    assert load_checkpoint(tmp_path).metadata["step"] == "11"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("step", "7"),
+        ("step", -1),
+        ("step", True),
+        ("about", {"a": 1}),
+        ("scaler", []),
+        ("weights", {"a": 1}),
+        ("config", 3),
+    ],
+)
+def test_a_state_with_a_field_of_another_type_is_one_sentence(field, value, tmp_path):
+    path = state.save(tmp_path, network_state(False))
+    content = torch.load(path, weights_only=True)
+    torch.save(content | {field: value}, path)
+    for read in (state.load, load_checkpoint):
+        with pytest.raises(UserError, match=rf"state-00000007\.pt is damaged \(its {field} is of another type\)"):
+            read(path)

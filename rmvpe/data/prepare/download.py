@@ -24,6 +24,7 @@ from typing import Any
 
 from rmvpe.errors import DISK_FULL, UserError
 from rmvpe.files import replace_file, write_text
+from rmvpe.reading import read_json
 
 BLOCK_BYTES = 1 << 18
 LONGEST_WAIT_S = 30.0
@@ -151,7 +152,7 @@ class _Part:
         self.note = target.with_name(target.name + ".part.json")
         self.remote: _Remote | None = None
         try:
-            remote = _Remote(**json.loads(self.note.read_text(encoding="utf-8")))
+            remote = _Remote(**read_json(self.note, "delete it"))
             self.remote = remote if remote.url == url else None
         except (OSError, ValueError, TypeError):
             pass  # nobody knows what the bytes are part of: the download starts over

@@ -4,12 +4,12 @@ Its manifest.json says which script made it ("made_by") and which files are the 
 .pv for every entry of "items".
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
 from rmvpe.errors import UserError
 from rmvpe.files import OutputFolder
+from rmvpe.reading import read_json
 
 MANIFEST = "manifest.json"
 
@@ -72,7 +72,7 @@ class DataFolder(OutputFolder):
 
     def _read(self, folder: Path) -> dict[str, Any] | None:
         try:
-            manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+            manifest = read_json(folder / MANIFEST, "delete it")
             ours = manifest["made_by"] == self.made_by and isinstance(manifest.get("items", {}), dict)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None  # no manifest, or another's

@@ -2,9 +2,10 @@
 
     FOLDER/.../NAME.wav (or .flac, .ogg, .mp3 ...) + NAME.csv, NAME_f0.csv or NAME.f0.csv in the same folder
 
-Lines are `time_s,f0_hz` at any ascending times, 0 Hz = unvoiced. Columns are separated by a comma, semicolon, tab or
-blanks, further columns are ignored, and the first line may be a header. The channels of a file are averaged: they hold
-the voice alone. Recordings without annotation are skipped and listed in `not_annotated`.
+Lines are `time_s,f0_hz` at any ascending times. Unvoiced is 0 Hz, a negative frequency, NaN or an empty field. Columns
+are separated by a comma, semicolon, tab or blanks, further columns are ignored, and the first line may be a header. The
+channels of a file are averaged: they hold the voice alone. Recordings without annotation are skipped and listed in
+`not_annotated`.
 """
 
 import re
@@ -14,6 +15,14 @@ import numpy as np
 
 from rmvpe.audio import find_audio
 from rmvpe.data.readers.base import RecordingFiles, Recordings
+from rmvpe.data.readers.labels import (
+    MAX_TIME_S,
+    NO_DECIMAL_COMMA,
+    has_decimal_comma,
+    read_text,
+    voiced_hz,
+    why_not_a_point,
+)
 from rmvpe.data.readers.published import OVERHANG_S
 from rmvpe.errors import UserError
 
@@ -75,31 +84,37 @@ def annotation_of(recording: Path) -> Path | None:
 def read_annotation(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     """`time_s` float64 [points] and `f0_hz` float32 [points], 0 = unvoiced, of an annotation in this module's format.
 
-    Raises UserError for a file without points, a line that is not seconds and Hz of 0 or more, and times that do not
-    grow.
+    Negative Hz, NaN and an empty field are unvoiced as well (`rmvpe.data.readers.labels`). Raises UserError for a file
+    without points, a line that is not seconds and Hz, and times that do not grow.
     """
     path = Path(path)
-    lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
-    rows = [(number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]
-    if rows and _point(rows[0][1]) is None and not re.match(r"[-+.\d]", rows[0][1]):
+    lines = read_text(path).splitlines()
+    rows = [(number, line.strip(" \r\n")) for number, line in enumerate(lines, start=1) if line.strip()]
+    if rows and _point(rows[0][1]) is None and not re.match(r"\s*[-+.\d]", rows[0][1]):
         del rows[0]  # a header begins with a word
     if not rows:
         raise UserError(f"{path} holds no points: write time_s,f0_hz per line")
     points = [_point(line) for _, line in rows]
     if None in points:
         number, line = rows[points.index(None)]
-        raise UserError(f"{path}, line {number}: {line[:40]!r} is not time_s,f0_hz; write 0 Hz where it is unvoiced")
+        raise UserError(f"{path}, line {number}: {line[:40]!r} {why_not_a_point(line, 'time_s,f0_hz')}")
     time_s, f0_hz = np.array(points, dtype=np.float64).T
     late = np.flatnonzero(np.diff(time_s) <= 0)
     if len(late):
         number, line = rows[int(late[0]) + 1]
+        if not any("." in line for _, line in rows) and line.count(",") > 1:  # 0,01,220,5 looks like 0 s, 1 Hz
+            raise UserError(f"{path}, line {number}: {line[:40]!r} {NO_DECIMAL_COMMA}")
         raise UserError(f"{path}, line {number}: {line[:40]!r} does not come after the line before: sort the times")
     return time_s.copy(), f0_hz.astype(np.float32)
 
 
 def _point(line: str) -> tuple[float, float] | None:
-    try:
-        time_s, f0_hz = map(float, _SEPARATOR.split(line)[:2])
-    except ValueError:
+    if has_decimal_comma(line):
         return None
-    return (time_s, f0_hz) if 0 <= time_s < np.inf and 0 <= f0_hz < np.inf else None
+    parts = _SEPARATOR.split(line)
+    try:
+        time_s = float(parts[0])
+        f0_hz = voiced_hz(float(parts[1] or "nan"))
+    except (ValueError, IndexError):
+        return None
+    return (time_s, f0_hz) if 0 <= time_s <= MAX_TIME_S and f0_hz is not None else None

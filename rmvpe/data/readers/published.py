@@ -7,12 +7,15 @@ than half a second after its recording is an error. A class says where it differ
 
 import csv
 import hashlib
+import io
 from abc import abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 
 from rmvpe.data.readers.base import RecordingFiles, Recordings, sound_files
+from rmvpe.data.readers.labels import TAKE_AGAIN, read_text
 from rmvpe.errors import UserError
+from rmvpe.reading import reading
 
 SPLITS = ("train", "valid", "test", "all")
 OVERHANG_S = 0.5  # an annotation may end this much after its recording; more means that they do not belong together
@@ -79,8 +82,9 @@ class Published(Recordings):
         path = self.root / name
         if not path.is_file():
             raise FileNotFoundError(f"{path} is missing: it lists the singers, put it there or use the split 'all'")
-        with path.open(encoding="utf-8", newline="") as file:
-            return [row for row in csv.reader(file, delimiter=delimiter) if len(row) > 1]
+        with reading(path, TAKE_AGAIN):
+            rows = csv.reader(io.StringIO(read_text(path), newline=""), delimiter=delimiter)
+            return [row for row in rows if len(row) > 1]
 
 
 def split_by_hash(group: str) -> str:

@@ -22,6 +22,7 @@ from rmvpe.data.synthesis.contours import FRAME_S, FRAME_SAMPLES, drop_short, ru
 from rmvpe.errors import UserError
 from rmvpe.files import atomic_path
 from rmvpe.pitch import hz_to_midi
+from rmvpe.reading import reading
 
 FFT_SIZE = 1024  # WORLD's choice for f0 >= 47 Hz; as an impulse response (64 ms) it also covers synthesis at 32 Hz
 ANALYSIS_F0_HZ = (60.0, 800.0)  # searched by harvest: from a low male to a raised cartoon voice
@@ -74,7 +75,10 @@ def analyse_cached(read: Callable[[], np.ndarray], clip: str, cache: Path) -> An
     """`analyse` of what `read` returns; the folder `cache` keeps the result under the name `clip` for other items."""
     stored = cache / f"{hashlib.sha256(clip.encode()).hexdigest()[:24]}.npy"  # a clip's name is a path
     if stored.is_file():
-        table = np.load(stored)
+        with reading(stored, "delete it: it is computed again"):
+            table = np.load(stored, allow_pickle=False)
+            if table.ndim != 2 or table.dtype != np.float32 or table.shape[1] != 2 + 2 * (FFT_SIZE // 2 + 1):
+                raise ValueError(f"it holds {table.dtype} {list(table.shape)}")
     else:
         found = analyse(read())
         table = np.hstack([found.f0_hz[:, None], found.voiced[:, None], found.log_envelope, found.aperiodicity])

@@ -4,6 +4,8 @@ import dataclasses
 import hashlib
 import json
 import math
+import os
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -129,7 +131,9 @@ def test_the_safetensors_package_reads_what_we_write(tmp_path: Path) -> None:
     original = random_checkpoint(metadata={"step": "1"})
     save(tmp_path / "a.safetensors", original, "float16")
     with safetensors.safe_open(tmp_path / "a.safetensors", framework="numpy") as file:
-        assert file.metadata() == {"step": "1", "format": "rmvpe-1", "config": to_json(TINY)}
+        metadata = dict(file.metadata())
+        assert metadata.pop("content_hash").startswith("sha256:")
+        assert metadata == {"step": "1", "format": "rmvpe-1", "config": to_json(TINY)}
         assert set(file.keys()) == set(original.tensors)
         name = "fc.1.weight"
         np.testing.assert_array_equal(file.get_tensor(name), original.tensors[name].astype(np.float16))
@@ -224,7 +228,9 @@ def test_no_tensors_at_all_is_reported(tmp_path: Path) -> None:
 def test_a_u_net_too_deep_for_its_bands_is_no_network(tmp_path: Path) -> None:
     tensors = dict(random_checkpoint().tensors)
     tensors |= {f"unet.encoder.layers.{i}.x": np.zeros(1, np.float32) for i in range(12)}
-    with pytest.raises(UserError, match=r"a\.safetensors: n_mels 128 must be a multiple"):
+    with pytest.raises(
+        UserError, match=r"a\.safetensors: (n_mels 128 must be a multiple|levels must be from 1 to 10, not 12)"
+    ):
         load(write_raw(tmp_path / "a.safetensors", tensors))
 
 
@@ -364,10 +370,36 @@ def test_an_unknown_name_lists_what_there_is(tmp_path: Path) -> None:
 def test_a_missing_file_and_a_folder_are_reported(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"gone\.pt.*give a \.safetensors or \.pt file"):
         load(tmp_path / "gone.pt")
-    with pytest.raises(UserError, match=r"is a folder.*convert jax2torch"):
+    with pytest.raises(UserError, match=r"is a folder without a checkpoint.*Orbax checkpoint"):
         load(tmp_path)
     (tmp_path / "best.safetensors").touch()  # as in the folder of a training run
-    with pytest.raises(UserError, match=r"give .*best\.safetensors"):
+    with pytest.raises(UserError, match=r"best\.safetensors is not a checkpoint: it is empty"):
+        load(tmp_path)
+
+
+def test_the_folder_of_a_run_stands_for_its_best_weights_else_the_last(tmp_path: Path) -> None:
+    best, last = random_checkpoint(metadata={"step": "1"}), random_checkpoint(metadata={"step": "2"})
+    save(tmp_path / "last.safetensors", last)
+    assert load(tmp_path).metadata == {"step": "2"}
+    save(tmp_path / "best.safetensors", best)
+    assert load(tmp_path).metadata == {"step": "1"}
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs here")
+def test_a_fifo_or_device_as_weights_is_one_sentence_and_nothing_waits(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "f.safetensors")
+    for path in (tmp_path / "f.safetensors", Path("/dev/null")):
+        with pytest.raises(UserError, match=rf"{path} is no regular file"):
+            load(path)
+
+
+def test_an_orbax_folder_without_jax_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for item in ("weights", "about"):
+        (tmp_path / item).mkdir()
+    for name in [name for name in sys.modules if name.split(".")[0] == "rmvpe_jax"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "jax", None)
+    with pytest.raises(UserError, match=r"Orbax folder .*(pip install jax|needs Python 3\.11)"):
         load(tmp_path)
 
 

@@ -154,7 +154,7 @@ LINES = len(LABEL)
 FAULTS: dict[str, tuple[dict[str, bytes | None], str]] = {
     "text": ({"pv": b"60\nabc\n" + b"0\n" * (LINES - 2)}, r"amy_1_01\.pv, line 2: 'abc' is not a MIDI number"),
     "negative": ({"pv": b"-1\n" + b"0\n" * (LINES - 1)}, r"amy_1_01\.pv, line 1: '-1'"),
-    "not a number": ({"pv": b"nan\n" + b"0\n" * (LINES - 1)}, r"amy_1_01\.pv, line 1: 'nan'"),
+    "Hz": ({"pv": b"220.0\n" + b"0\n" * (LINES - 1)}, r"amy_1_01\.pv, line 1: '220\.0' is not a MIDI"),
     "hz": ({"pv": b"440.0\n" + b"0\n" * (LINES - 1)}, r"amy_1_01\.pv, line 1: '440.0'"),
     "empty line": ({"pv": b"60\n\n" + b"0\n" * (LINES - 2)}, r"amy_1_01\.pv, line 2: ''"),
     "empty": ({"pv": b""}, r"amy_1_01\.pv: the label is shorter than the recording, 0\.00 s and 1\.23 s"),

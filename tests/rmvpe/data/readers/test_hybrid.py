@@ -123,10 +123,12 @@ def test_a_missing_or_empty_split_is_named(root: Path) -> None:
         Hybrid(root, "test")
 
 
-@pytest.mark.parametrize("line", ["A4", "-3", "nan", "inf", "57,0", ""])
+@pytest.mark.parametrize("line", ["A4", "-3", "inf", "-inf", "57,0", "220.0", "1e300"])
 def test_a_bad_line_is_named(root: Path, line: str) -> None:
     _edit(root, "57\n" * 9 + f"{line}\n" + "57\n" * 90)
-    with pytest.raises(ValueError, match=r"song\.pv, line 10: '.*' is not a MIDI number"):
+    with pytest.raises(
+        ValueError, match=r"song\.pv, line 10: '.*' (is not a MIDI number|has a decimal comma|is above 127)"
+    ):
         Hybrid(root, "train")[0]
 
 
