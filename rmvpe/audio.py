@@ -1,9 +1,9 @@
 """Audio files and arrays to mono float32 at 16 kHz; paths and folders to lists of sound files.
 
-libsndfile reads the files, and what it cannot read PyAV or ffmpeg. Mono is the mean of the channels. Resampling is soxr's
-high quality (`HQ`, https://sourceforge.net/projects/soxr), block by block, so that long audio is never in memory at its
-own rate; the result is not shifted in time. N samples at rate r become floor(16000 N / r) samples, at least one, so that
-the number of 10 ms frames is floor(duration / 10 ms) + 1 at every rate.
+libsndfile reads the files, and what it cannot read PyAV or ffmpeg. Mono is the mean of the channels. Resampling is
+soxr's high quality (`HQ`, https://sourceforge.net/projects/soxr), block by block, so that long audio is never in memory
+at its own rate; the result is not shifted in time. N samples at rate r become floor(16000 N / r) samples, at least one,
+so that the number of 10 ms frames is floor(duration / 10 ms) + 1 at every rate.
 """
 
 import sys
@@ -50,7 +50,7 @@ MAX_CHANNELS = 32  # a 2-d array with more columns than this, and than rows, mus
 class Recording:
     """`samples` float32 [n], mono at 16 kHz; `duration_s` of the original (n / 16000 may be one sample less).
 
-    warnings: sentences that name the file and tell what sound is missing. notes: what was decided, with nothing missing.
+    warnings: sentences that name the file and tell what sound is missing. notes: what was decided; nothing is missing.
     """
 
     samples: np.ndarray
@@ -65,10 +65,10 @@ def read(
     """Read a sound file as mono samples [n] at 16 kHz, `block_values` samples times channels at a time.
 
     path: a path, the bytes of a file, or a binary stream. Its content decides how it is read, not its name. channel:
-    "mean" of the channels, "left", "right", or a number from 0; "auto" is the mean unless the channels cancel each other
-    or one is the other delayed: then it is the louder one, which a note tells. track: which audio track, from 1; None:
-    the one that players choose. Raises UserError if the file is missing, is no sound file, has no such channel or track,
-    or holds a sample that is not a finite number (the message gives the time of the first).
+    "mean" of the channels, "left", "right", or a number from 0; "auto" is the mean unless the channels cancel each
+    other or one is the other delayed: then it is the louder one, which a note tells. track: which audio track, from 1;
+    None: the one that players choose. Raises UserError if the file is missing, is no sound file, has no such channel or
+    track, or holds a sample that is not a finite number (the message gives the time of the first).
     """
     samples, duration_s, findings = read_source(path, channel, track, block_values)
     return Recording(samples, duration_s, tuple(findings.warnings), tuple(findings.notes))
@@ -85,9 +85,9 @@ def from_array(
     """Mono samples at 16 kHz of an array [n] or [n, channels] at `sample_rate` Hz.
 
     Floats have full scale 1; integers of 8, 16 or 32 bits (uint8 is centred on 128, as in wav files) are scaled to it.
-    `block_values` samples times channels are converted at a time; `channel` as for `read`. Raises UserError for another shape (also for
-    [channels, n], which torchaudio uses) or type (64-bit integers have no known full scale), an impossible sample rate,
-    or a sample that is not finite.
+    `block_values` samples times channels are converted at a time; `channel` as for `read`. Raises UserError for another
+    shape (also for [channels, n], which torchaudio uses) or type (64-bit integers have no known full scale), an
+    impossible sample rate, or a sample that is not finite.
     """
     array = np.asarray(audio)
     if array.ndim == 1:

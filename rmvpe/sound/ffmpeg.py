@@ -117,4 +117,4 @@ def _read_wav(process: subprocess.Popen[bytes], name: str, listing: str, finding
         hours, minutes, seconds = length.groups()
         claimed_s = 3600 * int(hours) + 60 * int(minutes) + float(seconds)
         if "Video:" not in listing and "Estimating duration" not in listing:
-            compare(name, findings, frames / rate, claimed_s - 0.1)
+            compare(name, findings, frames / rate, claimed_s, 0.1)

@@ -18,10 +18,21 @@ ONE_CASE = sys.platform in ("win32", "darwin")  # there A.wav and a.wav are usua
 
 # File name suffixes to look for in folders. A file given by its path may have any.
 SUFFIXES = frozenset(
-    [".wav", ".wave", ".bwf", ".rf64", ".w64", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".sph", ".nist", ".ircam", ".voc", ".m4a", ".m4b", ".mp4", ".m4v", ".mov", ".3gp", ".3g2", ".webm", ".mkv", ".mka", ".weba", ".wma", ".wmv", ".asf", ".aac", ".adts", ".amr", ".awb", ".mp2", ".mpga", ".ogv", ".avi", ".flv", ".ts", ".m2ts", ".mts", ".mpg", ".mpeg", ".ac3", ".eac3", ".dts", ".wv", ".tta", ".ape", ".spx", ".alac", ".mpc", ".dsf"]
+    f".{ending}"
+    for ending in (
+        *("wav", "wave", "bwf", "rf64", "w64", "flac", "ogg", "oga", "opus", "mp3", "aif", "aiff", "aifc", "au", "snd"),
+        *("caf", "sph", "nist", "ircam", "voc", "m4a", "m4b", "mp4", "m4v", "mov", "3gp", "3g2", "webm", "mkv", "mka"),
+        *("weba", "wma", "wmv", "asf", "aac", "adts", "amr", "awb", "mp2", "mpga", "ogv", "avi", "flv", "ts", "m2ts"),
+        *("mts", "mpg", "mpeg", "ac3", "eac3", "dts", "wv", "tta", "ape", "spx", "alac", "mpc", "dsf"),
+    )
 )
 NO_SOUND_SUFFIXES = frozenset(
-    [".txt", ".csv", ".tsv", ".json", ".md", ".png", ".jpg", ".jpeg", ".gif", ".pdf", ".npy", ".npz", ".pv", ".mid", ".midi", ".xml", ".html", ".log", ".py", ".sh", ".zip", ".gz", ".lab", ".textgrid", ".lrc", ".cue", ".m3u", ".m3u8", ".pt", ".safetensors", ".yaml", ".yml", ".toml"]
+    f".{ending}"
+    for ending in (
+        *("txt", "csv", "tsv", "json", "md", "png", "jpg", "jpeg", "gif", "pdf", "npy", "npz", "pv", "mid", "midi"),
+        *("xml", "html", "log", "py", "sh", "zip", "gz", "lab", "textgrid", "lrc", "cue", "m3u", "m3u8", "pt"),
+        *("safetensors", "yaml", "yml", "toml"),
+    )
 )
 Skipped = tuple[Path, str]
 
@@ -188,7 +199,7 @@ def open_regular(path: Path) -> BinaryIO:
     """`path` opened for reading; nothing else than a regular file is opened, so that nothing waits for a writer."""
     check_readable(path)
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
-    file = open(path, "rb", opener=lambda name, _: os.open(name, flags))
+    file = open(path, "rb", opener=lambda name, _: os.open(name, flags))  # noqa: SIM115 the caller closes it
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
         raise UserError(f"{path} is not a regular file: give a sound file")

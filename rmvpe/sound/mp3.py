@@ -163,7 +163,7 @@ def walk(window: Window) -> list[Stream]:
     """The streams of an MPEG audio file, with all their frames. Empty if there is none, or of a free bit rate."""
     streams: list[Stream] = []
     at = first_frame(window, end_of_id3(window), window.size)
-    hole, reservoir, run = 0, RESERVOIR, -1  # run: where the current run of frames began
+    hole, reservoir, run, last = 0, RESERVOIR, -1, -1  # where the current run of frames began, and its last frame
 
     def close(end: int) -> None:
         if streams and run >= 0 and end > run:
@@ -175,16 +175,22 @@ def walk(window: Window) -> list[Stream]:
         if length and streams and not hole and _key(header) != _key(streams[-1].header):
             length = 0
         if not length:
-            close(at)
-            run, broken = -1, at
+            broken = at
             while (tag := _tag_length(window, at)) > 0:
                 at += tag
             key = _key(streams[-1].header) if streams else None
             after = first_frame(window, at, window.size, key)
             other = first_frame(window, at, window.size if after is None else after - at)
             at = after if other is None else other
-            if at is not None:
-                hole = at - broken if broken == at or not _tag_length(window, broken) else 0
+            is_hole = streams and at is not None and not _tag_length(window, broken)
+            if is_hole and run >= 0 and last >= run:  # the frame before the hole may have lost its end
+                close(last)
+                streams[-1].frames -= 1
+                hole = at - last
+            else:
+                close(broken)
+                hole = at - broken if is_hole else 0
+            run = -1
             continue
         if at + length > window.size:
             break
@@ -215,6 +221,7 @@ def walk(window: Window) -> list[Stream]:
             run = at if run < 0 else run
             stream.frames += 1
             stream.bit_rates.add(header[2] >> 4)
+            last = at
         reservoir = min(2 * RESERVOIR, reservoir + length - _side_info(header))
         at += length
     close(at if at is not None else window.size)

@@ -11,8 +11,11 @@ CODECS = ((b"\x01vorbis", 3), (b"OpusHead", 2))  # of the first packet, and how 
 
 @dataclass
 class Link:
-    """One stream of a chain. runs: its pages as (offset, length), a new run after each hole. header_end: where its sound
-    begins. ended: its last page says that it is the last. several: other streams are in it as well."""
+    """One stream of a chain.
+
+    runs: its pages as [start, end], a new run after each hole. header_end: where its sound begins. ended: its last page
+    says that it is the last. several: other streams are in it as well.
+    """
 
     serial: int
     start: int

@@ -43,7 +43,7 @@ def parts(file: BinaryIO, name: str, track: int | None, findings: Findings) -> I
         if decoded.faults:
             findings.warn(f"{name} is damaged: {decoded.faults} packets cannot be decoded and are silent in the result")
         if decoded.claimed_s is not None:
-            compare(name, findings, decoded.position / decoded.rate, decoded.claimed_s - 0.1)
+            compare(name, findings, decoded.position / decoded.rate, decoded.claimed_s, 0.1)
 
 
 def _choose(container: Any, name: str, track: int | None) -> Any:
@@ -78,12 +78,14 @@ class _Decoded:
 
     def begin(self) -> None:
         """Decode the first frame, which tells rate, channels and where the sound begins."""
-        self._first = next(self._frames, None)
+        self._first: Any = next(self._frames, None)
         if self._first is None:
             raise ValueError("it holds no sound that can be decoded")
         self.rate, self.channels = self._first.sample_rate, self._first.layout.nb_channels
         length = self._stream.duration
-        self.claimed_s = None if length is None or self._format == "aac" else float(length * self._stream.time_base)
+        self.claimed_s = (
+            None if length is None or self._format in ("aac", "avi") else float(length * self._stream.time_base)
+        )
         self.expected = None if self.claimed_s is None else int(self.claimed_s * self.rate)
         self._origin_s = self._origin()
         if self.claimed_s is not None:
