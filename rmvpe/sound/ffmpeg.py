@@ -39,7 +39,7 @@ def parts(file: BinaryIO, kind: str | None, name: str, track: int | None, findin
             kinds = ", ".join(f"{index}: {codec}" for index, codec in enumerate(tracks, 1))
             raise UserError(f"{name} has no audio track {track}: choose one of {kinds}")
         codec = tracks[(track or 1) - 1]
-        alone = len(tracks) == 1 and "Video:" not in listing
+        alone = len(tracks) == 1 and "Video:" not in listing and "start: -" not in listing
         first = DELAYS.get(codec, 0) if alone and kind in PLACELESS_KINDS else 0
         command = [PROGRAM, "-nostdin", "-hide_banner", "-v", "error", "-format_whitelist", FORMATS, "-copyts"]
         command += ["-start_at_zero"] if kind in RELATIVE_KINDS else []

@@ -182,14 +182,14 @@ def walk(window: Window) -> list[Stream]:
             after = first_frame(window, at, window.size, key)
             other = first_frame(window, at, window.size if after is None else after - at)
             at = after if other is None else other
-            is_hole = streams and at is not None and not _tag_length(window, broken)
+            is_hole = bool(streams) and at is not None and not _tag_length(window, broken)
             if is_hole and run >= 0 and last >= run:  # the frame before the hole may have lost its end
                 close(last)
                 streams[-1].frames -= 1
-                hole = at - last
+                hole = (at or 0) - last
             else:
                 close(broken)
-                hole = at - broken if is_hole else 0
+                hole = (at or 0) - broken if is_hole else 0
             run = -1
             continue
         if at + length > window.size:

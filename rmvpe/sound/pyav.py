@@ -71,7 +71,7 @@ class _Decoded:
         self._format = container.format.name.split(",")[0]
         self.codec = stream.codec_context.name
         self.faults = self.position = 0
-        self._skip_s: float | None = None
+        self._packet_s: float | None = None  # timestamp of the first packet
         if self.codec in ("wmav1", "wmav2"):
             stream.codec_context.flags2 |= 1 << 29  # the decoder gives its first frames too; it drops one too many
         self._frames = self._decode()
@@ -110,7 +110,8 @@ class _Decoded:
             # Times below 0 were moved to 0 for all streams: the picture begins at time 0
             moved = min(others) - origin
             return origin + moved if 0 < moved < 0.1 and abs(first_s - origin) < SAME_S else origin
-        if self._format in WITHOUT_DELAY and first_s - origin < 0.01:
+        # A first packet before time 0 tells that the file knows its delay
+        if self._format in WITHOUT_DELAY and (self._packet_s or 0.0) > origin - SAME_S and first_s - origin < 0.01:
             if self.codec in DELAYING:
                 return origin + self._first.samples / self._first.sample_rate
             if self.codec in ("ac3", "eac3"):
@@ -123,6 +124,8 @@ class _Decoded:
         import av
 
         for packet in self._packets():
+            if self._packet_s is None and packet.pts is not None:
+                self._packet_s = float(packet.pts * packet.time_base)
             try:
                 yield from packet.decode()
             except av.FFmpegError:

@@ -3,6 +3,7 @@
 import io
 import os
 import struct
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -47,12 +48,13 @@ def encode(path: Path, codec: str, form: str, start_s: float = 0.0, audio: np.nd
     sound = (bursts(rate=rate) if audio is None else audio).astype(np.float32)
     with av.open(path, "w", format=form) as container:
         stream = container.add_stream(codec, rate=rate, layout="mono")
+        stream.bit_rate = 128_000
         resampler = av.AudioResampler(stream.format, "mono", rate)
         frame = av.AudioFrame.from_ndarray(sound[None], "flt", "mono")
         frame.sample_rate, frame.pts, frame.time_base = (
             rate,
             round(start_s * rate),
-            __import__("fractions").Fraction(1, rate),
+            Fraction(1, rate),
         )
         for piece in (*resampler.resample(frame), *resampler.resample(None)):
             container.mux(stream.encode(piece))
@@ -98,12 +100,13 @@ def test_joined_files_are_read_whole(form: str, subtype: str):
     ("form", "subtype"), [("WAV", "PCM_16"), ("MP3", "MPEG_LAYER_III"), ("OGG", "VORBIS"), ("FLAC", "PCM_16")]
 )
 def test_a_truncated_file_is_read_with_a_warning(form: str, subtype: str, tmp_path: Path):
-    whole = wav_bytes(bursts(), form=form, subtype=subtype)
+    noise = np.random.default_rng(0).normal(0, 0.02, 5 * RATE)  # enough for several pages
+    whole = wav_bytes(bursts(5.0) + noise, form=form, subtype=subtype)
     assert read(whole).warnings == ()
     path = tmp_path / "cut.bin"
     path.write_bytes(whole[: len(whole) // 2])
     found = read(path)
-    assert 0.3 < found.duration_s < 2.5
+    assert 0.3 < found.duration_s < 4.0
     assert any("cut.bin" in warning and "ends after" in warning for warning in found.warnings)
 
 
@@ -116,7 +119,9 @@ def test_what_follows_a_hole_keeps_its_time(form: str, capfd: pytest.CaptureFixt
     found, whole = read(data[:middle] + bytes(400) + data[middle + 400 :]), read(data)
     assert "damaged" in found.warnings[0]
     n = min(len(found.samples), len(whole.samples))
-    np.testing.assert_allclose(found.samples[n - 32_000 : n], whole.samples[n - 32_000 : n], atol=1e-3)
+    ends = [recording.samples[n - 32_000 : n] for recording in (found, whole)]
+    scores = [np.dot(ends[0][100:-100], ends[1][100 + lag : 31_900 + lag]) for lag in range(-100, 101)]
+    assert abs(int(np.argmax(scores)) - 100) <= 1  # a sample of 16 kHz
     assert capfd.readouterr().err == ""
 
 
@@ -187,7 +192,7 @@ def test_gsm_is_read_from_any_place(tmp_path: Path):
 
 def test_names_of_results_are_unique():
     names = ["x.wav", "x.flac", "x.wav.flac", "x.wav.wav", "x", "y.wav", "d/x.wav", "d/x"]
-    files = [AudioFile(Path("/in") / name, Path(name).name and Path(Path(name).name)) for name in names]
+    files = [AudioFile(Path("/in") / name, Path(Path(name).name)) for name in names]
     found = [file.name for file in with_unique_names(files)]
     assert len(set(found)) == len(names)
     assert Path("y") in found
