@@ -71,9 +71,7 @@ def _sound_files(folder: Path, skipped: list[Skipped]) -> list[Path]:
     files = sorted(_walk(folder, skipped))
     if not files:
         reasons = "".join(f"; {path} {reason}" for path, reason in skipped[before : before + 3])
-        raise UserError(
-            f"{folder} holds no sound file (wav, flac, mp3, m4a ...){reasons}: give a file or another folder"
-        )
+        raise UserError(f"{folder} holds no sound file (wav, mp3, m4a ...{reasons}): give a file or another folder")
     return files
 
 

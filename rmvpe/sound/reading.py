@@ -23,7 +23,6 @@ from rmvpe.sound.view import Window
 
 Source = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
 MEMORY_SPOOL = 1 << 26  # bytes of a stream that stay in memory; the rest goes to a temporary file
-INSTALL = "run pip install 'rmvpe[media]', or install ffmpeg, to read more formats than libsndfile does"
 Reader = Callable[[Findings], Iterator[Part]]
 
 
@@ -78,7 +77,10 @@ def read_source(
 def cannot_read(name: str, reason: str) -> str:
     """The sentence for a file that is no sound."""
     if second_reader() is None:
-        return f"{name} cannot be read as sound ({reason}): if it is sound, {INSTALL}"
+        return (
+            f"{name} cannot be read as sound ({reason}): if it is sound, run pip install av, or install ffmpeg, "
+            "which read more formats"
+        )
     return (
         f"{name} cannot be read as sound ({reason}): "
         "give a wav, flac, ogg, mp3, m4a or aiff file, or convert it to one, for example with ffmpeg"
