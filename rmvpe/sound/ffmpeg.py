@@ -19,7 +19,7 @@ from rmvpe.sound.sndfile import Unreadable, compare
 PROGRAM = "ffmpeg"
 RELATIVE_KINDS = ("mpegts", "mpegps", "flv", "asf")
 # Samples by which the encoders of these are late at least, where the format has no place for it
-DELAYS = {"aac": 1024, "wmav1": -2048, "wmav2": -2048}
+DELAYS = {"aac": 1024, "wmav1": 2048, "wmav2": 2048}
 PLACELESS_KINDS = ("aac", "matroska", "flv", "mpegts", "asf")
 BLOCK_BYTES = 1 << 20
 
@@ -42,7 +42,8 @@ def parts(file: BinaryIO, kind: str | None, name: str, track: int | None, findin
         alone = len(tracks) == 1 and "Video:" not in listing and "start: -" not in listing
         first = DELAYS.get(codec, 0) if alone and kind in PLACELESS_KINDS else 0
         command = [PROGRAM, "-nostdin", "-hide_banner", "-v", "error", "-format_whitelist", FORMATS, "-copyts"]
-        command += ["-start_at_zero"] if kind in RELATIVE_KINDS else []
+        if kind in RELATIVE_KINDS:  # their times begin anywhere
+            first += _start_samples(listing)
         fill = f"aresample=async=1:first_pts={max(0, first)}:min_hard_comp={JITTER_S}"
         command += ["-i", f"file:{path}", "-map", f"0:a:{(track or 1) - 1}", "-vn", "-af", fill]
         command += ["-c:a", "pcm_f32le", "-f", "wav", "-"]
@@ -82,6 +83,12 @@ def _tracks(path: str) -> tuple[list[str], str]:
     listing = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, check=False).stderr
     text = listing.decode("utf-8", "replace")
     return re.findall(r"^\s*Stream #\S+ Audio: (\w+)", text, re.MULTILINE), text
+
+
+def _start_samples(listing: str) -> int:
+    """Samples before the file's first time, of all its streams."""
+    start, rate = re.search(r"start: ([\d.]+)", listing), re.search(r"Audio: .*?(\d+) Hz", listing)
+    return round(float(start[1]) * int(rate[1])) if start and rate else 0
 
 
 def _reason(listing: str) -> str:

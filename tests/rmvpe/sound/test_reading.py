@@ -74,8 +74,6 @@ def test_every_format_has_the_time_of_the_original(
     if reader == "ffmpeg":
         if reading.ffmpeg.program() is None:
             pytest.skip("no ffmpeg here")
-        if codec == "wmav2":
-            pytest.skip("ffmpeg's own start is documented")
     monkeypatch.setattr(reading, "second_reader", lambda: reader)
     found = read(path)
     assert abs(lag_s(found.samples)) < WITHIN_S
