@@ -17,6 +17,7 @@ STANDARD = set(sys.stdlib_module_names)
 PACKAGES = ("rmvpe", "rmvpe_torch", "rmvpe_jax", "convert")
 HOST_LIBRARIES = {
     "absl",
+    "av",
     "grain",
     "matplotlib",
     "mido",
@@ -39,9 +40,10 @@ TRACKERS = "rmvpe/evaluation/trackers/adapters.py"
 # Folder or file -> what else of this project its files may import; the longest name that fits counts.
 # "rmvpe" are the files right under rmvpe/.
 ROOMS: dict[str, set[str]] = {
-    "rmvpe": {"rmvpe", "rmvpe/checkpoint"},
+    "rmvpe": {"rmvpe", "rmvpe/checkpoint", "rmvpe/sound"},
+    "rmvpe/sound": {"rmvpe", "rmvpe/sound"},
     "rmvpe/checkpoint": {"rmvpe", "rmvpe/checkpoint"},
-    "rmvpe/data": {"rmvpe", "rmvpe/data"},
+    "rmvpe/data": {"rmvpe", "rmvpe/data", "rmvpe/sound"},
     "rmvpe/evaluation": {"rmvpe", "rmvpe/checkpoint", "rmvpe/data", "rmvpe/evaluation"},
     "rmvpe/training": {"rmvpe", "rmvpe/checkpoint", "rmvpe/data", "rmvpe/evaluation", "rmvpe/training"},
     "rmvpe/cli": {"*"},

@@ -74,9 +74,7 @@ def test_windows_opens_no_folder_to_flush_it(tmp_path: Path):
 def test_a_path_too_long_for_windows_is_said_to_be():
     deep = Path("/", "a" * 120, "b" * 100)
     assert "260 characters" in str(too_long(deep / ("c" * 40), windows=True))
-    assert "260 characters" in str(
-        too_long(deep / ("c" * 20 + ".csv"), windows=True)
-    )  # its temporary name is longer
+    assert "260 characters" in str(too_long(deep / ("c" * 20 + ".csv"), windows=True))  # its temporary name is longer
     assert too_long(Path("/", "a" * 120) / "c.csv", windows=True) is None
     assert too_long(deep / ("c" * 40), windows=False) is None
 

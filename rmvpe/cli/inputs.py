@@ -9,18 +9,32 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rmvpe.errors import UserError
+from rmvpe.sound.channels import NAMES
 
 STDIN = "-"
 UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # what Windows PowerShell writes
 
 
 def add_input_arguments(parser: argparse.ArgumentParser) -> None:
-    """The positional INPUTs and --files-from."""
+    """The positional INPUTs, --files-from, and what is read of a file: --channel and --track."""
     text = "sound files, folders to search for them, or names with wildcards (* ? [])"
     inputs = parser.add_argument("inputs", nargs="+", default=[], metavar="INPUT", help=text)
     inputs.required = False  # unlike "*", "+" lets the inputs follow the flags in every version of argparse
     text = "text file with one path per line, besides or instead of INPUT; -: read the list from stdin"
     parser.add_argument("--files-from", metavar="LIST", help=text)
+    text = "auto (default: the mean, or the louder one if the mean loses the voice), mean, left, right, or N from 1"
+    parser.add_argument("--channel", type=channel_of, default="auto", metavar="CHANNEL", help=text)
+    text = "which audio track of a file with several, from 1 (default: the one that players choose)"
+    parser.add_argument("--track", type=int, metavar="N", help=text)
+
+
+def channel_of(text: str) -> str | int:
+    """The channel that a flag names; numbers count from 1 there and from 0 in Python."""
+    if text in NAMES:
+        return text
+    if text.isdecimal() and int(text) > 0:
+        return int(text) - 1
+    raise argparse.ArgumentTypeError(f"{text!r} is no channel: give {', '.join(NAMES)} or a number from 1")
 
 
 def input_paths(inputs: Sequence[str], files_from: str | None) -> list[str]:

@@ -43,6 +43,8 @@ class Request:
     decoding: Mapping[str, Any] = field(default_factory=dict)
     picture: str | None = None
     file_format: str | None = None
+    channel: str | int = "auto"
+    track: int | None = None
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,8 @@ def run(arguments: argparse.Namespace, load: Load = load_estimator) -> int:
         decoding=decode_settings(arguments),
         picture=arguments.plot,
         file_format=arguments.format,
+        channel=arguments.channel,
+        track=arguments.track,
     )
     return predict(request, load)
 
@@ -97,7 +101,9 @@ def predict(request: Request, load: Load = load_estimator) -> int:
     check_format(file_format, request.hop_s or estimator.model.mel.hop_s)
     for folder in {path.parent for job in jobs for path in (job.output, job.picture) if path}:
         check_folder(folder)
-    failures = run_jobs(estimator, jobs, request.hop_s, file_format)
+    failures = run_jobs(
+        estimator, jobs, request.hop_s, file_format, {"channel": request.channel, "track": request.track}
+    )
     for source, error in failures:
         report(PROGRAM, str(error) if str(source) in str(error) else f"{source}: {error}")
     if failures:
@@ -145,7 +151,7 @@ def plan_pictures(outputs: list[Path], wanted: str | None) -> list[Path | None]:
 
 
 def run_jobs(
-    estimator: Estimator, jobs: list[Job], hop_s: float | None, file_format: str
+    estimator: Estimator, jobs: list[Job], hop_s: float | None, file_format: str, reading: Mapping[str, Any]
 ) -> list[tuple[Path, UserError]]:
     """Do the jobs, with a bar on stderr if that is a terminal; returns the failures, but raises a single job's."""
     from tqdm import tqdm
@@ -155,7 +161,7 @@ def run_jobs(
         for index, job in enumerate(jobs):
             bar.set_description_str(job.source.name)
             try:
-                track = run_job(estimator, job, hop_s, file_format, bar_progress(bar, index))
+                track = run_job(estimator, job, hop_s, file_format, bar_progress(bar, index), reading)
                 bar.write(f"{job.source} -> {job.output}: {describe(track)}", file=sys.stdout)
             except UserError as error:
                 if len(jobs) == 1:
@@ -164,9 +170,16 @@ def run_jobs(
     return failures
 
 
-def run_job(estimator: Estimator, job: Job, hop_s: float | None, file_format: str, progress: Progress) -> F0Track:
+def run_job(
+    estimator: Estimator,
+    job: Job,
+    hop_s: float | None,
+    file_format: str,
+    progress: Progress,
+    reading: Mapping[str, Any],
+) -> F0Track:
     """Read, predict, write, draw."""
-    recording = audio.read(job.source)
+    recording = audio.read(job.source, **reading)
     track = estimator.from_recording(recording, hop_s=hop_s, progress=progress)
     track.write(job.output, file_format)
     if job.picture is not None:

@@ -3,8 +3,11 @@
 Whatever is wrong with a file raises FileNotFoundError or UserError: one sentence that names the file and the fix.
 """
 
+import contextlib
+import functools
+import logging
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,6 +16,9 @@ import numpy as np
 
 from rmvpe.audio import SAMPLE_RATE_HZ
 from rmvpe.errors import UserError
+from rmvpe.sound import sndfile, wav
+from rmvpe.sound.files import open_regular
+from rmvpe.sound.view import Window
 
 AUDIO_SUFFIXES = (".wav", ".flac")
 ACCOMPANIMENT_CHANNEL, VOICE_CHANNEL = 0, 1
@@ -158,38 +164,76 @@ def sound_files(folder: Path) -> list[Path]:
     return sorted((path for path in inside if not path.name.startswith(".")), key=lambda path: path.name)
 
 
+@dataclass(frozen=True)
+class SoundInfo:
+    """The header of a sound file: how many `frames` it holds, `channels`, and the sample rate in Hz."""
+
+    frames: int
+    channels: int
+    samplerate: int
+
+
 def sound_s(path: Path) -> float:
     """Length of a sound file in seconds, from its header. Raises UserError if it is no sound."""
     info = audio_info(path)
     return info.frames / info.samplerate
 
 
-def audio_info(path: Path) -> Any:
-    """The header of a sound file, as `soundfile.info` gives it. Raises UserError if it is no sound."""
-    import soundfile
+def audio_info(path: Path) -> SoundInfo:
+    """The header of a sound file. A file that holds less than its header claims is logged as a warning, once.
 
+    Raises UserError if it is no sound.
+    """
+    with _opened(path) as sound:
+        return SoundInfo(sound.frames, sound.channels, sound.samplerate)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """The file as a SoundFile; whatever is wrong with it becomes one sentence."""
     try:
-        return soundfile.info(path)
-    except soundfile.LibsndfileError as error:
-        raise UserError(f"{path} cannot be read as sound ({error.error_string}): replace or remove it") from error
+        with open_regular(path) as file:
+            layout = wav.survey(Window(file, sndfile.file_size(file)))
+            unfinished = layout is not None and layout.unfinished
+            pieces = wav.completed(Window(file, sndfile.file_size(file)), layout) if layout and unfinished else None
+            if layout is not None and layout.missing_s > sndfile.SHORT_S:
+                _warn_once(path, layout.missing_s)
+            with sndfile.opened(file, pieces) as sound:
+                yield sound
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:
+        reason = getattr(error, "error_string", None) or str(error) or type(error).__name__
+        raise UserError(f"{path} cannot be read as sound ({reason.rstrip('. ')}): replace or remove it") from error
+
+
+@functools.cache
+def _warn_once(path: Path, missing_s: float) -> None:
+    logging.getLogger("rmvpe").warning(
+        "%s is %.2f s shorter than its header says: what is there is used, copy the file again", path, missing_s
+    )
 
 
 def read_audio(path: Path, start_s: float = 0.0, seconds: float | None = None, dtype: str = "float32") -> np.ndarray:
-    """[samples, channels] at 16 kHz from `start_s`, as far as `seconds` or the end. Raises UserError if no sound."""
-    import soundfile
+    """[samples, channels] at 16 kHz from `start_s`, as far as `seconds` or the end.
 
-    info = audio_info(path)
-    rate = info.samplerate
-    start = round(start_s * rate)
-    stop = info.frames if seconds is None else min(start + round(seconds * rate), info.frames)
-    margin = 0 if rate == SAMPLE_RATE_HZ else round(RESAMPLER_MARGIN_S * rate)
-    before, after = min(margin, start), min(margin, info.frames - stop)
-    try:
-        audio, _ = soundfile.read(
-            path, frames=stop + after - start + before, start=start - before, dtype=dtype, always_2d=True
-        )
-    except soundfile.LibsndfileError as error:
-        raise UserError(f"{path} cannot be read as sound ({error.error_string}): replace or remove it") from error
+    Raises UserError if it is no sound or cannot be decoded as far as its header says.
+    """
+    with _opened(path) as sound:
+        rate, frames = sound.samplerate, sound.frames
+        start = round(start_s * rate)
+        stop = frames if seconds is None else min(start + round(seconds * rate), frames)
+        margin = 0 if rate == SAMPLE_RATE_HZ else round(RESAMPLER_MARGIN_S * rate)
+        before, after = min(margin, start), min(margin, frames - stop)
+        first = start - before
+        if sound.seekable():
+            sound.seek(first)
+            audio = sound.read(stop + after - first, dtype=dtype, always_2d=True)
+        else:  # some codecs in WAV (GSM 6.10) are read from their start only
+            audio = sound.read(stop + after, dtype=dtype, always_2d=True)[first:]
+    if len(audio) < stop + after - first:
+        end_s = (first + len(audio)) / rate
+        raise UserError(f"{path} ends after {end_s:.2f} s, but its header says {frames / rate:.2f} s: replace it")
     if rate == SAMPLE_RATE_HZ:
         return audio
     import soxr

@@ -1,0 +1,110 @@
+"""Whether the mean of the channels keeps the voice, judged over a whole recording in bounded memory."""
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from rmvpe.errors import UserError
+from rmvpe.sound.mono import Channel
+from rmvpe.sound.parts import Part
+
+NAMES = ("auto", "mean", "left", "right")
+# The sum of the channels has less than half the power of the louder one only if they cancel: uncorrelated channels have
+# more, and a channel at 0.3 of the other's level with opposite sign is where this begins
+CANCELLED = 0.5
+FRAME, EVERY = 8192, 4  # samples of a spectrum, and one of how many frames is analysed
+MIN_DELAY_S, MAX_DELAY_S = 2.5e-3, 35e-3
+DELAYED = 0.5  # height of the peak of the whitened cross-correlation, 1 for a pure delay
+BAND_HZ = (80.0, 6000.0)
+
+
+def checked(channel: Channel) -> Channel:
+    """`channel` as "auto", "mean" or a number from 0. Raises UserError for anything else."""
+    if isinstance(channel, str) and channel in ("auto", "mean"):
+        return channel
+    if isinstance(channel, str) and channel in ("left", "right"):
+        return ("left", "right").index(channel)
+    if isinstance(channel, (int, np.integer)) and not isinstance(channel, bool) and channel >= 0:
+        return int(channel)
+    raise UserError(f"channel {channel!r} is unknown: give {', '.join(NAMES)} or a number")
+
+
+class Watch:
+    """Passes parts through and keeps sums that tell whether channels cancel or are delayed copies."""
+
+    def __init__(self) -> None:
+        self._rate = 0.0
+        self._power = np.zeros(0)
+        self._sum_power = 0.0
+        self._cross = np.zeros(FRAME // 2 + 1, dtype=np.complex128)
+        self._spectra = np.zeros((2, FRAME // 2 + 1))
+        self._rest, self._turn = np.zeros((0, 2)), 0
+        self._same = True
+
+    def over(self, parts: Iterable[Part]) -> Iterator[Part]:
+        """The same parts, watched."""
+        for part in parts:
+            self._same &= self._rate in (0.0, part.sample_rate)
+            self._rate = part.sample_rate
+            yield Part(part.sample_rate, self._blocks(part.blocks), part.start_s, part.frames)
+
+    def _blocks(self, blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+        for block in blocks:
+            if block.shape[1] > 1 and len(block):
+                self._add(block)
+            yield block
+
+    def _add(self, block: np.ndarray) -> None:
+        if len(self._power) not in (0, block.shape[1]):
+            self._same = False
+            return
+        with np.errstate(over="ignore", invalid="ignore"):
+            centred = block - block.mean(axis=0, dtype=np.float64)
+            power = np.einsum("ij,ij->j", centred, centred)
+            self._power = power if not len(self._power) else self._power + power
+            self._sum_power += float(np.square(centred.sum(axis=1)).sum())
+            if block.shape[1] == 2 and self._rate * MAX_DELAY_S < FRAME // 2:
+                self._add_spectra(block)
+
+    def _add_spectra(self, block: np.ndarray) -> None:
+        waiting = np.concatenate([self._rest, block]) if len(self._rest) else block
+        window = np.hanning(FRAME)[:, None]
+        whole = len(waiting) // FRAME * FRAME
+        for start in range(0, whole, FRAME):
+            self._turn += 1
+            if self._turn % EVERY == 1:
+                left, right = np.fft.rfft(waiting[start : start + FRAME] * window, axis=0).T
+                self._cross += right * np.conj(left)
+                self._spectra += np.abs(np.stack([left, right])) ** 2
+        self._rest = np.array(waiting[whole:], dtype=np.float64)
+
+    def verdict(self) -> tuple[int, str] | None:
+        """The channel to take instead of the mean and the reason; None if the mean is right."""
+        if not self._same or len(self._power) < 2 or not self._power.max() > 0 or not np.isfinite(self._power).all():
+            return None
+        loudest = int(np.argmax(self._power > 0.98 * self._power.max()))  # of equal ones, the first
+        if self._sum_power < CANCELLED * self._power.max():
+            return loudest, "the channels cancel each other"
+        delay_s = self._delay_s()
+        if delay_s is not None:
+            return loudest, f"one channel is the other delayed by {1000 * delay_s:.0f} ms"
+        return None
+
+    def _delay_s(self) -> float | None:
+        """The delay between two channels if one is the other delayed."""
+        if not self._spectra.any():
+            return None
+        hz = np.fft.rfftfreq(FRAME, 1 / self._rate)
+        used = (hz > BAND_HZ[0]) & (hz < min(BAND_HZ[1], 0.45 * self._rate))
+        strength = np.sqrt(self._spectra[0] * self._spectra[1])
+        used &= strength > 1e-4 * strength[used].max(initial=0.0)
+        if used.sum() < 20:
+            return None
+        white = np.zeros_like(self._cross)
+        white[used] = self._cross[used] / strength[used]
+        curve = np.abs(np.fft.irfft(white, FRAME)) * FRAME / (2 * used.sum())
+        lags = np.minimum(np.arange(FRAME), FRAME - np.arange(FRAME)) / self._rate
+        far = np.where((lags >= MIN_DELAY_S) & (lags <= MAX_DELAY_S), curve, 0.0)
+        near = curve[lags < MIN_DELAY_S].max()
+        best = int(np.argmax(far))
+        return float(lags[best]) if far[best] > max(DELAYED, 1.5 * near) else None
