@@ -238,7 +238,7 @@ def add_batch(
 def finish(
     graph: nnx.GraphDef, config: TrainConfig, state: State, accumulator: Accumulator, rate: Array
 ) -> tuple[State, Array]:
-    """The update by the mean over the micro-batches of all devices, the values of its `RECORD` and this device's loss."""
+    """The update by the mean over the micro-batches of all devices, its `RECORD`, and this device's own loss."""
     own_loss, own_gradients = jax.tree.map(
         lambda value: value / accumulator.batches, (accumulator.loss, accumulator.gradients)
     )

@@ -219,9 +219,9 @@ def trial(arguments: argparse.Namespace, framework: str, config: TrainConfig) ->
         sys.stderr.write(f"making the demo data set in {DEMO_DATA}\n")
     make_demo(DEMO_DATA)
     sys.stderr.write(
-        f"no data given: a trial of {config.iterations} iterations on {DEMO_DATA}, in {logdir}. {TRIAL_TAKES}; at the end "
-        "it shows how much of the pitch is found (RPA) before and after. Its network is small and knows these sounds "
-        "alone: give --data for a run of your own (--help)\n"
+        f"no data given: a trial of {config.iterations} iterations on {DEMO_DATA}, in {logdir}. {TRIAL_TAKES}; at the "
+        "end it shows how much of the pitch is found (RPA) before and after. Its network is small and knows these "
+        "sounds alone: give --data for a run of your own (--help)\n"
     )
     command = command_from(arguments, framework, logdir)
     return Job(config, logdir, command, amp=arguments.amp, validate_first=True)

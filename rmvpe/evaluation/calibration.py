@@ -19,8 +19,8 @@ def fit_calibration(salience: np.ndarray, right: np.ndarray) -> tuple[float, flo
     """Slope and offset of the calibration, by maximum likelihood (Newton's method).
 
     `salience`: the largest salience of each frame, 0 to 1, [frames]. `right`: whether its pitch is right, bool
-    [frames]. Raises ValueError if all frames are right or all are wrong, if frames with more salience are not right more
-    often, or if no finite numbers fit.
+    [frames]. Raises ValueError if all frames are right or all are wrong, if frames with more salience are not right
+    more often, or if no finite numbers fit.
     """
     if right.all() or not right.any():
         raise ValueError("calibration needs frames that are right and frames that are wrong")

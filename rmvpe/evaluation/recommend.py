@@ -57,11 +57,10 @@ def updated(
     candidates: Sequence[float] = CANDIDATES,
     most_false_alarms: Mapping[str, float] = MOST_FALSE_ALARMS,
 ) -> dict[str, str]:
-    """`recommendations` from the new predictions `rows` of a network in training, or `last` where they cannot be fitted.
+    """`recommendations` from the predictions `rows` of a network in training, or `last` where nothing can be fitted.
 
-    They cannot where some ratio has hardly any voiced or unvoiced frames, or something is not finite. A threshold
-    without calibration does not replace a `last` with one: both belong together, and what has been learnt cannot be
-    worse than what its network knew.
+    Nothing can where some ratio has hardly any voiced or unvoiced frames, or something is not finite. A threshold
+    without calibration does not replace a `last` that has both: they belong together.
     """
     if not can_be_fitted(rows):
         return dict(last)

@@ -38,7 +38,7 @@ from rmvpe.training.schedule import learning_rate
 from rmvpe.training.state import RunState, StateStore, choose, fingerprint, prune, resume_command
 
 VALIDATION_SNR_DB = (CLEAN, 0.0)
-# Voicing in the scores of a validation: on salience, and the same for every step and run, so that scores can be compared
+# Voicing in a validation's scores: on salience, the same at every step of every run, so that scores can be compared
 SCORED_AS = DecodeConfig(threshold=0.1, calibration=NO_CALIBRATION)
 THRESHOLDS = tuple(np.round(np.arange(0.02, 0.71, 0.02), 2).tolist())  # one of these is stored with the weights
 # No limit at 0 dB: on the few files of a fine-tuning's validation split it set the threshold much too high

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import os
 import pickle
+import shlex
 import shutil
 import subprocess
 import sys
@@ -89,7 +90,8 @@ def test_a_run_resumes_and_guards_what_is_there(hybrid, config, tmp_path, capsys
     assert (logdir / "best.safetensors").exists()
     assert "2 iterations done (clean: RPA" in capsys.readouterr().err
     before = sorted(path.name for path in logdir.iterdir())
-    assert "already holds a run: continue it with --resume_iteration latest" in fails(capsys, *flags)
+    advice = f"continue it with rmvpe train torch --logdir {shlex.quote(str(logdir))} --resume_iteration latest"
+    assert f"already holds a run: {advice} --device cpu" in fails(capsys, *flags)
     assert sorted(path.name for path in logdir.iterdir()) == before
     assert train("--logdir", logdir, "--device", "cpu", "--resume_iteration", "latest", "--iterations", "3") == 0
     assert list(states.find(logdir)) == [2, 3]
@@ -346,8 +348,10 @@ def test_without_arguments_a_trial_makes_its_data_and_says_so(tmp_path, monkeypa
     assert train_trial(short) == 0
     message = capsys.readouterr().err
     assert "making the demo data set in runs/demo-data" in message
-    assert "no arguments: a trial of the network small for 2 iterations" in message
-    assert len(read_log(tmp_path / "runs" / "trial-torch")) == 3
+    assert "no data given: a trial of 2 iterations" in message
+    assert len(read_log(tmp_path / "runs" / "trial-torch")) == 4  # two steps, and a validation before and after
+    assert "2 iterations done (clean: RPA " in message
+    assert "% -> " in message
     assert train_trial(short) == 0  # a second trial has a folder of its own
     assert (tmp_path / "runs" / "trial-torch-2" / "loss.png").exists()
 
