@@ -127,8 +127,8 @@ def _lock(logdir: Path) -> Iterator[None]:
 def _clear(logdir: Path) -> None:
     """Remove the mark of a run without a state if the run has written nothing else."""
     with suppress(OSError):
-        if {path.name for path in logdir.iterdir()} <= {NO_STATE, LOCK}:
-            has_state(logdir)
+        if not any(os.path.lexists(logdir / name) for name in NAMES):
+            (logdir / NO_STATE).unlink(missing_ok=True)
 
 
 def _in_use(folder: Path, owner: str) -> str:

@@ -250,7 +250,8 @@ def timed_step(run: Run, stream: Iterator[Batch]) -> dict[str, float]:
 def not_finite(run: Run, name: str, value: float, batches: Sequence[Batch]) -> UserError | ReportedByMain:
     """The error for a loss or gradient that is not finite, which all processes meet at the same update.
 
-    It names the files of the ranks where the loss is not finite. The main process reports it, and lists the files of
+    It names the files of the ranks where the loss is not finite, of these the ones that are not finite themselves (with
+    common batch norm the loss is not finite on any rank then). The main process reports it, and lists the files of
     all ranks in `FAILED_BATCH`.
     """
     trainer = run.trainer
@@ -265,17 +266,18 @@ def not_finite(run: Run, name: str, value: float, batches: Sequence[Batch]) -> U
 
 
 def examined(ranks: Ranks, losses: Sequence[float], source: Source, batches: Sequence[Batch]) -> list[dict[str, Any]]:
-    """This process's examples: their files, their ranks, and whether the spectrogram and the rank's loss are finite."""
+    """This process's examples: their files and ranks, and whether their spectrogram and target, and the rank's loss, are finite."""
     rows: list[dict[str, Any]] = []
     for batch in batches:
         each = len(batch.index) // ranks.local
-        for row, (index, start, mel) in enumerate(zip(batch.index, batch.start_s, batch.log_mel)):
+        finite = [np.isfinite(array).reshape(len(array), -1).all(axis=1) for array in (batch.log_mel, batch.target)]
+        for row, (index, start) in enumerate(zip(batch.index, batch.start_s)):
             rank = min(row // each, ranks.local - 1)
             rows.append(
                 {
                     "file": source.name(int(index)),
                     "start_s": float(start),
-                    "finite_input": bool(np.isfinite(mel).all()),
+                    "finite_input": bool(finite[0][row] and finite[1][row]),
                     "finite_loss": math.isfinite(losses[rank]),
                     "rank": ranks.process * ranks.local + rank,
                 }
