@@ -101,14 +101,14 @@ def test_processes_that_it_has_started_do_not_hold_it(method: str, tmp_path: Pat
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_forked_process_that_leaves_the_block_frees_nothing(tmp_path: Path):
     path = tmp_path / "lock"
-    with locks.held(path):
-        child = os.fork()
-        if child == 0:
-            try:
-                raise SystemExit(0)  # would run the end of the block
-            finally:
-                # pytest's own frames are below: end here, after what the block does at its end
-                os._exit(0)
-        os.waitpid(child, 0)
-        assert path.exists()
-        assert not is_free(path)
+    block = locks.held(path)
+    block.__enter__()
+    child = os.fork()
+    if child == 0:
+        block.__exit__(None, None, None)
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert path.exists()
+    assert not is_free(path)
+    block.__exit__(None, None, None)
+    assert is_free(path)
