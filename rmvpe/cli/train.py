@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from rmvpe.config import CHOICES, PRESETS, AugmentConfig, ConfigError, ModelConfig, TrainConfig, from_json, preset
 from rmvpe.data.synthesis.demo import make_demo
@@ -28,13 +29,15 @@ AMP_CHOICES = ("auto", "off", "bfloat16", "float16")
 DEMO_DATA, TRIAL_LOGDIR = Path("runs/demo-data"), "runs/trial-{framework}"
 # Found by trying: without augmentation, with the weighted loss and many small updates, a small network soon learns the
 # pitch of the demo data's simple voices
-PLAIN = {field.name: 0.0 for field in dataclasses.fields(AugmentConfig) if field.name.endswith("_probability")}
+PLAIN: dict[str, Any] = {
+    field.name: 0.0 for field in dataclasses.fields(AugmentConfig) if field.name.endswith("_probability")
+} | {"accompaniment_probability": 0.5}
 TRIAL = TrainConfig(
     model=ModelConfig(
         name="trial", levels=3, blocks=1, inter_layers=1, channels=4, gru_hidden=128, dropout=0.0, bn_momentum=0.1
     ),
     data=str(DEMO_DATA),
-    augment=AugmentConfig(**{**PLAIN, "accompaniment_probability": 0.5}),
+    augment=dataclasses.replace(AugmentConfig(), **PLAIN),
     excerpt_frames=32,
     batch_size=4,
     iterations=1500,

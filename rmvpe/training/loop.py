@@ -266,7 +266,7 @@ def not_finite(run: Run, name: str, value: float, batches: Sequence[Batch]) -> U
 
 
 def examined(ranks: Ranks, losses: Sequence[float], source: Source, batches: Sequence[Batch]) -> list[dict[str, Any]]:
-    """This process's examples: their files and ranks, whether spectrogram and target are finite, and the rank's loss."""
+    """This process's examples: file and rank, whether spectrogram and target are finite, and whether the loss is."""
     rows: list[dict[str, Any]] = []
     for batch in batches:
         each = len(batch.index) // ranks.local

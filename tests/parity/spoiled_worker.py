@@ -9,6 +9,7 @@ import dataclasses
 import sys
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +22,8 @@ from rmvpe.training.loop import fit
 MODEL = ModelConfig(name="tiny", levels=2, blocks=1, inter_layers=1, channels=2, gru_hidden=8, dropout=0.0)
 # Nothing of another file in an example, and always its voice: the spoiled file alone is not finite
 NAMES = [field.name for field in dataclasses.fields(AugmentConfig)]
-ALONE = AugmentConfig(**{name: 0.0 for name in NAMES if name.endswith("_probability")})
+NOTHING: dict[str, Any] = {name: 0.0 for name in NAMES if name.endswith("_probability")}
+ALONE = dataclasses.replace(AugmentConfig(), **NOTHING)
 CONFIG = TrainConfig(
     model=MODEL, excerpt_frames=32, batch_size=2, iterations=3, validation_interval=9, augment=ALONE, seed=1
 )

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="needs fork and signa
 HOLD = """
 import sys, time
 from pathlib import Path
+from typing import Any
 from rmvpe import locks
 with locks.held(Path(sys.argv[1]), "holder"):
     print("held", flush=True)
@@ -84,7 +86,8 @@ def _sleep(seconds: float) -> None:
 def test_processes_that_it_has_started_do_not_hold_it(method: str, tmp_path: Path):
     path = tmp_path / "lock"
     with locks.held(path):
-        child = multiprocessing.get_context(method).Process(target=_sleep, args=(60,))
+        context: Any = multiprocessing.get_context(method)
+        child = context.Process(target=_sleep, args=(60,))
         child.start()
         shell = subprocess.Popen(["sleep", "60"], close_fds=False)
     try:
