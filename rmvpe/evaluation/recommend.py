@@ -41,13 +41,20 @@ def recommendations(
     threshold = best_threshold(mixes, candidates, config, limits)
     confidence, right = (np.concatenate(parts) for parts in zip(*map(correct_frames, itertools.chain(*rows.values()))))
     try:
-        calibration = fit_calibration(confidence, right)
+        slope, offset = fit_calibration(confidence, right)
     except ValueError:  # nothing is right, or more salience does not mean more often right
-        return {"threshold": f"{threshold:.2f}"}
+        return {"threshold": _text(threshold)}
+    if round(slope, 4) <= 0:  # hardly more often: as text it would be 0, which is no calibration
+        return {"threshold": _text(threshold)}
     return {
-        "threshold": f"{float(calibrated(np.array(threshold), calibration)):.2f}",
-        "calibration": ",".join(f"{number:.4f}" for number in calibration),
+        "threshold": _text(float(calibrated(np.array(threshold), (slope, offset)))),
+        "calibration": f"{slope:.4f},{offset:.4f}",
     }
+
+
+def _text(threshold: float) -> str:
+    """Two decimals, or more near 0 and 1, which as thresholds would voice all frames or none."""
+    return f"{threshold:.2f}" if 0.1 <= threshold <= 0.99 else f"{threshold:.6f}"
 
 
 def updated(
