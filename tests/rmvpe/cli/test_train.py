@@ -536,7 +536,7 @@ def test_a_missing_library_is_one_sentence(framework, library, tmp_path):
 
 
 def test_a_job_can_be_sent_to_another_process():
-    job = Job(TrainConfig(), Path("runs/a"), "auto", "small", "latest")
+    job = Job(TrainConfig(), Path("runs/a"), "rmvpe train torch", "auto", "small", "latest")
     assert pickle.loads(pickle.dumps(job)) == job
     processes = Torch().processes(parse("--device", "cpu", "-np", "2"), TrainConfig())
     assert pickle.loads(pickle.dumps(processes)) == processes == TorchProcesses("cpu", 2)
