@@ -150,8 +150,9 @@ def gather(ranks: Ranks, text: str) -> list[str]:
     from jax.experimental import multihost_utils
 
     own = np.frombuffer(text.encode("utf-8"), np.uint8)
-    lengths = np.ravel(multihost_utils.process_allgather(np.array(len(own), np.int32)))
-    padded = np.zeros(int(lengths.max()), np.uint8)
-    padded[: len(own)] = own
-    texts = np.asarray(multihost_utils.process_allgather(padded)).reshape(ranks.processes, -1)
+    with collective_errors(ranks):
+        lengths = np.ravel(multihost_utils.process_allgather(np.array(len(own), np.int32)))
+        padded = np.zeros(max(1, int(lengths.max())), np.uint8)
+        padded[: len(own)] = own
+        texts = np.asarray(multihost_utils.process_allgather(padded)).reshape(ranks.processes, -1)
     return [bytes(row[:length]).decode("utf-8") for row, length in zip(texts, lengths)]

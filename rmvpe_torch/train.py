@@ -21,7 +21,7 @@ from rmvpe.data.pipeline import Batch
 from rmvpe.processes import ONE_RANK, Ranks
 from rmvpe.training.state import RunState, StateStore
 from rmvpe_torch import device as devices
-from rmvpe_torch import state
+from rmvpe_torch import distributed, state
 from rmvpe_torch.checkpoint import load_model
 from rmvpe_torch.compat import data_parallel
 from rmvpe_torch.infer import Backend
@@ -116,18 +116,7 @@ class TorchTrainer:
 
     def gather(self, text: str) -> list[str]:
         """The texts of all processes, in their order; all of them call it at the same time."""
-        if self.ranks.total == 1:
-            return [text]
-        # Sums alone: what every backend can do
-        own = torch.frombuffer(bytearray(text.encode("utf-8")), dtype=torch.uint8).to(torch.int32)
-        lengths = torch.zeros(self.ranks.total, dtype=torch.int32, device=self.device)
-        lengths[self.ranks.process] = len(own)
-        dist.all_reduce(lengths)
-        texts = torch.zeros((self.ranks.total, int(lengths.max())), dtype=torch.int32, device=self.device)
-        texts[self.ranks.process, : len(own)] = own.to(self.device)
-        dist.all_reduce(texts)
-        rows = zip(texts.cpu().to(torch.uint8), lengths.tolist())
-        return [bytes(row[:length].tolist()).decode("utf-8") for row, length in rows]
+        return distributed.gather(self.ranks, self.device, text)
 
     def _gradients(self, batches: Sequence[Batch]) -> Tensor:
         """Store the batches' mean gradient, scaled, in the parameters; returns this process's mean loss."""

@@ -48,7 +48,7 @@ TRIAL = TrainConfig(
     loss="weighted",
     validation_interval=500,
 )
-TRIAL_TAKES = "It takes a minute or two on two cores"
+TRIAL_TAKES = "It takes about two minutes on two cores"
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ same for both stands here. Neither torch nor jax is imported before `Processes.s
 import argparse
 import dataclasses
 import sys
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -22,7 +22,7 @@ from rmvpe.data.readers.registry import open_source
 from rmvpe.data.readers.segments import Segments, excerpts
 from rmvpe.errors import UserError
 from rmvpe.evaluation.evaluate import Evaluation
-from rmvpe.processes import Ranks
+from rmvpe.processes import Ranks, ReportedByMain
 from rmvpe.training.folder import LAST, owned
 from rmvpe.training.loop import Trainer, fit, resume
 from rmvpe.training.run_log import read_log
@@ -65,6 +65,10 @@ class Session(Protocol):
 
     def trainer(self, config: TrainConfig, initial: Checkpoint | None) -> Trainer:
         """A trainer on these devices."""
+        ...
+
+    def gather(self, text: str) -> list[str]:
+        """The texts of all processes, in their order; all of them call it at the same time."""
         ...
 
     def stop(self) -> None:
@@ -126,12 +130,26 @@ def train(job: Job, processes: Processes) -> None:
         config = with_precision(job.config, job.amp, session)
         source, valid = training_source(config, session.ranks), validation_source(config.data)
         initial = load_initial(job.initial, config) if job.initial else None
-        # The main process owns the folder; if it is refused, the others end as they do when that process is gone
-        new = job.resume_iteration is None
-        with owned(job.logdir, new, job.command) if session.ranks.is_main_process else nullcontext():
+        with owned_by_main(job, session):
             run_in_folder(job, config, session, source, valid, initial)
     finally:
         session.stop()
+
+
+@contextmanager
+def owned_by_main(job: Job, session: Session) -> Iterator[None]:
+    """The main process owns the run's folder; if it may not, all processes end, and it alone reports why."""
+    problem = ""
+    with ExitStack() as stack:
+        if session.ranks.is_main_process:
+            try:
+                stack.enter_context(owned(job.logdir, job.resume_iteration is None, job.command))
+            except UserError as error:
+                problem = str(error)
+        problem = session.gather(problem)[0]
+        if problem:
+            raise UserError(problem) if session.ranks.is_main_process else ReportedByMain(problem)
+        yield
 
 
 def run_in_folder(
