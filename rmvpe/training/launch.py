@@ -6,6 +6,7 @@ same for both stands here. Neither torch nor jax is imported before `Processes.s
 
 import argparse
 import dataclasses
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -29,6 +30,7 @@ from rmvpe.training.run_log import read_log
 from rmvpe.training.state import changes, fingerprint
 
 LIBRARIES = ("grain", "mir_eval", "matplotlib", "tensorboardX")  # what training needs beside a framework
+QUIET_TRACKER = "ignore:resource_tracker:UserWarning"
 
 NO_THRESHOLD = (
     "without a folder valid/ there are no scores, and the weights carry no voicing threshold: "
@@ -125,6 +127,11 @@ def check_libraries(runtime: Runtime) -> None:
 
 def train(job: Job, processes: Processes) -> None:
     """The run itself, in each of its processes. Raises UserError."""
+    if job.config.num_workers:
+        # When data workers are ended early, Python's resource tracker frees their shared memory, and warns about it
+        before = os.environ.get("PYTHONWARNINGS", "")
+        if QUIET_TRACKER not in before:
+            os.environ["PYTHONWARNINGS"] = ",".join(filter(None, [before, QUIET_TRACKER]))
     session = processes.start()
     try:
         config = with_precision(job.config, job.amp, session)
