@@ -12,6 +12,7 @@ from convert.io import check_output, needs
 from rmvpe.config import to_json
 from rmvpe.errors import UserError
 from rmvpe.files import output_folder, write_text
+from rmvpe.training.folder import check_unused
 from rmvpe.training.state import RunState, StateStore, choose
 
 CONFIG = "config.json"
@@ -41,6 +42,7 @@ def convert_run(run: str, source: str, target: str, output: Path | None, iterati
         raise UserError(f"{folder} is a run of {target} already: continue it with rmvpe train {target}")
     out = output or folder.resolve().with_name(f"{folder.resolve().name}-{target}")
     check_output(out, run, force=force)
+    check_unused(out)
     state = reader.load(choose(reader, folder, iteration))
     state = replace(state.without_framework(), about={**state.about, "converted_from": source})
     write_run(out, state, target, carried=folder)

@@ -53,10 +53,11 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     card = runpy.run_path(str(HERE.parent / "configs" / "finetune.py"))["CONFIG"]
     batch_size = min(card.batch_size, len(Hybrid(data, "train")))
     config = dataclasses.replace(card, data=str(data), iterations=arguments.steps, batch_size=batch_size)
-    trainer = TorchTrainer(config, initial=load("small"))
+    initial = load("small")
+    trainer = TorchTrainer(config, initial=initial)
     run = arguments.out / "run"
     run.mkdir(parents=True, exist_ok=True)
-    fit(trainer, config, Hybrid(data, "train"), Hybrid(data, "valid"), run, validate_first=True)
+    fit(trainer, config, Hybrid(data, "train"), Hybrid(data, "valid"), run, validate_first=True, initial=initial)
 
     scores = {}
     for name, weights in (("before", "small"), ("after", str(run / "best.safetensors"))):

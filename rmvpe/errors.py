@@ -65,6 +65,8 @@ def exit_code(error: BaseException) -> int:
     """The exit code of a program that ends by `error` inside `run_cli`."""
     if isinstance(error, KeyboardInterrupt):
         return stop_code(error)
+    if isinstance(error, SystemExit) and isinstance(error.code, int):
+        return error.code
     return EXIT_USER_ERROR if isinstance(error, Exception) and user_message(error) is not None else 1
 
 

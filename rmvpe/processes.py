@@ -3,6 +3,8 @@
 import os
 from dataclasses import dataclass
 
+from rmvpe.errors import EXIT_USER_ERROR
+
 
 @dataclass(frozen=True)
 class Ranks:
@@ -25,6 +27,17 @@ class Ranks:
     def is_main_process(self) -> bool:
         """Whether this is process 0, which alone writes the run's files."""
         return self.process == 0
+
+
+class ReportedByMain(SystemExit):
+    """Ends a process that is not the main one after a mistake of the user's, which all processes met together.
+
+    The main process reports it; `message` is the same, for a launcher that hears of this process first.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(EXIT_USER_ERROR)
+        self.message = message
 
 
 ONE_RANK = Ranks()

@@ -34,6 +34,12 @@ class JaxSession:
 
         return JaxTrainer(config, self.devices, initial)
 
+    def gather(self, text: str) -> list[str]:
+        """The texts of all processes, in their order."""
+        from rmvpe_jax import distributed
+
+        return distributed.gather(self.ranks, text)
+
     def stop(self) -> None:
         """Leave the group of processes."""
         from rmvpe_jax import distributed

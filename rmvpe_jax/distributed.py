@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import jax
+import numpy as np
 
 from rmvpe.errors import UserError, exit_code
 from rmvpe.processes import Ranks
@@ -140,3 +141,18 @@ def barrier(ranks: Ranks, name: str) -> None:
 
         with collective_errors(ranks):
             multihost.get_barrier_sync_fn()(key=name, timeout_ms=BARRIER_TIMEOUT_S * 1000)
+
+
+def gather(ranks: Ranks, text: str) -> list[str]:
+    """The texts of all processes, in their order; all of them call it at the same time."""
+    if ranks.processes == 1:
+        return [text]
+    from jax.experimental import multihost_utils
+
+    own = np.frombuffer(text.encode("utf-8"), np.uint8)
+    with collective_errors(ranks):
+        lengths = np.ravel(multihost_utils.process_allgather(np.array(len(own), np.int32)))
+        padded = np.zeros(max(1, int(lengths.max())), np.uint8)
+        padded[: len(own)] = own
+        texts = np.asarray(multihost_utils.process_allgather(padded)).reshape(ranks.processes, -1)
+    return [bytes(row[:length]).decode("utf-8") for row, length in zip(texts, lengths)]

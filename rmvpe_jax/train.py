@@ -53,6 +53,7 @@ class JaxTrainer:
     """One network in training on `devices` of this process; numpy batches are split over them here."""
 
     framework = "jax"
+    compiles = True
     states: StateStore = state
 
     def __init__(
@@ -81,6 +82,7 @@ class JaxTrainer:
         self._zero_accumulator = self._pmap(zero_accumulator, (0,))
         self._add_batch = self._pmap(add_batch, (0, 0, 0), donate=(1,))
         self._finish = self._pmap(finish, (0, 0, None), donate=(0,))
+        self._numbers: Any = None  # of the last update, on the devices
         self._barriers = 0  # passed so far: each needs a name of its own
 
     def _pmap(self, function: Callable, in_axes: tuple, donate: tuple[int, ...] = ()) -> Callable:
@@ -104,13 +106,23 @@ class JaxTrainer:
         rate = np.float32(learning_rate)
         with distributed.collective_errors(self.ranks):
             if len(shards) == 1:
-                self.state, numbers = self._one_batch(self.state, shards[0], rate)
+                self.state, self._numbers = self._one_batch(self.state, shards[0], rate)
             else:
                 accumulator = self._zero_accumulator(self.state)
                 for shard in shards:
                     accumulator = self._add_batch(self.state.params, accumulator, shard)
-                self.state, numbers = self._finish(self.state, accumulator, rate)
-            return dict(zip(RECORD, np.asarray(first_replica(numbers))[0].tolist()))
+                self.state, self._numbers = self._finish(self.state, accumulator, rate)
+            return dict(zip(RECORD, np.asarray(first_replica(self._numbers))[0].tolist()))
+
+    def rank_losses(self) -> list[float]:
+        """The last update's loss on each of this process's devices, before the mean over all of them."""
+        order = [self.devices.index(shard.device) for shard in self._numbers.addressable_shards]
+        losses = [float(np.asarray(shard.data)[0, len(RECORD)]) for shard in self._numbers.addressable_shards]
+        return [loss for _, loss in sorted(zip(order, losses))]
+
+    def gather(self, text: str) -> list[str]:
+        """The texts of all processes, in their order; all of them call it at the same time."""
+        return distributed.gather(self.ranks, text)
 
     def _shard(self, array: np.ndarray) -> np.ndarray:
         """[local * b, ...] -> [local, b, ...]: one part per device, in the order of the stream."""
@@ -225,9 +237,11 @@ def add_batch(
 def finish(
     graph: nnx.GraphDef, config: TrainConfig, state: State, accumulator: Accumulator, rate: Array
 ) -> tuple[State, Array]:
-    """The update by the mean over the micro-batches of all devices, and the values of its `RECORD`."""
-    means = jax.tree.map(lambda value: value / accumulator.batches, (accumulator.loss, accumulator.gradients))
-    loss, gradients = lax.pmean(means, AXIS)
+    """The update by the mean over the micro-batches of all devices, its `RECORD`, and this device's own loss."""
+    own_loss, own_gradients = jax.tree.map(
+        lambda value: value / accumulator.batches, (accumulator.loss, accumulator.gradients)
+    )
+    loss, gradients = lax.pmean((own_loss, own_gradients), AXIS)
     grad_norm = norm(gradients)
     scale = jnp.minimum(1.0, (config.clip_grad_norm or jnp.inf) / (grad_norm + 1e-6))  # torch's clip_grad_norm_
     gradients = jax.tree.map(lambda gradient: gradient * scale, gradients)
@@ -237,7 +251,7 @@ def finish(
     average = averaged(state.average, (params, accumulator.statistics), step, config.ema_decay)
     # Keys stay those that all devices share; only the counters have changed
     rng_state = jax.tree.map(lambda old, new: old if is_key(old) else new, state.rng_state, accumulator.rng_state)
-    record = jnp.stack([loss, grad_norm, norm(params), rate * norm(steps)])
+    record = jnp.stack([loss, grad_norm, norm(params), rate * norm(steps), own_loss])
     return State(params, accumulator.statistics, rng_state, optimizer, average, step), record
 
 

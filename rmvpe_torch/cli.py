@@ -35,6 +35,12 @@ class TorchSession:
 
         return TorchTrainer(config, self.device, initial, self.ranks)
 
+    def gather(self, text: str) -> list[str]:
+        """The texts of all processes, in their order."""
+        from rmvpe_torch import distributed
+
+        return distributed.gather(self.ranks, self.device, text)
+
     def stop(self) -> None:
         """Leave the group of processes."""
         from rmvpe_torch import distributed

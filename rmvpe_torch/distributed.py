@@ -75,6 +75,23 @@ def destroy() -> None:
         dist.destroy_process_group()
 
 
+def gather(ranks: Ranks, device: torch.device, text: str) -> list[str]:
+    """The texts of all processes, in their order; all of them call it at the same time."""
+    if ranks.total == 1:
+        return [text]
+    # Sums alone: what every backend can do
+    own = torch.tensor(list(text.encode("utf-8")), dtype=torch.int32)
+    lengths = torch.zeros(ranks.total, dtype=torch.int32, device=device)
+    lengths[ranks.process] = len(own)
+    dist.all_reduce(lengths)
+    texts = torch.zeros((ranks.total, int(lengths.max())), dtype=torch.int32, device=device)
+    texts[ranks.process, : len(own)] = own.to(device)
+    if texts.numel():
+        dist.all_reduce(texts)
+    rows = zip(texts.cpu().tolist(), lengths.tolist())
+    return [bytes(row[:length]).decode("utf-8") for row, length in rows]
+
+
 def check_processes(processes: int, device: str) -> str:
     """The kind of device that `processes` processes of one machine use. Raises UserError if there are too few."""
     if processes < 1:

@@ -30,6 +30,7 @@ from types import FrameType
 from typing import NamedTuple
 
 from rmvpe.errors import EXIT_USER_ERROR, UserError, user_message
+from rmvpe.processes import ReportedByMain
 from rmvpe_torch.distributed import check_processes, cores, process_env
 
 GRACE_S = 1.0  # after a failure: another process may be about to report the one that caused it
@@ -264,8 +265,8 @@ def _work(rank: int, function: Callable[[], object], failures: Connection, windo
             os.dup2(nothing.fileno(), 2)
     try:
         function()
-    except Exception as error:
-        message = user_message(error)
+    except (Exception, ReportedByMain) as error:
+        message = error.message if isinstance(error, ReportedByMain) else user_message(error)
         lines = traceback.format_exc().splitlines()[-MAX_ERROR_LINES:]
         found = (2, "\n".join(lines), 1) if message is None else (0, message, EXIT_USER_ERROR)
         with suppress(OSError):  # the launcher is gone

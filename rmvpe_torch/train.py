@@ -21,7 +21,7 @@ from rmvpe.data.pipeline import Batch
 from rmvpe.processes import ONE_RANK, Ranks
 from rmvpe.training.state import RunState, StateStore
 from rmvpe_torch import device as devices
-from rmvpe_torch import state
+from rmvpe_torch import distributed, state
 from rmvpe_torch.checkpoint import load_model
 from rmvpe_torch.compat import data_parallel
 from rmvpe_torch.infer import Backend
@@ -47,6 +47,7 @@ class TorchTrainer:
     """One network in training on this process's `device`; batches come as numpy and are moved here."""
 
     framework = "torch"
+    compiles = False
     states: StateStore = state
 
     def __init__(
@@ -72,6 +73,7 @@ class TorchTrainer:
         self.parameters = dict(self.model.named_parameters())
         self.optimizer = make_optimizer(self.parameters.values(), config)
         self.scaler = devices.grad_scaler(self.device, devices.needs_scaler(dtype))
+        self._own_loss = torch.zeros(())  # of the last update, on this process's batches
 
     @property
     def updates(self) -> int:
@@ -89,7 +91,8 @@ class TorchTrainer:
         devices.seed(self.device, dropout_seed(self.config.seed, self.step, self.ranks.process))
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
-        loss = self._mean_over_processes(self._gradients(batches))
+        self._own_loss = self._gradients(batches)
+        loss = self._mean_over_processes(self._own_loss)
         parameters = list(self.parameters.values())
         scale = self.scaler.get_scale()
         self.scaler.unscale_(self.optimizer)
@@ -106,6 +109,14 @@ class TorchTrainer:
         numbers = torch.stack([loss, grad_norm, param_norm, update_norm]).tolist()  # one wait for the device
         record = dict(zip(("loss", "grad_norm", "param_norm", "update_norm"), numbers))
         return record | ({"loss_scale": scale} if self.scaler.is_enabled() else {})
+
+    def rank_losses(self) -> list[float]:
+        """The last update's loss on this process's batches."""
+        return [float(self._own_loss)]
+
+    def gather(self, text: str) -> list[str]:
+        """The texts of all processes, in their order; all of them call it at the same time."""
+        return distributed.gather(self.ranks, self.device, text)
 
     def _gradients(self, batches: Sequence[Batch]) -> Tensor:
         """Store the batches' mean gradient, scaled, in the parameters; returns this process's mean loss."""

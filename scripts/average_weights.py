@@ -38,6 +38,8 @@ def average(paths: Sequence[str], out: Path) -> None:
     metadata = {key: text for key, text in checkpoints[-1].metadata.items() if key not in NAMES}
     save(out, dataclasses.replace(checkpoints[-1], tensors=tensors, metadata=metadata))
     print(f"{out}: the mean of {len(checkpoints)} files")
+    if metadata.keys() != checkpoints[-1].metadata.keys():
+        print("it has no voicing threshold: those of the files do not fit the mean; find one with rmvpe evaluate")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -3,8 +3,9 @@
     python scripts/prune_gru.py runs/small/last.safetensors --data Hybrid --out pruned.safetensors
 
 Units with a memory longer than --longest seconds are replaced by their mean (`rmvpe.checkpoint.prune_gru`). It is
-measured over 20 files of the validation split, with the voice alone and with music as loud as the voice. Train on from
-the result (--initial) to recover small losses in accuracy.
+measured over 20 files of the validation split, with the voice alone and with music as loud as the voice. The result
+carries the voicing threshold and the calibration that fit it on these files. Train on from it (--initial) to recover
+small losses in accuracy.
 """
 
 import argparse
@@ -16,16 +17,18 @@ import numpy as np
 
 import rmvpe
 from rmvpe.checkpoint.prune_gru import UnitStatistics, measure_units, prune
-from rmvpe.checkpoint.store import load, save
-from rmvpe.config import ModelConfig
+from rmvpe.checkpoint.store import Checkpoint, load, save
+from rmvpe.config import DecodeConfig, ModelConfig
 from rmvpe.data.readers.hybrid import Hybrid
 from rmvpe.errors import UserError
-from rmvpe.evaluation.evaluate import CLEAN, evenly_spaced, mixed
+from rmvpe.evaluation.evaluate import CLEAN, evenly_spaced, mixed, predictions
+from rmvpe.evaluation.recommend import NAMES, updated
 from rmvpe.framing import frames_to_seconds
 from rmvpe.mel import log_mel
 from rmvpe.program import Command, run_program
 
 FILES = 20
+UNCALIBRATED = DecodeConfig(threshold=0.1, calibration=(1.0, 0.0))
 
 
 def spectrograms(data: Hybrid, snr_db: float, model: ModelConfig) -> Iterator[np.ndarray]:
@@ -53,8 +56,20 @@ def prune_file(weights: str, data: str, out: Path, longest_s: float) -> None:
     clean, loud = (measure_units(backend, checkpoint, log_mels) for log_mels in shown)
     units = UnitStatistics(np.maximum(clean.memory_frames, loud.memory_frames), (clean.mean + loud.mean) / 2)
     saturated = units.memory_frames > longest_s / frames_to_seconds(1, checkpoint.config.mel)
-    save(out, prune(checkpoint, units, saturated))
+    pruned = fitted(prune(checkpoint, units, saturated), valid)
+    save(out, pruned)
     print(f"{out}: {saturated[0].sum()} units pruned forward, {saturated[1].sum()} backward")
+    if pruned.threshold is None:
+        print("it has no voicing threshold: the validation split has too few voiced or unvoiced frames to find one")
+
+
+def fitted(checkpoint: Checkpoint, valid: Hybrid) -> Checkpoint:
+    """The checkpoint with the voicing threshold and the calibration that fit it, not those of before it was pruned."""
+    own = {key: text for key, text in checkpoint.metadata.items() if key not in NAMES}
+    estimator = rmvpe.load(Checkpoint(checkpoint.config, checkpoint.tensors, own), config=UNCALIBRATED)
+    rows = predictions(estimator, valid, (CLEAN, 0.0), evenly_spaced(len(valid), FILES))
+    known = updated({}, rows, UNCALIBRATED)
+    return Checkpoint(checkpoint.config, checkpoint.tensors, own | known)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -4,6 +4,8 @@ Platt scaling: Platt 1999, "Probabilistic outputs for support vector machines an
 methods", in Advances in Large Margin Classifiers, MIT Press, 61-74.
 """
 
+import math
+
 import numpy as np
 
 from rmvpe.calibration import NONE, logit
@@ -17,8 +19,8 @@ def fit_calibration(salience: np.ndarray, right: np.ndarray) -> tuple[float, flo
     """Slope and offset of the calibration, by maximum likelihood (Newton's method).
 
     `salience`: the largest salience of each frame, 0 to 1, [frames]. `right`: whether its pitch is right, bool
-    [frames]. Raises ValueError if all frames are right or all are wrong, or if frames with more salience are not right
-    more often.
+    [frames]. Raises ValueError if all frames are right or all are wrong, if frames with more salience are not right
+    more often, or if no finite numbers fit.
     """
     if right.all() or not right.any():
         raise ValueError("calibration needs frames that are right and frames that are wrong")
@@ -28,11 +30,16 @@ def fit_calibration(salience: np.ndarray, right: np.ndarray) -> tuple[float, flo
         probability = 1.0 / (1.0 + np.exp(-np.clip(inputs @ weights, -500.0, 500.0)))
         gradient = inputs.T @ (right - probability) - RIDGE * weights
         curvature = (inputs * (probability * (1.0 - probability))[:, None]).T @ inputs + RIDGE * np.eye(2)
-        step = np.linalg.solve(curvature, gradient)
+        try:
+            step = np.linalg.solve(curvature, gradient)
+        except np.linalg.LinAlgError as error:
+            raise ValueError("calibration failed: the confidence of all frames is the same") from error
         weights = weights + step * min(1.0, 1.0 / max(float(np.abs(step).max()), 1e-12))  # at most 1: no overshoot
         if np.abs(step).max() < 1e-9:
             break
     slope, offset = (float(value) for value in weights)
+    if not (math.isfinite(slope) and math.isfinite(offset)):
+        raise ValueError("calibration failed: its numbers are not finite")
     if slope <= 0.0:
         raise ValueError("calibration failed: frames with more salience are not right more often")
     return slope, offset

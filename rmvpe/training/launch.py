@@ -6,8 +6,10 @@ same for both stands here. Neither torch nor jax is imported before `Processes.s
 
 import argparse
 import dataclasses
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -15,34 +17,40 @@ from typing import Protocol
 from rmvpe.backends import check_numpy, is_installed, python_too_old
 from rmvpe.checkpoint.architecture import expected_tensors
 from rmvpe.checkpoint.store import Checkpoint, load
-from rmvpe.config import DEFAULT_THRESHOLD, TrainConfig
+from rmvpe.config import TrainConfig
 from rmvpe.data.readers.base import Source
 from rmvpe.data.readers.registry import open_source
 from rmvpe.data.readers.segments import Segments, excerpts
 from rmvpe.errors import UserError
 from rmvpe.evaluation.evaluate import Evaluation
-from rmvpe.processes import Ranks
+from rmvpe.processes import Ranks, ReportedByMain
+from rmvpe.training.folder import LAST, owned
 from rmvpe.training.loop import Trainer, fit, resume
+from rmvpe.training.run_log import read_log
+from rmvpe.training.state import changes, fingerprint
 
 LIBRARIES = ("grain", "mir_eval", "matplotlib", "tensorboardX")  # what training needs beside a framework
+QUIET_TRACKER = "ignore:resource_tracker:UserWarning"
 
 NO_THRESHOLD = (
     "without a folder valid/ there are no scores, and the weights carry no voicing threshold: "
-    f"rmvpe predict takes {DEFAULT_THRESHOLD} for them unless you give --threshold"
+    "rmvpe predict takes that of the published weights, which does not fit them, unless you give --threshold"
 )
 
 
 @dataclass(frozen=True)
 class Job:
     """One run. amp: "auto", "off", a dtype of the convolutions, or None for the config's. initial: weights to start
-    from. resume_iteration: the iteration to go on from, "latest", or None for a new run.
+    from, which are validated first. resume_iteration: the iteration to go on from, "latest", or None for a new run.
     """
 
     config: TrainConfig
     logdir: Path
+    command: str  # that continues it, for messages
     amp: str | None = None
     initial: str | None = None
     resume_iteration: str | None = None
+    validate_first: bool = False  # so that the scores before training are known
 
 
 class Session(Protocol):
@@ -59,6 +67,10 @@ class Session(Protocol):
 
     def trainer(self, config: TrainConfig, initial: Checkpoint | None) -> Trainer:
         """A trainer on these devices."""
+        ...
+
+    def gather(self, text: str) -> list[str]:
+        """The texts of all processes, in their order; all of them call it at the same time."""
         ...
 
     def stop(self) -> None:
@@ -115,21 +127,65 @@ def check_libraries(runtime: Runtime) -> None:
 
 def train(job: Job, processes: Processes) -> None:
     """The run itself, in each of its processes. Raises UserError."""
+    if job.config.num_workers:
+        # When data workers are ended early, Python's resource tracker frees their shared memory, and warns about it
+        before = os.environ.get("PYTHONWARNINGS", "")
+        if QUIET_TRACKER not in before:
+            os.environ["PYTHONWARNINGS"] = ",".join(filter(None, [before, QUIET_TRACKER]))
     session = processes.start()
     try:
         config = with_precision(job.config, job.amp, session)
         source, valid = training_source(config, session.ranks), validation_source(config.data)
         initial = load_initial(job.initial, config) if job.initial else None
-        trainer = session.trainer(config, initial)
-        state = resume(trainer, job.logdir, job.resume_iteration) if job.resume_iteration else None
-        first = initial is not None and state is None and valid is not None
-        scores = fit(trainer, config, source, valid, job.logdir, state, validate_first=first)
-        if session.ranks.is_main_process:
-            sys.stderr.write(summary(trainer.step, scores, job.logdir) + "\n")
-            if valid is None:
-                sys.stderr.write(f"{NO_THRESHOLD}\n")
+        with owned_by_main(job, session):
+            run_in_folder(job, config, session, source, valid, initial)
     finally:
         session.stop()
+
+
+@contextmanager
+def owned_by_main(job: Job, session: Session) -> Iterator[None]:
+    """The main process owns the run's folder; if it may not, all processes end, and it alone reports why."""
+    problem = ""
+    with ExitStack() as stack:
+        if session.ranks.is_main_process:
+            try:
+                stack.enter_context(owned(job.logdir, job.resume_iteration is None, job.command))
+            except UserError as error:
+                problem = str(error)
+        problem = session.gather(problem)[0]
+        if problem:
+            raise UserError(problem) if session.ranks.is_main_process else ReportedByMain(problem)
+        yield
+
+
+def run_in_folder(
+    job: Job, config: TrainConfig, session: Session, source: Source, valid: Source | None, initial: Checkpoint | None
+) -> None:
+    """The run in its folder, which nobody else writes."""
+    trainer = session.trainer(config, initial)
+    state = resume(trainer, job.logdir, job.resume_iteration) if job.resume_iteration else None
+    is_main = session.ranks.is_main_process
+    if state is not None and is_main:
+        differences = changes(state, config, fingerprint(source), session.ranks.total)
+        if differences:
+            sys.stderr.write(f"resuming iteration {state.step} with changes: {'; '.join(differences)}\n")
+    first = (initial is not None or job.validate_first) and state is None and valid is not None
+    scores = fit(trainer, config, source, valid, job.logdir, state, first, initial, job.command)
+    if is_main:
+        sys.stderr.write(summary(trainer.step, scores, job.logdir) + "\n")
+        if valid is None:
+            sys.stderr.write(f"{without_scores(load(job.logdir / LAST))}\n")
+
+
+def without_scores(checkpoint: Checkpoint) -> str:
+    """What a run without a validation split says of the threshold of its weights."""
+    if checkpoint.threshold is None:
+        return NO_THRESHOLD
+    return (
+        "without a folder valid/ there are no scores, and the weights keep the voicing threshold "
+        f"{checkpoint.threshold:g} of those that training started from: check it with rmvpe evaluate"
+    )
 
 
 def with_precision(config: TrainConfig, amp: str | None, session: Session) -> TrainConfig:
@@ -180,10 +236,13 @@ def validation_source(data: str) -> Source | None:
 
 
 def summary(step: int, scores: Evaluation | None, logdir: Path) -> str:
-    """The end of a run in one line."""
+    """The end of a run in one line; with the RPA before training where that was validated."""
+    first = next((row for row in read_log(logdir) if "validation" in row), {})
+    before = first["validation"] if scores and first.get("step") == 0 else {}
     rows = scores.pooled if scores else {}
-    listed = "; ".join(
-        f"{name}: RPA {100 * row['RPA']:.1f} %, OA {100 * row['OA']:.1f} %" for name, row in rows.items()
-    )
-    scored = f" ({listed})" if listed else ""
+    parts = []
+    for name, row in rows.items():
+        was = f"{100 * before[name]['RPA']:.1f} % -> " if name in before else ""
+        parts.append(f"{name}: RPA {was}{100 * row['RPA']:.1f} %, OA {100 * row['OA']:.1f} %")
+    scored = f" ({'; '.join(parts)})" if parts else ""
     return f"{step} iterations done{scored}: see {logdir / 'results.md'} and loss.png beside it"

@@ -8,9 +8,10 @@ import json
 import math
 import signal
 import subprocess
+import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,35 +20,38 @@ from typing import Any, Protocol
 import numpy as np
 
 from rmvpe.backends import Backend
+from rmvpe.calibration import NONE as NO_CALIBRATION
 from rmvpe.checkpoint.store import Checkpoint, save
 from rmvpe.config import DecodeConfig, TrainConfig, to_json
 from rmvpe.data.pipeline import Batch, training_batches
 from rmvpe.data.readers.base import Source
-from rmvpe.errors import UserError
+from rmvpe.errors import UserError, user_message
 from rmvpe.estimator import Estimator
 from rmvpe.evaluation.evaluate import CLEAN, Evaluation, Prediction, evenly_spaced, predictions, scored, snr_name
-from rmvpe.evaluation.recommend import recommendations
+from rmvpe.evaluation.recommend import NAMES, updated
 from rmvpe.files import write_text
-from rmvpe.processes import Ranks
+from rmvpe.processes import Ranks, ReportedByMain
+from rmvpe.training.folder import BEST, CONFIG, FAILED_BATCH, LAST, has_state
 from rmvpe.training.losses import dropout_floor
 from rmvpe.training.run_log import RunLog, best_so_far
 from rmvpe.training.schedule import learning_rate
-from rmvpe.training.state import RunState, StateStore, choose, prune
+from rmvpe.training.state import RunState, StateStore, choose, fingerprint, prune, resume_command
 
 VALIDATION_SNR_DB = (CLEAN, 0.0)
-VALIDATION_THRESHOLD = 0.1
+# Voicing in a validation's scores: on salience, the same at every step of every run, so that scores can be compared
+SCORED_AS = DecodeConfig(threshold=0.1, calibration=NO_CALIBRATION)
 THRESHOLDS = tuple(np.round(np.arange(0.02, 0.71, 0.02), 2).tolist())  # one of these is stored with the weights
 # No limit at 0 dB: on the few files of a fine-tuning's validation split it set the threshold much too high
 # (docs/fine-tuning.md)
 MOST_FALSE_ALARMS = {snr_name(CLEAN): 0.05}
 MAX_NAMES = 8  # files of a batch in a message; FAILED_BATCH lists all
-FAILED_BATCH = "failed-batch.json"
 
 
 class Trainer(Protocol):
     """One framework's network, optimizer and averaged weights on the devices of this process."""
 
     framework: str  # "torch" or "jax"
+    compiles: bool  # whether the first update compiles the network, which takes up to minutes
     ranks: Ranks
     states: StateStore
 
@@ -62,6 +66,14 @@ class Trainer(Protocol):
         Returns "loss" (mean over all ranks and batches, dropout included), "grad_norm" before clipping, "param_norm"
         after the update and "update_norm" of the parameters' change; with float16 also "loss_scale".
         """
+        ...
+
+    def rank_losses(self) -> list[float]:
+        """The last update's loss on each of this process's `ranks.local` ranks, before the mean over all of them."""
+        ...
+
+    def gather(self, text: str) -> list[str]:
+        """The texts of all processes, in their order; all of them call it at the same time."""
         ...
 
     def checkpoint(self, metadata: dict[str, str]) -> Checkpoint:
@@ -97,6 +109,9 @@ class Run:
     log: RunLog
     examples: int  # drawn so far by all ranks
     best: tuple[float, int | None]  # mean RPA of the best validation, and its step
+    recommended: Mapping[str, str]  # the threshold and calibration of the last fit, as metadata; main process only
+    data: str  # the fingerprint of the source
+    command: str  # that continues the run
     last: Evaluation | None = None
 
 
@@ -128,55 +143,87 @@ def fit(
     logdir: Path,
     resumed: RunState | None = None,
     validate_first: bool = False,
+    initial: Checkpoint | None = None,
+    command: str | None = None,
 ) -> Evaluation | None:
     """Train from `trainer.step` to `config.iterations`; returns the last validation (None without `valid`).
 
     `resumed` is the result of `resume`. `validate_first`: the weights that training starts from are validated too, so
-    that the scores before and after can be compared; if none are better, they are the best.
+    that the scores before and after can be compared; if none are better, they are the best. `initial`: the weights
+    that the trainer started from, whose threshold and calibration are kept until the first validation finds others.
+    `command` continues the run; messages give it.
 
     Writes into `logdir`: config.json, the files of `rmvpe.training.run_log`, the training states, last.safetensors and
     best.safetensors (by mean RPA over `VALIDATION_SNR_DB` on the validation split). On SIGTERM or Ctrl-C a run of one
-    process saves its state, then raises KeyboardInterrupt. Raises UserError if a loss or gradient is not finite or a
-    file cannot be written.
+    process saves its state, then raises KeyboardInterrupt. Raises UserError if a loss or gradient is not finite, or a
+    file cannot be read or written.
     """
-    from tqdm import tqdm
-
     if trainer.ranks.is_main_process:
-        write_text(logdir / "config.json", to_json(config))
+        write_text(logdir / CONFIG, to_json(config))
     examples = resumed.examples if resumed else 0
+    given = resumed.about if resumed else initial.metadata if initial else {}
+    recommended = {name: given[name] for name in NAMES if name in given}
+    command = command or resume_command(trainer.framework, logdir)
     batches = training_batches(source, config, trainer.ranks, examples)
     # The threads or processes that prepare batches are ended here: at the exit of Python they would print errors
     with closing(batches), RunLog(logdir, config, trainer.ranks, trainer.step) as log:
-        run = Run(trainer, config, source, valid, logdir, log, examples, best_so_far(logdir))
-        bar = tqdm(
-            total=config.iterations, initial=trainer.step, unit="step", disable=not trainer.ranks.is_main_process
-        )
+        best, data = best_so_far(logdir), fingerprint(source)
+        run = Run(trainer, config, source, valid, logdir, log, examples, best, recommended, data, command)
         if validate_first:
             validate_and_publish(run)
-        with bar, stop_requests(trainer.ranks) as stop:
-            while trainer.step < config.iterations:
-                record = timed_step(run, batches)
-                log.step(record)
-                bar.update()
-                bar.set_postfix(loss=f"{record['loss']:.4f}", net=f"{record['loss_net']:.4f}", refresh=False)
-                last = trainer.step == config.iterations
-                if trainer.step % config.validation_interval == 0 or last:
-                    validate_and_save(run)
-                elif stop:
-                    save_state(run)
-                if stop and not last:
-                    raise KeyboardInterrupt(
-                        f"stopped after iteration {trainer.step}, whose state is saved in {logdir}: "
-                        "continue with --resume_iteration latest"
-                    )
+        update_until_done(run, batches)
     return run.last
+
+
+def update_until_done(run: Run, batches: Iterator[Batch]) -> None:
+    """All updates that are left, with their validations and states; raises as `fit`."""
+    from tqdm import tqdm
+
+    trainer, config, hidden = run.trainer, run.config, not run.trainer.ranks.is_main_process
+    first = trainer.compiles and not hidden
+    bar = tqdm(total=config.iterations, initial=trainer.step, unit="step", disable=hidden)
+    with bar, stop_requests(trainer.ranks) as stop:
+        while trainer.step < config.iterations:
+            if first:
+                bar.write("compiling the network: the first step takes up to some minutes", sys.stderr)
+            record = timed_step(run, batches)
+            if first:
+                bar.write(f"compiled: the first step took {record['seconds']:.0f} s", sys.stderr)
+                first = False
+            run.log.step(record)
+            bar.update()
+            bar.set_postfix(loss=f"{record['loss']:.4f}", net=f"{record['loss_net']:.4f}", refresh=False)
+            last = trainer.step == config.iterations
+            if trainer.step % config.validation_interval == 0 or last:
+                validate_and_save(run)
+            elif stop:
+                save_state(run)
+            if stop and not last:
+                raise KeyboardInterrupt(
+                    f"stopped after iteration {trainer.step}, whose state is saved: continue with {run.command}"
+                )
+
+
+def drawn(run: Run, stream: Iterator[Batch]) -> list[Batch]:
+    """The batches of one update. If a file cannot be read: UserError, and a run of one process saves its state."""
+    trainer = run.trainer
+    try:
+        return [next(stream) for _ in range(run.config.grad_accumulation)]
+    except Exception as error:
+        message = user_message(error)
+        if message is None:
+            raise
+        if trainer.ranks.processes == 1 and trainer.step:
+            save_state(run)
+            message += f"; the state of iteration {trainer.step} is saved, continue then with {run.command}"
+        raise UserError(message) from error
 
 
 def timed_step(run: Run, stream: Iterator[Batch]) -> dict[str, float]:
     """One update; returns its line for the log. Raises UserError if the loss or gradient is not finite."""
     trainer, config = run.trainer, run.config
     start = time.perf_counter()
-    batches = [next(stream) for _ in range(config.grad_accumulation)]
+    batches = drawn(run, stream)
     waited = time.perf_counter() - start
     rate = learning_rate(trainer.step, config)
     record = trainer.train_step(batches, rate)
@@ -184,7 +231,7 @@ def timed_step(run: Run, stream: Iterator[Batch]) -> dict[str, float]:
     names = ("loss",) if "loss_scale" in record else ("loss", "grad_norm")
     for name in names:
         if not math.isfinite(record[name]):
-            raise UserError(non_finite_message(run, name, record[name], batches))
+            raise not_finite(run, name, record[name], batches)
     seconds = time.perf_counter() - start
     examples = config.batch_size * config.grad_accumulation * trainer.ranks.total
     run.examples += examples
@@ -200,16 +247,48 @@ def timed_step(run: Run, stream: Iterator[Batch]) -> dict[str, float]:
     }
 
 
-def non_finite_message(run: Run, name: str, value: float, batches: list[Batch]) -> str:
-    """The error for a loss or gradient that is not finite. All files of the batch are listed in `FAILED_BATCH`."""
-    rows = [
-        {"file": run.source.name(int(index)), "start_s": float(start), "finite_input": bool(np.isfinite(mel).all())}
-        for batch in batches
-        for index, start, mel in zip(batch.index, batch.start_s, batch.log_mel)
-    ]
-    report = {"step": run.trainer.step, name: str(value), "batch": rows}
+def not_finite(run: Run, name: str, value: float, batches: Sequence[Batch]) -> UserError | ReportedByMain:
+    """The error for a loss or gradient that is not finite, which all processes meet at the same update.
+
+    It names the files of the ranks where the loss is not finite, of these the ones that are not finite themselves (with
+    common batch norm the loss is not finite on any rank then). The main process reports it, and lists the files of
+    all ranks in `FAILED_BATCH`.
+    """
+    trainer = run.trainer
+    texts = trainer.gather(json.dumps(examined(trainer.ranks, trainer.rank_losses(), run.source, batches)))
+    rows = [row for text in texts for row in json.loads(text)]
+    message = non_finite_message(run, name, value, rows)
+    if not trainer.ranks.is_main_process:
+        return ReportedByMain(message)
+    report = {"step": trainer.step, name: str(value), "batch": rows}
     write_text(run.logdir / FAILED_BATCH, json.dumps(report, indent=1))
-    suspects = [row for row in rows if not row["finite_input"]] or rows
+    return UserError(message)
+
+
+def examined(ranks: Ranks, losses: Sequence[float], source: Source, batches: Sequence[Batch]) -> list[dict[str, Any]]:
+    """This process's examples: file and rank, whether spectrogram and target are finite, and whether the loss is."""
+    rows: list[dict[str, Any]] = []
+    for batch in batches:
+        each = len(batch.index) // ranks.local
+        finite = [np.isfinite(array).reshape(len(array), -1).all(axis=1) for array in (batch.log_mel, batch.target)]
+        for row, (index, start) in enumerate(zip(batch.index, batch.start_s)):
+            rank = min(row // each, ranks.local - 1)
+            rows.append(
+                {
+                    "file": source.name(int(index)),
+                    "start_s": float(start),
+                    "finite_input": bool(finite[0][row] and finite[1][row]),
+                    "finite_loss": math.isfinite(losses[rank]),
+                    "rank": ranks.process * ranks.local + rank,
+                }
+            )
+    return rows
+
+
+def non_finite_message(run: Run, name: str, value: float, rows: Sequence[Mapping[str, Any]]) -> str:
+    """The sentence about a loss or gradient that is not finite; `rows`: `examined` of all processes."""
+    suspects = [row for row in rows if not row["finite_loss"]] or rows
+    suspects = [row for row in suspects if not row["finite_input"]] or suspects
     listed = ", ".join(f"{row['file']} at {row['start_s']:.2f} s" for row in suspects[:MAX_NAMES])
     more = f" and {len(suspects) - MAX_NAMES} more" if len(suspects) > MAX_NAMES else ""
     what = "the loss" if name == "loss" else "the gradient"
@@ -222,7 +301,7 @@ def non_finite_message(run: Run, name: str, value: float, batches: list[Batch]) 
 
 def validate(network: Backend, config: TrainConfig, valid: Source) -> dict[str, list[Prediction]]:
     """Predictions by voice-to-music ratio on at most `config.validation_files` files, evenly spaced over the split."""
-    estimator = Estimator(network, config.model, DecodeConfig(threshold=VALIDATION_THRESHOLD))
+    estimator = Estimator(network, config.model, SCORED_AS)
     return predictions(estimator, valid, VALIDATION_SNR_DB, evenly_spaced(len(valid), config.validation_files))
 
 
@@ -235,23 +314,24 @@ def validate_and_save(run: Run) -> None:
 def validate_and_publish(run: Run) -> None:
     """Validate, log it, write the weights of this step and, if they are the best so far, best.safetensors.
 
-    With a validation split the weights carry the voicing threshold and the calibration that fit them.
+    With a validation split the weights carry the voicing threshold and the calibration that fit them; where none can be
+    fitted, and without the split, those of the last fit, or of the weights that the run started from.
     """
     trainer, config = run.trainer, run.config
     if trainer.ranks.is_main_process:
         checkpoint = trainer.checkpoint(run_metadata(trainer.step, config))
         if run.valid is not None:
-            decoding = DecodeConfig(threshold=VALIDATION_THRESHOLD)
             rows = validate(trainer.network(checkpoint), config, run.valid)
-            run.last = scored(rows, decoding)
+            run.last = scored(rows, SCORED_AS)
             run.log.validation(trainer.step, run.last)
-            fitting = recommendations(rows, decoding, THRESHOLDS, MOST_FALSE_ALARMS)
-            checkpoint = replace(checkpoint, metadata=checkpoint.metadata | fitting)
+            run.recommended = updated(run.recommended, rows, SCORED_AS, THRESHOLDS, MOST_FALSE_ALARMS)
+        checkpoint = replace(checkpoint, metadata={**checkpoint.metadata, **run.recommended})
+        if run.last is not None:
             mean_rpa = float(np.mean([row["RPA"] for row in run.last.pooled.values()]))
             if mean_rpa > run.best[0]:
                 run.best = (mean_rpa, trainer.step)
-                save(run.logdir / "best.safetensors", checkpoint)
-        save(run.logdir / "last.safetensors", checkpoint)
+                save(run.logdir / BEST, checkpoint)
+        save(run.logdir / LAST, checkpoint)
 
 
 def save_state(run: Run) -> None:
@@ -261,8 +341,11 @@ def save_state(run: Run) -> None:
         about = run_metadata(trainer.step, run.config) | {
             "framework": trainer.framework,
             "ranks": str(trainer.ranks.total),
+            "data": run.data,
+            **run.recommended,
         }
         store.save(run.logdir, replace(trainer.capture(), examples=run.examples, about=about))
+        has_state(run.logdir)
         prune(store, run.logdir, run.config.keep, run.best[1])
     trainer.barrier()
 

@@ -4,17 +4,22 @@ Each framework package stores it in its own format (`rmvpe_torch.state` in one .
 folder), so that a run can be resumed exactly, bit for bit, or continued in the other framework.
 """
 
-import re
-from collections.abc import Mapping
+import hashlib
+import os
+import shlex
+import subprocess
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
-from rmvpe.config import ModelConfig, TrainConfig
+from rmvpe.config import ModelConfig, TrainConfig, to_dict
+from rmvpe.data.readers.base import Source
 from rmvpe.errors import UserError
 
+MAX_SHOWN = 20  # characters of an iteration in a message
 Tensors = Mapping[str, np.ndarray]  # by official (torch) name
 
 
@@ -36,7 +41,8 @@ class RunState:
     updates: int  # Adam's own count: less than `step` after an overflow of float16
     generators: Tensors = field(default_factory=dict)  # random states by device, for dropout
     scaler: Mapping[str, float] = field(default_factory=dict)  # loss scaling of float16
-    about: Mapping[str, str] = field(default_factory=dict)  # git_commit, framework, ranks, best_rpa, ...
+    # git_commit, framework, ranks, data (`fingerprint`), threshold, calibration, ...
+    about: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def published(self) -> Tensors:
@@ -84,11 +90,14 @@ def choose(store: StateStore, folder: Path, wanted: str) -> Path:
         raise UserError(f"{folder} holds no training state to resume: give the --logdir of an earlier run")
     if wanted == "latest":
         return states[max(states)]
-    # Python converts no more than 4300 digits, and other digits than 0 to 9 are decimal too
-    if not re.fullmatch("[0-9]{1,18}", wanted) or int(wanted) not in states:
+    # No number of more digits than the longest there is: Python refuses to read those of thousands of digits
+    digits = wanted.lstrip("0") or "0"
+    readable = wanted.isascii() and wanted.isdecimal() and len(digits) <= len(str(max(states)))
+    if not readable or int(digits) not in states:
         there = ", ".join(map(str, states))
-        raise UserError(f"{folder} has no state of iteration {wanted[:20]}: choose latest or one of {there}")
-    return states[int(wanted)]
+        shown = wanted if len(wanted) <= MAX_SHOWN else f"{wanted[:MAX_SHOWN]}..."
+        raise UserError(f"{folder} has no state of iteration {shown}: choose latest or one of {there}")
+    return states[int(digits)]
 
 
 def prune(store: StateStore, folder: Path, keep: int, best: int | None) -> None:
@@ -97,3 +106,45 @@ def prune(store: StateStore, folder: Path, keep: int, best: int | None) -> None:
     for step in list(states)[:-keep]:
         if step != best:
             store.remove(states[step])
+
+
+def fingerprint(source: Source) -> str:
+    """What a source holds, as text: the number of its items and a hash of their names, in their order."""
+    names = "\n".join(source.name(index) for index in range(len(source)))
+    return f"{len(source)} items, {hashlib.sha256(names.encode('utf-8', 'surrogateescape')).hexdigest()[:16]}"
+
+
+def changes(state: RunState, config: TrainConfig, data: str, ranks: int) -> list[str]:
+    """What differs in a run that goes on from `state`: "NAME is NEW, was OLD" for each setting, and the data.
+
+    `data`: the `fingerprint` of the source. A difference that changes no number (iterations, keep, ...) is listed too.
+    """
+    before, now = (_flat(to_dict(part)) for part in (state.config, config))
+    found = [f"{name} is {now.get(name)}, was {before.get(name)}" for name in now if now[name] != before.get(name)]
+    if state.about.get("ranks", str(ranks)) != str(ranks):
+        found.append(f"the number of ranks is {ranks}, was {state.about['ranks']}")
+    stored = state.about.get("data", data)
+    if stored != data:
+        counts = [text.split(",")[0] for text in (data, stored)]
+        found.append(
+            f"{config.data} holds {counts[0]}, was {counts[1]}"
+            if counts[0] != counts[1]
+            else f"the {counts[0]} of {config.data} have other names"
+        )
+    return found
+
+
+def _flat(fields: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in fields.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return flat
+
+
+def resume_command(framework: str, logdir: Path, more: Sequence[str] = (), windows: bool = os.name == "nt") -> str:
+    """The command that continues the run in `logdir` from its newest state, quoted for the system's shell.
+
+    `more`: what else it takes, such as devices.
+    """
+    words = ["rmvpe", "train", framework, "--logdir", str(logdir), "--resume_iteration", "latest", *more]
+    return subprocess.list2cmdline(words) if windows else shlex.join(words)

@@ -3,11 +3,13 @@
 Real processes, started as a user starts them.
 """
 
+import importlib
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +75,31 @@ def resume(framework: str, folder: Path, logdir: str) -> None:
     assert process.wait(DEADLINE_S) == 0, (folder / STDERR_LOG).read_text()[-2000:]
 
 
+def without_commit(texts: Mapping[str, str]) -> dict[str, str]:
+    """Without the commit, which changes when somebody works in the checkout meanwhile."""
+    return {key: text for key, text in texts.items() if key != "git_commit"}
+
+
+def check_same_state(framework: str, whole: Path, resumed: Path) -> None:
+    """The states after the last step: all numbers and texts, bit for bit."""
+    store = importlib.import_module(f"rmvpe_{framework}.state")
+    a, b = (store.load(store.find(run)[20]) for run in (whole, resumed))
+    assert (a.step, a.examples, a.updates, a.config) == (b.step, b.examples, b.updates, b.config)
+    assert (without_commit(a.about), dict(a.scaler)) == (without_commit(b.about), dict(b.scaler))
+    for part in ("weights", "average", "first_moment", "second_moment", "generators"):
+        tensors, others = getattr(a, part), getattr(b, part)
+        assert tensors.keys() == others.keys()
+        for name, tensor in tensors.items():
+            np.testing.assert_array_equal(tensor, others[name], err_msg=f"{part} {name}")
+    for name in ("last.safetensors", "best.safetensors"):
+        checkpoints = [load(run / name) for run in (whole, resumed)]
+        assert without_commit(checkpoints[0].metadata) == without_commit(checkpoints[1].metadata)
+        for key, tensor in checkpoints[0].tensors.items():
+            np.testing.assert_array_equal(tensor, checkpoints[1].tensors[key], err_msg=f"{name} {key}")
+    left = [path.name for path in resumed.iterdir() if path.name.startswith(".")]
+    assert not left, "temporary files, the lock, or the mark of a run without state"
+
+
 def check_same(whole: Path, resumed: Path) -> None:
     rows = [[(r["step"], r["loss"]) for r in read_log(run) if "loss" in r] for run in (whole, resumed)]
     assert [step for step, _ in rows[1]] == list(range(1, 21))
@@ -89,6 +116,7 @@ def test_ten_steps_a_kill_and_ten_more_are_twenty(framework, folder, whole):
     kill_when(process, folder, lambda: any(row.get("step") == 12 for row in read_log(logdir)))
     resume(framework, folder, logdir.name)
     check_same(whole[framework], logdir)
+    check_same_state(framework, whole[framework], logdir)
 
 
 @pytest.mark.slow
@@ -112,3 +140,28 @@ def test_a_kill_at_any_moment_loses_nothing(framework, folder, whole):
         flags = ("--resume_iteration", "latest") if any(logdir.glob("state-0*")) else ()
     resume(framework, folder, logdir.name)
     check_same(whole[framework], logdir)
+    check_same_state(framework, whole[framework], logdir)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_ten_kills_at_random_moments(framework, folder, whole):
+    """From the start of the process on, so also while it reads data, compiles, validates or writes its first files."""
+    logdir, seed = folder / f"random-{framework}", int(np.random.default_rng().integers(2**32))
+    print(f"seed {seed}")
+    rng = np.random.default_rng(seed)
+    for attempt in range(10):
+        flags = ("--resume_iteration", "latest") if any(logdir.glob("state-0*")) else ()
+        process = start(framework, folder, logdir.name, *flags)
+        until = time.monotonic() + rng.uniform(0.5, 12.0 if framework == "torch" else 25.0)
+        while time.monotonic() < until and process.poll() is None:
+            time.sleep(0.005)
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+        assert process.wait() in (0, -signal.SIGKILL), f"kill {attempt}: {(folder / STDERR_LOG).read_text()[-2000:]}"
+    if any(logdir.glob("state-0*")):
+        resume(framework, folder, logdir.name)
+    else:
+        assert start(framework, folder, logdir.name).wait(DEADLINE_S) == 0
+    check_same(whole[framework], logdir)
+    check_same_state(framework, whole[framework], logdir)

@@ -133,12 +133,17 @@ def test_the_script(tmp_path: Path):
         write_hybrid_pair(
             tmp_path / "valid", name, 0.1 * rng.standard_normal(n), accompaniment, np.full(n // 160 + 1, 220.0)
         )
-    save(tmp_path / "in.safetensors", with_still_units())
+    still = with_still_units()
+    foreign = still.metadata | {"threshold": "0.77", "calibration": "3,1", "seed": "5"}
+    save(tmp_path / "in.safetensors", dataclasses.replace(still, metadata=foreign))
     data = ("--data", tmp_path)
     done = run(tmp_path / "in.safetensors", *data, "--out", tmp_path / "out.safetensors", "--longest", "100")
     assert done.returncode == 0, done.stderr
     assert "1 units pruned forward, 1 backward" in done.stdout
-    pruned = load(tmp_path / "out.safetensors").tensors
+    assert "no voicing threshold" in done.stdout  # all frames of these files are voiced
+    written = load(tmp_path / "out.safetensors")
+    assert (written.threshold, written.calibration, written.metadata["seed"]) == (None, None, "5")
+    pruned = written.tensors
     for name in DIRECTIONS:
         assert not pruned[f"{GRU}.weight_ih{name}"][SHUT].any()
         assert pruned[f"{GRU}.weight_ih{name}"][SHUT + 1].any()

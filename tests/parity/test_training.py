@@ -20,9 +20,11 @@ from rmvpe.data.readers.base import Item  # noqa: E402
 from rmvpe.data.readers.hybrid import Hybrid  # noqa: E402
 from rmvpe.errors import UserError  # noqa: E402
 from rmvpe.evaluation.agreement import compare_salience  # noqa: E402
+from rmvpe.evaluation.recommend import NAMES  # noqa: E402
 from rmvpe.training.loop import FAILED_BATCH, Trainer, fit, resume  # noqa: E402
 from rmvpe.training.run_log import read_log  # noqa: E402
 from rmvpe.training.schedule import learning_rate  # noqa: E402
+from rmvpe.training.state import RunState, changes, fingerprint  # noqa: E402
 from rmvpe_jax import checkpoint as jax_checkpoint  # noqa: E402
 from rmvpe_jax.train import JaxTrainer  # noqa: E402
 from rmvpe_torch.train import TorchTrainer  # noqa: E402
@@ -261,3 +263,88 @@ def test_bfloat16_convolutions_train_in_both(hybrid):
         side = trainer(framework, low, start)
         assert side.train_step([batch], 5e-4)["loss"] == pytest.approx(full, rel=2e-2)
         assert all(tensor.dtype == np.float32 for tensor in side.checkpoint({}).tensors.values())
+
+
+class AllVoiced(Hybrid):
+    """A validation split without an unvoiced frame, in which no threshold can be found."""
+
+    def __getitem__(self, index: int) -> Item:
+        item = super().__getitem__(index)
+        return dataclasses.replace(item, f0_hz=np.full_like(item.f0_hz, 200.0))
+
+
+OWN = {"threshold": "0.77", "calibration": "3.0000,1.0000"}
+
+
+def recommended(path: Path) -> dict[str, str]:
+    return {name: text for name, text in load(path).metadata.items() if name in NAMES}
+
+
+def same_state(a: RunState, b: RunState) -> None:
+    """All numbers and texts, bit for bit."""
+    assert (a.step, a.examples, a.updates, a.config) == (b.step, b.examples, b.updates, b.config)
+    assert (dict(a.about), dict(a.scaler)) == (dict(b.about), dict(b.scaler))
+    for part in ("weights", "average", "first_moment", "second_moment", "generators"):
+        tensors, others = getattr(a, part), getattr(b, part)
+        assert tensors.keys() == others.keys()
+        for name, tensor in tensors.items():
+            np.testing.assert_array_equal(tensor, others[name], err_msg=f"{part} {name}")
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_threshold_and_calibration_are_part_of_the_state(framework, hybrid, tmp_path):
+    """A run that is stopped between two validations, or just after one, goes on as the one that was not."""
+    source, valid = Hybrid(hybrid, "train"), Hybrid(hybrid, "valid")
+    initial = dataclasses.replace(trainer(framework).checkpoint({}), metadata=dict(OWN))
+    whole = tmp_path / "whole"
+    whole_trainer = trainer(framework, CONFIG, initial)
+    fit(whole_trainer, CONFIG, source, valid, whole, initial=initial)
+    states = whole_trainer.states
+    stored = states.load(states.find(whole)[4])
+    assert recommended(whole / "last.safetensors") == {
+        name: stored.about[name] for name in NAMES if name in stored.about
+    }
+    for stop in (1, 2, 3):
+        part = tmp_path / f"part-{stop}"
+        short = dataclasses.replace(CONFIG, iterations=stop, validation_interval=2)
+        fit(trainer(framework, short, initial), short, source, None if stop == 1 else valid, part, initial=initial)
+        # Step 3 was validated as the last one of the short run, which the whole run has not done
+        wanted = "2" if stop == 3 else "latest"
+        resumed = trainer(framework)
+        state = resume(resumed, part, wanted)
+        if stop == 1:
+            assert {name: state.about[name] for name in NAMES} == OWN
+        fit(resumed, CONFIG, source, valid, part, state)
+        same_state(states.load(states.find(part)[4]), stored)
+        assert (part / "last.safetensors").read_bytes() == (whole / "last.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_where_nothing_can_be_fitted_the_last_ones_stay(framework, hybrid, tmp_path):
+    source = Hybrid(hybrid, "train")
+    initial = dataclasses.replace(trainer(framework).checkpoint({}), metadata=dict(OWN))
+    for name, valid in (("voiced", AllVoiced(hybrid, "valid")), ("none", None)):
+        run = tmp_path / name
+        fit(trainer(framework, CONFIG, initial), CONFIG, source, valid, run, initial=initial)
+        assert recommended(run / "last.safetensors") == OWN
+        command = {"torch": "torch2jax", "jax": "jax2torch"}[framework]
+        assert convert([command, str(run), "-o", str(run / "hopped")]) == 0
+        store = trainer({"torch": "jax", "jax": "torch"}[framework]).states
+        assert OWN.items() <= store.load(store.find(run / "hopped")[4]).about.items()
+    fit(trainer(framework), CONFIG, source, AllVoiced(hybrid, "valid"), tmp_path / "new")
+    assert recommended(tmp_path / "new" / "last.safetensors") == {}
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_a_state_from_before_it_had_a_threshold_resumes(framework, hybrid, tmp_path):
+    source, half = Hybrid(hybrid, "train"), dataclasses.replace(CONFIG, iterations=2)
+    side = trainer(framework, half)
+    fit(side, half, source, None, tmp_path)
+    old = side.states.load(side.states.find(tmp_path)[2])
+    about = {name: text for name, text in old.about.items() if name not in (*NAMES, "data")}
+    side.states.save(tmp_path, dataclasses.replace(old, about=about))
+    resumed = trainer(framework)
+    state = resume(resumed, tmp_path, "latest")
+    assert changes(state, half, fingerprint(source), 1) == []
+    fit(resumed, CONFIG, source, None, tmp_path, state)
+    assert recommended(tmp_path / "last.safetensors") == {}

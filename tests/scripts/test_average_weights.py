@@ -33,6 +33,7 @@ def test_the_mean_of_three(tmp_path: Path):
     found, parts = load(tmp_path / "mean.safetensors"), [load(path) for path in paths]
     assert found.config == parts[0].config
     assert found.metadata["step"] == "2"
+    assert "no voicing threshold" not in done.stdout  # none of the files has one
     for name, tensor in found.tensors.items():
         np.testing.assert_allclose(tensor, sum(part.tensors[name] for part in parts) / 3, rtol=0, atol=1e-6)
 

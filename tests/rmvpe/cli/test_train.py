@@ -5,9 +5,12 @@ import dataclasses
 import json
 import os
 import pickle
+import shlex
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from functools import partial
 from pathlib import Path
 
@@ -22,9 +25,10 @@ import torch
 
 from rmvpe.checkpoint.store import load, save
 from rmvpe.cli.main import main
-from rmvpe.cli.train import FLAGS, TORCH, TRIAL, config_from, load_config, run
+from rmvpe.cli.train import FLAGS, TORCH, TRIAL, config_from, is_trial, load_config, run
 from rmvpe.config import ModelConfig, TrainConfig
 from rmvpe.program import Command, Parser, run_program
+from rmvpe.training.folder import LOCK
 from rmvpe.training.launch import Job
 from rmvpe.training.run_log import read_log
 from rmvpe_torch import state as states
@@ -32,6 +36,7 @@ from rmvpe_torch.cli import Torch, TorchProcesses
 from rmvpe_torch.model import RMVPE
 from tests.helpers.hybrid import make_hybrid
 from tests.helpers.paths import ROOT
+from tests.rmvpe.test_locks import holder
 
 CONFIG = """
 from rmvpe.config import ModelConfig, TrainConfig
@@ -89,7 +94,8 @@ def test_a_run_resumes_and_guards_what_is_there(hybrid, config, tmp_path, capsys
     assert (logdir / "best.safetensors").exists()
     assert "2 iterations done (clean: RPA" in capsys.readouterr().err
     before = sorted(path.name for path in logdir.iterdir())
-    assert "already holds a run: continue it with --resume_iteration latest" in fails(capsys, *flags)
+    advice = f"continue it with rmvpe train torch --logdir {shlex.quote(str(logdir))} --resume_iteration latest"
+    assert f"already holds a run: {advice} --device cpu" in fails(capsys, *flags)
     assert sorted(path.name for path in logdir.iterdir()) == before
     assert train("--logdir", logdir, "--device", "cpu", "--resume_iteration", "latest", "--iterations", "3") == 0
     assert list(states.find(logdir)) == [2, 3]
@@ -342,20 +348,147 @@ def test_help_is_grouped_and_shows_every_default(capsys):
 
 def test_without_arguments_a_trial_makes_its_data_and_says_so(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     short = dataclasses.replace(TRIAL, iterations=2, batch_size=2)
     assert train_trial(short) == 0
     message = capsys.readouterr().err
     assert "making the demo data set in runs/demo-data" in message
-    assert "no arguments: a trial of the network small for 2 iterations" in message
-    assert len(read_log(tmp_path / "runs" / "trial-torch")) == 3
+    assert "no data given: a trial of 2 iterations" in message
+    assert len(read_log(tmp_path / "runs" / "trial-torch")) == 4  # two steps, and a validation before and after
+    assert "2 iterations done (clean: RPA " in message
+    assert "% -> " in message
     assert train_trial(short) == 0  # a second trial has a folder of its own
     assert (tmp_path / "runs" / "trial-torch-2" / "loss.png").exists()
 
 
-def train_trial(config: TrainConfig) -> int:
-    """`rmvpe train torch` without arguments, with another trial."""
+def test_a_trial_goes_where_logdir_says(tmp_path, monkeypatch, capsys):
+    """A folder and devices alone say nothing about data: without a folder Hybrid it is a trial."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    short = dataclasses.replace(TRIAL, iterations=1, batch_size=2)
+    assert train_trial(short, "--logdir", "my runs/try", "--device", "cpu") == 0
+    assert (tmp_path / "my runs" / "try" / "last.safetensors").exists()
+    assert not (tmp_path / "runs" / "trial-torch").exists()
+    capsys.readouterr()
+    assert train_trial(short, "--logdir", "my runs/try", "--device", "cpu") == 2
+    advice = "rmvpe train torch --logdir 'my runs/try' --resume_iteration latest --device cpu"
+    assert advice in capsys.readouterr().err
+    assert train_trial(short, "--logdir", "x", "--seed", "2") == 2  # more than that is a run, and its data is missing
+    assert "Hybrid" in capsys.readouterr().err
+    make_hybrid(tmp_path / "Hybrid")
+    assert not is_trial(parsed("--logdir", "x"))
+
+
+def test_a_new_run_replaces_nothing(hybrid, config, tmp_path, capsys):
+    """Files of something else, and the results of a run whose states were deleted."""
+    logdir = tmp_path / "run"
+    logdir.mkdir()
+    for name in ("config.json", "train.log"):
+        (logdir / name).write_text("precious")
+    flags = ("--config", config, "--data", hybrid, "--logdir", logdir, "--device", "cpu")
+    assert "config.json" in fails(capsys, *flags)
+    assert sorted(path.name for path in logdir.iterdir()) == ["config.json", "train.log"]
+    assert (logdir / "config.json").read_text() == "precious"
+    (logdir / "config.json").unlink()
+    assert train(*flags) == 0
+    for path in logdir.glob("state-*"):
+        path.unlink()
+    before = {path.name: path.read_bytes() for path in logdir.iterdir() if path.is_file()}
+    assert "best.safetensors" in before
+    assert "would replace" in fails(capsys, *flags, "--seed", "9")
+    assert {path.name: path.read_bytes() for path in logdir.iterdir() if path.is_file()} == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
+def test_a_folder_has_one_training_at_a_time(hybrid, config, tmp_path, capsys):
+    """Also for a resumed run and for `convert`."""
+    logdir = tmp_path / "run"
+    flags = ("--config", config, "--data", hybrid, "--device", "cpu")
+    assert train(*flags, "--logdir", tmp_path / "other") == 0
+    process = holder(logdir_with(logdir) / LOCK)
+    try:
+        assert "in use by another training" in fails(capsys, *flags, "--logdir", logdir)
+        shutil.copytree(tmp_path / "other", logdir, dirs_exist_ok=True)
+        assert "in use" in fails(capsys, "--logdir", logdir, "-r", "latest", "--iterations", "3", "--device", "cpu")
+        assert main(["convert", "torch2jax", str(tmp_path / "other"), "-o", str(logdir), "--force"]) == 2
+        assert "in use" in capsys.readouterr().err
+    finally:
+        process.kill()
+        process.wait()
+    assert train("--logdir", logdir, "-r", "latest", "--iterations", "3", "--device", "cpu") == 0
+
+
+def logdir_with(logdir: Path) -> Path:
+    logdir.mkdir(parents=True)
+    return logdir
+
+
+def test_a_resumed_run_says_what_has_changed(hybrid, config, tmp_path, capsys):
+    logdir = tmp_path / "run"
+    assert train("--config", config, "--data", hybrid, "--logdir", logdir, "--device", "cpu") == 0
+    capsys.readouterr()
+    assert train("--logdir", logdir, "--device", "cpu", "-r", "latest") == 0
+    assert "with changes" not in capsys.readouterr().err
+    other = make_hybrid(tmp_path / "Other", train=3)
+    flags = ("-r", "latest", "--learning_rate", "1e-5", "--data", other, "--iterations", "3")
+    assert train("--logdir", logdir, "--device", "cpu", *flags) == 0
+    (line,) = (row for row in capsys.readouterr().err.split("\n") if "with changes" in row)
+    assert "learning_rate is 1e-05, was 0.0005" in line
+    assert f"data is {other}, was {hybrid}" in line
+    assert "holds 3 items, was 4 items" in line
+
+
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_a_recording_that_breaks_during_training_is_named_and_the_state_saved(workers, config, tmp_path, capsys):
+    """A real file that is no sound any more once the first steps are done."""
+    data, logdir = make_hybrid(tmp_path / "Hybrid"), tmp_path / "my run"
+    flags = ("--config", config, "--data", data, "--logdir", logdir, "--device", "cpu", "--num_workers", workers)
+    command = [sys.executable, "-m", "rmvpe", "train", "torch", *flags, "--iterations", "100000", "-vi", "100000"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    running = subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True, env=environment)
+    while not any(row.get("step") == 3 for row in read_log(logdir)):
+        assert running.poll() is None
+        time.sleep(0.02)
+    no_sound(data / "train")
+    err = running.communicate(timeout=120)[1]
+    assert running.returncode == 2, err
+    assert "Traceback" not in err
+    (message,) = (row for row in err.replace("\r", "\n").split("\n") if row.startswith("rmvpe train torch:"))
+    assert "glide-0.wav" in message
+    (step,) = states.find(logdir)
+    resume = f"rmvpe train torch --logdir '{logdir}' --resume_iteration latest --device cpu"
+    assert f"the state of iteration {step} is saved, continue then with {resume}" in message
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGINT")
+def test_the_advice_after_ctrl_c_can_be_pasted(hybrid, config, tmp_path):
+    logdir = tmp_path / "my run"
+    flags = ("--config", config, "--data", hybrid, "--logdir", logdir, "--device", "cpu")
+    command = [sys.executable, "-m", "rmvpe", "train", "torch", *flags, "--iterations", "100000", "-vi", "100000"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    running = subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True, env=environment)
+    while not any(row.get("step") == 3 for row in read_log(logdir)):
+        assert running.poll() is None
+        time.sleep(0.02)
+    running.send_signal(signal.SIGINT)
+    err = running.communicate(timeout=120)[1]
+    assert running.returncode == 130, err
+    pasted = shlex.split(err.split("continue with ")[1])
+    (step,) = states.find(logdir)
+    assert pasted[0] == "rmvpe"
+    assert main([*pasted[1:], "--iterations", str(step + 1)]) == 0
+
+
+def parsed(*flags: str) -> argparse.Namespace:
+    arguments = parse(*flags)
+    arguments.argv = list(flags)
+    return arguments
+
+
+def train_trial(config: TrainConfig, *flags: str) -> int:
+    """`rmvpe train torch` without data, with another trial."""
     command = Command(TORCH.summary, TORCH.add_arguments, partial(run, runtime=Torch(), trial_config=config))
-    return run_program("rmvpe train torch", command, [])
+    return run_program("rmvpe train torch", command, list(flags))
 
 
 def test_the_script_and_the_command_name_themselves(tmp_path):
@@ -403,7 +536,7 @@ def test_a_missing_library_is_one_sentence(framework, library, tmp_path):
 
 
 def test_a_job_can_be_sent_to_another_process():
-    job = Job(TrainConfig(), Path("runs/a"), "auto", "small", "latest")
+    job = Job(TrainConfig(), Path("runs/a"), "rmvpe train torch", "auto", "small", "latest")
     assert pickle.loads(pickle.dumps(job)) == job
     processes = Torch().processes(parse("--device", "cpu", "-np", "2"), TrainConfig())
     assert pickle.loads(pickle.dumps(processes)) == processes == TorchProcesses("cpu", 2)
