@@ -54,10 +54,15 @@ SUFFIX_FORMATS = {
 
 @dataclass(frozen=True)
 class Recording:
-    """`samples` float32 [n], mono at 16 kHz; `duration_s` of the original (n / 16000 may be one sample less)."""
+    """`samples` float32 [n], mono at 16 kHz; `duration_s` of the original (n / 16000 may be one sample less).
+
+    warnings: what is missing or damaged; notes: what was chosen. Full sentences that name the file.
+    """
 
     samples: np.ndarray
     duration_s: float
+    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -114,7 +119,9 @@ def to_mono_16k(audio: Any, sample_rate: float) -> np.ndarray:
     return from_array(audio, sample_rate).samples
 
 
-def find_audio(paths: Sequence[str | os.PathLike[str]]) -> list[AudioFile]:
+def find_audio(
+    paths: Sequence[str | os.PathLike[str]], skipped: list[tuple[Path, str]] | None = None
+) -> list[AudioFile]:
     """The sound files of `paths`, each file once. Folders are searched recursively, in sorted order.
 
     A result's `name` is the path inside the folder that was given, or the file's own name. If two names are the same
@@ -125,7 +132,13 @@ def find_audio(paths: Sequence[str | os.PathLike[str]]) -> list[AudioFile]:
     found: dict[Path, AudioFile] = {}
     for path in map(Path, paths):
         for file in _sound_files(path) if path.is_dir() else [path]:
-            check_readable(file)
+            try:
+                check_readable(file)
+            except UserError as error:
+                if skipped is None or not path.is_dir():
+                    raise
+                skipped.append((file, str(error)))
+                continue
             inside = file.relative_to(path) if path.is_dir() else Path(file.name)
             found.setdefault(file.resolve(), AudioFile(file, inside))
     return with_unique_names(list(found.values()))
