@@ -4,6 +4,8 @@ import json
 import math
 import os
 import shutil
+import stat
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -11,12 +13,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from rmvpe.errors import UserError
+from rmvpe.errors import DISK_FULL, UserError
 from rmvpe.leftovers import remove_leftovers, temporary_name
 from rmvpe.signals import before_death
 
 LOCK = "lock"  # the file in a work folder that marks it as ours and keeps a second run out
 WINDOWS = os.name == "nt"
+ONE_CASE = sys.platform in ("win32", "darwin")  # there A.csv and a.csv are usually one file
 HELD_OPEN = (5, 32, 33)  # Windows' errors for a file that a program has open: access denied, in use, locked
 WAITS_S = (0.05, 0.1, 0.2, 0.4, 0.8)  # a virus scanner or an indexer lets a new file go within a second
 MAX_WINDOWS_PATH = 260  # characters, unless long paths are switched on
@@ -27,9 +30,11 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give a temporary path beside `path`; on success it replaces `path`, on any error it is removed.
 
     The temporary name keeps the suffix, because writers choose a format by it, and tells which process it belongs to
-    (`rmvpe.leftovers`). Raises UserError if the folder cannot be written.
+    (`rmvpe.leftovers`). Raises UserError if the folder cannot be written or has no room, or if `path` is a folder, a
+    link, or no regular file.
     """
     target = Path(path)
+    check_replaceable(target)
     temporary = target.parent / temporary_name(target)
 
     def remove() -> None:
@@ -44,10 +49,54 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
             except OSError as error:
                 remedy = too_long(target) or "choose another output folder or change its permissions"
                 raise UserError(f"cannot write {target}: {error.strerror}; {remedy}") from error
-            yield temporary
+            with naming(target, temporary):
+                yield temporary
             replace_file(temporary, target)
     finally:
         remove()
+
+
+def check_replaceable(path: Path) -> bool:
+    """Whether `path` exists. Raises UserError unless a file may be put there: a regular file or none is there now.
+
+    The folder of `path` may be a link; `path` itself may not, because the link would be lost.
+    """
+    try:
+        mode = os.lstat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UserError(f"cannot write {path}: {reason}; choose another output") from error
+    if stat.S_ISREG(mode):
+        return True
+    what = "a folder" if stat.S_ISDIR(mode) else "a link" if stat.S_ISLNK(mode) else "a device or pipe, no regular file"
+    raise UserError(f"cannot write {path}: it is {what}; give the name of a file")
+
+
+@contextmanager
+def naming(target: Path, temporary: Path) -> Iterator[None]:
+    """Turn an error of writing `temporary`, such as a full disk, into a UserError that names `target`."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        cause = system_error(error)
+        own = isinstance(error, OSError) and error.filename in (None, str(temporary), temporary)
+        if cause is None and not own:
+            raise
+        reason = getattr(cause or error, "strerror", None) or str(error)
+        raise UserError(f"cannot write {target}: {reason}; free some space or choose another output") from error
+
+
+def system_error(error: BaseException | None) -> OSError | None:
+    """The full disk behind an exception: itself, or what it was raised for or after; None if there is none."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in DISK_FULL:
+            return error
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def replace_file(

@@ -8,13 +8,45 @@ import argparse
 import difflib
 import importlib
 import itertools
+import logging
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
+from rmvpe.console import configure_logging
 from rmvpe.errors import UserError, run_cli
+
+# Names that other tools use for what a flag of ours does, without dashes and with "-" for "_"
+OTHER_NAMES = {
+    "fmin": "--f0-min",
+    "f0-floor": "--f0-min",
+    "fmax": "--f0-max",
+    "f0-ceil": "--f0-max",
+    "hop": "--hop-ms",
+    "hop-size": "--hop-ms",
+    "hop-length": "--hop-ms",
+    "hop-s": "--hop-ms",
+    "hop-seconds": "--hop-ms",
+    "step-size": "--hop-ms",
+    "thred": "--threshold",
+    "thresh": "--threshold",
+    "threhold": "--threshold",
+    "model": "--weights",
+    "model-path": "--weights",
+    "checkpoint": "--weights",
+    "ckpt": "--weights",
+    "input": "INPUT, without a flag",
+    "out": "--output",
+    "outdir": "--output",
+    "output-dir": "--output",
+    "viterbi": "--decoder viterbi",
+    "gpu": "--device",
+    "overwrite": "--force",
+    "resume": "--skip-existing",
+    "verbose": "-v",
+}
 
 
 @dataclass(frozen=True)
@@ -57,7 +89,18 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise UserError."""
-        raise UserError(f"{message}; see {self.prog} --help")
+        raise UserError(f"{message}; {self.advice(message)}see {self.prog} --help")
+
+    def advice(self, message: str) -> str:
+        """What to write instead of the first unknown flag that argparse's message names; "" if nothing is near."""
+        flag = re.search(r"unrecognized arguments:.*?(?<!\S)(--?[A-Za-z][\w-]*)", message)
+        if flag is None:
+            return ""
+        known = OTHER_NAMES.get(flag[1].strip("-").replace("_", "-").lower())
+        if known is None or (known.startswith("-") and known.split()[0] not in self._option_string_actions):
+            long = [name for name in self._option_string_actions if name.startswith("--")]
+            known = next(iter(difflib.get_close_matches(flag[1].replace("_", "-").lower(), long, n=1)), None)
+        return "" if known is None else f"did you mean {known}? "
 
     def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
         """As argparse, but a flag of one dash is never shortened: -lrd must not become --logdir rd."""
@@ -82,7 +125,7 @@ def run_program(program: str, entry: Command | Group, argv: Sequence[str] | None
             return run_program(f"{program} {given[0]}", chosen(entry, given[0]), given[1:])
         return run_entry(program, entry, given)
 
-    return run_cli(program, run)
+    return run_cli(program, run, debug="--debug" in given)
 
 
 def run_entry(program: str, entry: Command | Group, argv: list[str]) -> int:
@@ -94,9 +137,27 @@ def run_entry(program: str, entry: Command | Group, argv: list[str]) -> int:
         return 0
     parser = Parser(prog=program, description=entry.summary, formatter_class=formatter(entry.summary))
     entry.add_arguments(parser)
+    add_common_arguments(parser)
     arguments = parser.parse_args(argv)
     arguments.argv = argv
+    configure_logging(program, log_level(arguments.verbose, arguments.quiet))
     return entry.run(arguments)
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """-v, -q and --debug, which every command has."""
+    group = parser.add_argument_group("messages")
+    text = "say more on stderr; twice: everything, for developers"
+    group.add_argument("-v", "--verbose", action="count", default=0, help=text)
+    group.add_argument("-q", "--quiet", action="store_true", help="errors only, and no bar")
+    group.add_argument("--debug", action="store_true", help="print the traceback of every error")
+
+
+def log_level(verbose: int, quiet: bool) -> int:
+    """The level from which records of the logger `rmvpe` are shown."""
+    if quiet:
+        return logging.ERROR
+    return (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
 
 
 def formatter(text: str) -> type[argparse.HelpFormatter]:
@@ -153,6 +214,7 @@ def add_whole(commands: "argparse._SubParsersAction[Parser]", name: str, row: Co
     parser = commands.add_parser(name, help=row.summary, description=entry.summary)
     if isinstance(entry, Command):
         entry.add_arguments(parser)
+        add_common_arguments(parser)
         return
     below = parser.add_subparsers(metavar="COMMAND", parser_class=Parser)
     for inner, inner_row in entry.commands.items():

@@ -18,9 +18,34 @@ from rmvpe.errors import UserError
 
 
 def save(content: object, file: Any) -> None:
-    """`torch.save` into an open binary file. Given a name, torch would write that name into the file."""
-    with _quiet_storages():
-        torch.save(content, file)
+    """`torch.save` into an open binary file. Given a name, torch would write that name into the file.
+
+    Raises the file's own OSError, such as a full disk: torch raises a RuntimeError without the reason.
+    """
+    output = _Output(file)
+    try:
+        with _quiet_storages():
+            torch.save(content, output)  # type: ignore[arg-type]  # it calls write and flush alone
+    except RuntimeError as error:
+        raise output.error or error from None
+
+
+class _Output:
+    """A binary file that keeps the error of a failed write."""
+
+    def __init__(self, file: Any) -> None:
+        self.file = file
+        self.error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        try:
+            return int(self.file.write(data))
+        except OSError as error:
+            self.error = self.error or error
+            raise
+
+    def flush(self) -> None:
+        self.file.flush()
 
 
 def load(path: str | os.PathLike[str]) -> Any:

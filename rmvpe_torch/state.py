@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import torch
@@ -78,32 +78,10 @@ def _tensors(arrays: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
     return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
 
 
-class _Output:
-    """A binary file that keeps the error of a failed write: torch raises another one, without the reason."""
-
-    def __init__(self, file: BinaryIO):
-        self.file = file
-        self.error: OSError | None = None
-
-    def write(self, data: Any) -> int:
-        try:
-            return self.file.write(data)
-        except OSError as error:
-            self.error = self.error or error
-            raise
-
-    def flush(self) -> None:
-        self.file.flush()
-
-
 def _write(temporary: Path, content: dict[str, Any], path: Path) -> None:
     try:
         with temporary.open("wb") as file:
-            output = _Output(file)
-            try:
-                compat.save(content, output)
-            except RuntimeError as error:
-                raise output.error or error from None
+            compat.save(content, file)
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:

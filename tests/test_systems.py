@@ -12,7 +12,8 @@ import pytest
 
 from rmvpe.audio import AudioFile, below_common_folder, with_unique_names
 from rmvpe.backends import choose_backend, installed_backends
-from rmvpe.errors import UserError, escape_unprintable
+from rmvpe.console import escape_unprintable
+from rmvpe.errors import UserError
 from rmvpe.files import WAITS_S, flush_folder, replace_file, too_long
 from tests.helpers.paths import ROOT
 from tests.test_imports import FILES

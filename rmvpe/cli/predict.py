@@ -1,29 +1,31 @@
 """`rmvpe predict`: a track for each sound file, and a picture of it if wanted."""
 
 import argparse
-import sys
+import os
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from rmvpe import audio, plot
 from rmvpe.audio import AudioFile
 from rmvpe.backends import BACKENDS
+from rmvpe.batch import STREAM, Job, run_jobs
 from rmvpe.cli.inputs import add_input_arguments, input_paths
 from rmvpe.cli.options import Load, add_decode_arguments, decode_settings
 from rmvpe.errors import UserError, report
-from rmvpe.estimator import DEFAULT_WEIGHTS, Estimator, Progress
+from rmvpe.estimator import DEFAULT_WEIGHTS, Estimator
 from rmvpe.estimator import load as load_estimator
 from rmvpe.files import check_folder
-from rmvpe.track import WRITERS, F0Track, check_format, check_hop, format_of
+from rmvpe.ownership import Output, check_outputs, is_complete
+from rmvpe.track import WRITERS, check_format, check_hop, format_of
 
 SUMMARY = "Write the pitch (f0) of sound files."
 PROGRAM = "rmvpe predict"
 DEFAULT_FORMAT = "csv"
-BAR = "{desc} {percentage:3.0f}%|{bar}| {n:.0f}/{total} files [{elapsed}<{remaining}]"
+STDOUT_NAMES = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
+MOST_NAMED = 10  # files passed over that are named one by one
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Request:
 
     output: a folder, or the file to write. hop_s: None for the network's own. decoding: fields of `DecodeConfig`.
     picture: None for none, "" for one beside each result, else the file. file_format: None for the output's ending.
+    skip_existing: leave files alone whose results are complete. force: replace files that we did not write.
     """
 
     paths: Sequence[str]
@@ -43,30 +46,34 @@ class Request:
     decoding: Mapping[str, Any] = field(default_factory=dict)
     picture: str | None = None
     file_format: str | None = None
+    skip_existing: bool = False
+    force: bool = False
+    quiet: bool = False
+    debug: bool = False
     channel: str | int = "auto"
     track: int | None = None
-
-
-@dataclass(frozen=True)
-class Job:
-    """One file to predict: where it is read, where its track goes, and its picture if one is wanted."""
-
-    source: Path
-    output: Path
-    picture: Path | None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of `rmvpe predict`."""
     add = parser.add_argument
     add_input_arguments(parser)
-    add("-o", "--output", required=True, metavar="OUT", help="a folder, or for a single file the file to write")
+    add(
+        "-o",
+        "--output",
+        required=True,
+        metavar="OUT",
+        help="a folder, or for a single file the file to write; -: stdout",
+    )
     add("--backend", choices=("auto", *BACKENDS), default="auto", help="framework (default: the one installed)")
     add("--device", default="auto", help="cpu, cuda, cuda:1, sdaa, mps, gpu, tpu (default: the fastest that is there)")
     add("--weights", default=DEFAULT_WEIGHTS, help="bundled name or checkpoint file (default: %(default)s)")
     add("--hop-ms", type=float, metavar="MS", help="milliseconds between frames (default: the network's own)")
     add_decode_arguments(parser)
     add("--plot", nargs="?", const="", metavar="PNG", help="draw a picture too, beside each result or to PNG")
+    text = "leave out files whose results are complete, to go on with a run that was stopped"
+    add("--skip-existing", action="store_true", help=text)
+    add("--force", action="store_true", help="replace files that this command did not write")
     add("--format", choices=tuple(WRITERS), help=f"of the results (default: OUT's ending, else {DEFAULT_FORMAT})")
 
 
@@ -82,6 +89,10 @@ def run(arguments: argparse.Namespace, load: Load = load_estimator) -> int:
         decoding=decode_settings(arguments),
         picture=arguments.plot,
         file_format=arguments.format,
+        skip_existing=arguments.skip_existing,
+        force=arguments.force,
+        quiet=arguments.quiet,
+        debug=arguments.debug,
         channel=arguments.channel,
         track=arguments.track,
     )
@@ -93,42 +104,111 @@ def predict(request: Request, load: Load = load_estimator) -> int:
 
     Raises UserError for what makes the whole request impossible, before any work.
     """
-    jobs = plan_jobs(audio.find_audio(request.paths), request)
+    files, skipped = find_inputs(request)
     if request.hop_s is not None:
         check_hop(request.hop_s)
+    jobs = plan_jobs(files, request)
+    file_format = request.file_format or (DEFAULT_FORMAT if jobs[0].output == STREAM else format_of(jobs[0].output))
+    check_jobs(jobs, request, file_format)
+    todo = [job for job in jobs if not (request.skip_existing and is_done(job, file_format))]
+    if len(todo) < len(jobs) and not request.quiet:
+        report(PROGRAM, f"{len(jobs) - len(todo)} of {len(jobs)} files skipped: their results are complete")
+    problems = 0
+    if todo:
+        problems = predict_jobs(todo, request, load, file_format)
+    report_skipped(skipped)
+    return 1 if problems or skipped else 0
+
+
+def predict_jobs(jobs: Sequence[Job], request: Request, load: Load, file_format: str) -> int:
+    """Do the jobs and print what went wrong; returns how many failures and warnings there were."""
     estimator = load(request.weights, request.backend, request.device).with_config(**request.decoding)
-    file_format = request.file_format or format_of(jobs[0].output)
     check_format(file_format, request.hop_s or estimator.model.mel.hop_s)
-    for folder in {path.parent for job in jobs for path in (job.output, job.picture) if path}:
+    for folder in {path.parent for job in jobs for path in (job.output, job.picture) if path and path != STREAM}:
         check_folder(folder)
-    failures = run_jobs(
-        estimator, jobs, request.hop_s, file_format, {"channel": request.channel, "track": request.track}
+    if not request.quiet:
+        report(PROGRAM, runs_on(estimator))
+    outcome = run_jobs(
+        estimator,
+        jobs,
+        file_format,
+        hop_s=request.hop_s,
+        quiet=request.quiet,
+        debug=request.debug,
+        reading={"channel": request.channel, "track": request.track},
+        warn=lambda sentence: report(PROGRAM, sentence),
     )
-    for source, error in failures:
-        report(PROGRAM, str(error) if str(source) in str(error) else f"{source}: {error}")
-    if failures:
-        report(PROGRAM, f"{len(failures)} of {len(jobs)} files failed")
-    return 1 if failures else 0
+    for sentence in outcome.failures:
+        report(PROGRAM, sentence)
+    if outcome.failures:
+        report(PROGRAM, f"{len(outcome.failures)} of {len(jobs)} files failed")
+    return len(outcome.failures) + outcome.warnings
+
+
+def runs_on(estimator: Estimator) -> str:
+    """Backend, device and, on the CPU, the number of threads."""
+    backend = estimator.backend
+    return f"{backend.name} on {backend.device}" + (f", {backend.threads} threads" if backend.threads else "")
+
+
+def find_inputs(request: Request) -> tuple[list[AudioFile], list[tuple[Path, str]]]:
+    """The files to read, and what was passed over in folders, with the reason. "-" is standard input, alone."""
+    if "-" in request.paths:
+        if len(request.paths) > 1:
+            raise UserError("- is standard input, one recording: give it without other files")
+        return [AudioFile(STREAM, Path("stdin"))], []
+    skipped: list[tuple[Path, str]] = []
+    return audio.find_audio(request.paths, skipped=skipped), skipped
+
+
+def report_skipped(skipped: Sequence[tuple[Path, str]]) -> None:
+    """Print what was passed over, a line each, and the number of the rest."""
+    for path, reason in skipped[:MOST_NAMED]:
+        report(PROGRAM, f"passed over: {reason if str(path) in reason else f'{path}: {reason}'}")
+    if len(skipped) > MOST_NAMED:
+        report(PROGRAM, f"passed over: {len(skipped) - MOST_NAMED} more files")
 
 
 def plan_jobs(files: Sequence[AudioFile], request: Request) -> list[Job]:
-    """Where each result goes. Raises UserError if flags contradict each other or a result would replace an input."""
+    """Where each result goes. Raises UserError if flags contradict each other."""
     outputs = plan_outputs(files, request)
+    if outputs[0] == STREAM and request.picture == "":
+        raise UserError("--plot needs a file's name where the result goes to stdout: give --plot NAME.png")
     pictures = plan_pictures(outputs, request.picture)
-    inputs = {file.path.resolve() for file in files}
-    for path in (*outputs, *pictures):
-        if path is not None and path.resolve() in inputs:
-            raise UserError(f"{path} is an input and would be replaced: choose another output")
     return [Job(file.path, result, picture) for file, result, picture in zip(files, outputs, pictures)]
+
+
+def check_jobs(jobs: Sequence[Job], request: Request, file_format: str) -> None:
+    """Raise UserError if a result would replace an input, another result, or a file of the user's."""
+    folders = {os.path.realpath(parent) for parent in {job.source.parent for job in jobs}}
+    into_folder = jobs[0].output != Path(request.output)
+    careful = {
+        parent: into_folder and os.path.realpath(parent) in folders for parent in {job.output.parent for job in jobs}
+    }
+    outputs = [Output(job.output, file_format, careful[job.output.parent]) for job in jobs if job.output != STREAM]
+    outputs += [Output(job.picture, "picture") for job in jobs if job.picture is not None]
+    check_outputs(outputs, [*(job.source for job in jobs), request.weights], request.force)
+
+
+def is_done(job: Job, file_format: str) -> bool:
+    """Whether the results of a job are there and complete."""
+    return is_complete(job.output, file_format) and (job.picture is None or is_complete(job.picture, "picture"))
 
 
 def plan_outputs(files: Sequence[AudioFile], request: Request) -> list[Path]:
     """The file for each track: the one named, or one per input in the folder named."""
+    single_file = len(files) == 1 and not is_folder(request.paths[0])
+    if request.output in STDOUT_NAMES:
+        if not single_file:
+            raise UserError(f"-o {request.output} is one stream but the input is not one file: give a folder")
+        return [STREAM]
     output = Path(request.output)
-    single_file = len(files) == 1 and not Path(request.paths[0]).is_dir()
     suffix = output.suffix[1:].lower()
-    is_folder = output.is_dir() or request.output.endswith(("/", "\\"))
-    if is_folder or not (suffix in WRITERS or (single_file and suffix)):
+    if (
+        is_folder(request.output)
+        or request.output.endswith(("/", "\\"))
+        or not (suffix in WRITERS or (single_file and suffix))
+    ):
         ending = request.file_format or DEFAULT_FORMAT
         return [output / file.name.parent / f"{file.name.name}.{ending}" for file in files]
     if not single_file:
@@ -137,6 +217,17 @@ def plan_outputs(files: Sequence[AudioFile], request: Request) -> list[Path]:
         raise UserError(f"{output} ends in .{suffix} but --format says {request.file_format}: drop one of them")
     format_of(output, request.file_format)
     return [output]
+
+
+def is_folder(path: str) -> bool:
+    """Whether a path is a folder. Raises UserError for a name that no file can have."""
+    try:
+        return stat.S_ISDIR(os.stat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UserError(f"{path}: {reason}; give another name") from error
 
 
 def plan_pictures(outputs: list[Path], wanted: str | None) -> list[Path | None]:
@@ -148,58 +239,3 @@ def plan_pictures(outputs: list[Path], wanted: str | None) -> list[Path | None]:
     pictures = [Path(wanted)] if wanted else [path.with_name(f"{path.stem}.png") for path in outputs]
     plot.check_picture(pictures[0])
     return list(pictures)
-
-
-def run_jobs(
-    estimator: Estimator, jobs: list[Job], hop_s: float | None, file_format: str, reading: Mapping[str, Any]
-) -> list[tuple[Path, UserError]]:
-    """Do the jobs, with a bar on stderr if that is a terminal; returns the failures, but raises a single job's."""
-    from tqdm import tqdm
-
-    failures: list[tuple[Path, UserError]] = []
-    with tqdm(total=len(jobs), disable=None, bar_format=BAR, dynamic_ncols=True) as bar:
-        for index, job in enumerate(jobs):
-            bar.set_description_str(job.source.name)
-            try:
-                track = run_job(estimator, job, hop_s, file_format, bar_progress(bar, index), reading)
-                bar.write(f"{job.source} -> {job.output}: {describe(track)}", file=sys.stdout)
-            except UserError as error:
-                if len(jobs) == 1:
-                    raise
-                failures.append((job.source, error))
-    return failures
-
-
-def run_job(
-    estimator: Estimator,
-    job: Job,
-    hop_s: float | None,
-    file_format: str,
-    progress: Progress,
-    reading: Mapping[str, Any],
-) -> F0Track:
-    """Read, predict, write, draw."""
-    recording = audio.read(job.source, **reading)
-    track = estimator.from_recording(recording, hop_s=hop_s, progress=progress)
-    track.write(job.output, file_format)
-    if job.picture is not None:
-        plot.plot_track(recording.samples, track, job.picture, title=job.source.name)
-    return track
-
-
-def bar_progress(bar: Any, index: int) -> Progress:
-    """Moves the bar of files by the share of file number `index` that is done."""
-
-    def progress(share: float) -> None:
-        bar.n = index + share
-        bar.refresh()
-
-    return progress
-
-
-def describe(track: F0Track) -> str:
-    """A track in a few words."""
-    if not track.voiced.any():
-        return f"{len(track)} frames, no voice found"
-    median_hz = float(np.median(track.f0_hz[track.voiced]))
-    return f"{len(track)} frames, {track.voiced.mean():.0%} voiced, median {median_hz:.1f} Hz"
