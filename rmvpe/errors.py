@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 
 from rmvpe.signals import stop_code, stop_sentence, stoppable
+from rmvpe.text import printable
 
 EXIT_USER_ERROR = 2
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, a quota or a limit on the size of files is full
@@ -69,5 +70,5 @@ def exit_code(error: BaseException) -> int:
 
 
 def report(program: str, message: str) -> None:
-    """Write a message to stderr as one line that begins with the name of the program."""
-    sys.stderr.write(f"{program}: {' '.join(message.split())}\n")
+    """Write a message to stderr as one line that begins with the name of the program; what it names is `printable`."""
+    sys.stderr.write(f"{program}: {printable(' '.join(message.split()))}\n")

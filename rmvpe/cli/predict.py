@@ -18,6 +18,7 @@ from rmvpe.errors import UserError, report
 from rmvpe.estimator import DEFAULT_WEIGHTS, Estimator, Progress
 from rmvpe.estimator import load as load_estimator
 from rmvpe.files import check_folder
+from rmvpe.text import printable
 from rmvpe.track import WRITERS, F0Track, check_format, check_hop, format_of
 
 SUMMARY = "Write the pitch (f0) of sound files."
@@ -153,10 +154,11 @@ def run_jobs(
     failures: list[tuple[Path, UserError]] = []
     with tqdm(total=len(jobs), disable=None, bar_format=BAR, dynamic_ncols=True) as bar:
         for index, job in enumerate(jobs):
-            bar.set_description_str(job.source.name)
+            bar.set_description_str(printable(job.source.name))
             try:
                 track = run_job(estimator, job, hop_s, file_format, bar_progress(bar, index))
-                bar.write(f"{job.source} -> {job.output}: {describe(track)}", file=sys.stdout)
+                line = f"{printable(job.source)} -> {printable(job.output)}: {describe(track)}"
+                bar.write(line, file=sys.stdout)
             except UserError as error:
                 if len(jobs) == 1:
                     raise
