@@ -25,3 +25,35 @@ def _escaped(letter: str) -> str:
     if "\udc80" <= letter <= "\udcff":
         return f"\\x{ord(letter) - 0xDC00:02x}"
     return letter.encode("unicode_escape").decode("ascii")
+
+
+def columns_of(text: str) -> int:
+    """How wide a text is in letters of the Latin script: East Asian ones count twice, combining marks not at all."""
+    return sum(_width(letter) for letter in text)
+
+
+def in_lines(text: str, columns: int) -> str:
+    """A name, `printable`, cut into lines of at most `columns` columns."""
+    lines, room = [""], columns
+    for letter in printable(text):
+        if (room := room - _width(letter)) < 0:
+            lines.append("")
+            room = columns - _width(letter)
+        lines[-1] += letter
+    return "\n".join(lines)
+
+
+def shortened(text: str, columns: int) -> str:
+    """A name, `printable`, whose middle becomes an ellipsis where it is wider than `columns` columns."""
+    shown = printable(text)
+    if columns_of(shown) <= columns:
+        return shown
+    half = (columns - 1) // 2
+    first, last = in_lines(shown, half).split("\n")[0], in_lines(shown[::-1], half).split("\n")[0][::-1]
+    return f"{first}\u2026{last}"
+
+
+def _width(letter: str) -> int:
+    if unicodedata.category(letter) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(letter) in ("F", "W") else 1

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rmvpe.text import printable
+from rmvpe.text import columns_of, in_lines, printable, shortened
 
 ANY = st.text(st.characters(exclude_categories=()))  # lone surrogates too
 
@@ -56,3 +56,19 @@ def test_only_what_is_escaped_changes(before: str, text: str):
     assert printable(before + text) == printable(before) + printable(text)
     if text.isprintable():
         assert printable(text) == text
+
+
+@given(ANY, st.integers(3, 40))
+def test_names_fit_into_their_columns(text: str, columns: int):
+    lines = in_lines(text, columns).split("\n")
+    assert "".join(lines) == printable(text)
+    assert max(map(columns_of, lines)) <= columns
+    short = shortened(text, columns)
+    assert columns_of(short) <= columns
+    assert (short == printable(text)) == (columns_of(printable(text)) <= columns)
+
+
+def test_a_long_name_keeps_its_beginning_and_its_end():
+    assert shortened("a" * 300 + "z", 9) == "aaaa\u2026aaaz"
+    assert shortened("\u65e5" * 10, 9) == "\u65e5\u65e5\u2026\u65e5\u65e5"
+    assert in_lines("\u65e5\u672c\u8a9e", 5) == "\u65e5\u672c\n\u8a9e"
