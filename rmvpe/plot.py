@@ -31,6 +31,8 @@ PDF_MARK = b"/Creator (rmvpe)"
 PDF_TRAILER = re.compile(rb"/Info (\d{1,9}) 0 R.*startxref\s+(\d{1,12})\s", re.DOTALL)
 PDF_TABLE = re.compile(rb"xref\s+0 \d{1,9} ?\r?\n")
 HEAD_BYTES = 4096  # the most that is read at once to find the mark
+TITLE_COLUMNS = 48  # of 14 points, beside what is said about the f0
+SMALL_TITLE = 0.7  # size of a title that needs several lines
 SIZE_INCHES, DOTS_PER_INCH = (11.0, 5.6), 150  # 1650 pixels: sharp at the width of a README
 FOREGROUND, BACKGROUND, F0_COLOUR = "#c9d1d9", "#0d1117", "#3df5e6"
 # The window is longer than the network's, so that the harmonics of low voices are separate lines
@@ -151,9 +153,19 @@ def draw(audio: np.ndarray, track: F0Track, title: str = "") -> "Figure":
     for axes in (upper, lower):
         style(axes)
     upper.tick_params(axis="x", length=0)
-    upper.set_title(title, color=FOREGROUND, fontsize=14, loc="left", pad=10)
+    shown, size = title_lines(title, 14, TITLE_COLUMNS)
+    upper.set_title(shown, color=FOREGROUND, fontsize=size, loc="left", pad=10)
     upper.set_title(_summary(track), color=F0_COLOUR, fontsize=12, loc="right", pad=10)
+    literal(figure)
     return figure
+
+
+def title_lines(title: str, size: float, columns: int) -> tuple[str, float]:
+    """A title in one line, or smaller and in several lines where it is wider than `columns`; and its size in points."""
+    shown = in_lines(title, columns)
+    if "\n" not in shown:
+        return shown, size
+    return in_lines(title, int(columns / SMALL_TITLE)), SMALL_TITLE * size
 
 
 def log_frequency_picture(audio: np.ndarray, max_columns: int = MAX_COLUMNS) -> tuple[np.ndarray, float]:
