@@ -20,7 +20,7 @@ CYAN, AMBER, PINK, GREEN, VIOLET = "#3df5e6", "#ffb454", "#ff7ab2", "#8ce36b", "
 RATIO_COLOURS = (CYAN, AMBER, PINK, GREEN, VIOLET)
 MAX_POINTS = 600  # of a curve; beyond, neighbouring steps are drawn as their range and their median
 BEYOND = 1.3  # a comparison shows this many times the common steps of a run that is longer than the other
-LEGEND_COLUMNS, AXIS_COLUMNS = 40, 16  # a run's longer name loses its middle in the legend, in the label of an axis
+LEGEND_COLUMNS, AXIS_COLUMNS = 40, 13  # a run's longer name loses its middle in the legend, in the label of an axis
 NOT_FIRST = "\u200b"  # without width, before an underscore, with which a name would not be in matplotlib's legend
 LOG_FROM = 4.0  # ratio of largest to smallest loss from which the axis is logarithmic
 
