@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rmvpe.text import printable
+from rmvpe.text import printable_lines
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,7 +41,7 @@ def literal(figure: "Figure") -> None:
         text.set_parse_math(False)
         text.set_usetex(False)
         written = text.get_text()
-        shown = "\n".join(map(printable, written.split("\n")))
+        shown = printable_lines(written)
         if shown != written:
             text.set_text(shown)
         if not shown.isascii():

@@ -19,6 +19,11 @@ def printable(text: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> str:
     return plain if plain.isprintable() else "".join(map(_escaped, plain))
 
 
+def printable_lines(text: str) -> str:
+    """`printable` for each line of a text, whose line ends stay."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
 def _escaped(letter: str) -> str:
     if unicodedata.category(letter) not in HIDDEN_CATEGORIES and letter not in DIRECTIONS:
         return letter
