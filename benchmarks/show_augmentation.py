@@ -15,6 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from rmvpe.config import AugmentConfig, MelConfig
 from rmvpe.data import augment, effects
@@ -25,7 +26,7 @@ from rmvpe.data.synthesis.demo import make_demo
 from rmvpe.files import atomic_path
 from rmvpe.interpolation import f0_at_times
 from rmvpe.mel import hz_to_mel, log_mel
-from rmvpe.plot import BACKGROUND, F0_COLOUR, FOREGROUND
+from rmvpe.plot import BACKGROUND, F0_COLOUR, FOREGROUND, mark
 from rmvpe.program import Command, run_program
 
 MEL, CONFIG, RATE = MelConfig(), AugmentConfig(), MelConfig().sample_rate
@@ -88,8 +89,11 @@ def draw(shown: Iterator[Panel], f0_hz: np.ndarray, path: Path) -> None:
     palette.putpalette(np.round(255 * colours).astype(np.uint8).tobytes())
     image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
     image = image.quantize(palette=palette, dither=Image.Dither.NONE)
+    information = PngInfo()
+    for key, text in mark(path).items():
+        information.add_text(key, text)
     with atomic_path(path) as temporary:
-        image.save(temporary)
+        image.save(temporary, pnginfo=information)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

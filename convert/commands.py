@@ -15,6 +15,7 @@ from rmvpe.checkpoint.store import KNOWN_FILES, Checkpoint, locate, save, select
 from rmvpe.checkpoint.tensor_file import open_tensors
 from rmvpe.config import ModelConfig, to_json
 from rmvpe.errors import UserError
+from rmvpe.text import printable
 from rmvpe_jax.params import BATCH_STATISTICS
 
 
@@ -65,7 +66,7 @@ def jax2torch(
     if output.is_dir():
         raise UserError(f"{output} is a folder: give a file name with -o")
     LAYOUTS[layout].write(output, with_source(weights, checkpoint), dtype)
-    print(f"wrote {output}: {layout} layout, {dtype}, {weights.config.name}, {counted(weights.tensors)}")
+    print(f"wrote {printable(output)}: {layout} layout, {dtype}, {weights.config.name}, {counted(weights.tensors)}")
     if layout != "safetensors" and weights.config != ModelConfig.e2e0():
         print(f"note: RVC and yxlllc tools build the network e2e0 only; this is {weights.config.name}, for rmvpe")
 
@@ -86,7 +87,7 @@ def torch2jax(checkpoint: str, output: Path | None = None, *, force: bool = Fals
     with needs("jax", "writing an Orbax folder"):
         from rmvpe_jax.checkpoint import save as save_jax
     save_jax(output, weights.tensors, weights.config, weights.metadata)
-    print(f"wrote {output}: Orbax folder, float32, {weights.config.name}, {counted(weights.tensors)}")
+    print(f"wrote {printable(output)}: Orbax folder, float32, {weights.config.name}, {counted(weights.tensors)}")
 
 
 def inspect(checkpoint: str) -> None:
@@ -144,7 +145,7 @@ def print_origin(config: ModelConfig, metadata: Mapping[str, str]) -> None:
 
 def row(label: str, value: str) -> None:
     """Print one line of a report."""
-    print(f"{label:<12}{value}")
+    print(f"{label:<12}{printable(value)}")
 
 
 def counted(tensors: Mapping[str, HasShape]) -> str:

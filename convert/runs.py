@@ -12,6 +12,7 @@ from convert.io import check_output, needs
 from rmvpe.config import to_json
 from rmvpe.errors import UserError
 from rmvpe.files import output_folder, write_text
+from rmvpe.text import printable
 from rmvpe.training.folder import check_unused
 from rmvpe.training.state import RunState, StateStore, choose
 
@@ -46,8 +47,10 @@ def convert_run(run: str, source: str, target: str, output: Path | None, iterati
     state = reader.load(choose(reader, folder, iteration))
     state = replace(state.without_framework(), about={**state.about, "converted_from": source})
     write_run(out, state, target, carried=folder)
-    print(f"wrote {out}: the {target} run after {state.step} iterations, optimizer and data position included")
-    print(f"continue with: rmvpe train {target} --logdir {out} --resume_iteration latest")
+    print(
+        f"wrote {printable(out)}: the {target} run after {state.step} iterations, optimizer and data position included"
+    )
+    print(f"continue with: rmvpe train {target} --logdir {printable(out)} --resume_iteration latest")
 
 
 def write_run(out: Path, state: RunState, framework: str, carried: Path) -> None:

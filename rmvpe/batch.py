@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from rmvpe import audio, plot
-from rmvpe.console import printable
 from rmvpe.errors import failure_message, user_message
 from rmvpe.estimator import Estimator, Progress
+from rmvpe.text import printable
 from rmvpe.track import F0Track
 
 STREAM = Path("-")  # standard input as a source, standard output as an output

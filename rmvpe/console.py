@@ -1,36 +1,12 @@
-"""What is printed: names that may hold anything, the streams, and logging, which only a command line switches on."""
+"""What a command line prints: messages, streams that lack characters, and logging, which only it switches on."""
 
 import io
 import logging
 import sys
-import unicodedata
+
+from rmvpe.text import printable
 
 LOGGER = "rmvpe"
-HIDDEN = ("Cc", "Cs", "Zl", "Zp")  # controls, parts of bytes that are no UTF-8, separators of lines and paragraphs
-DIRECTIONS = frozenset(
-    "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
-)  # would turn the line round
-
-
-def printable(text: object) -> str:
-    r"""`text`, such as a path, as it may be shown: what a terminal would obey is escaped.
-
-    Controls become \x1b or \n, bytes that are no UTF-8 (surrogates, as Python gives them) \xff, everything else stays.
-    """
-    return "".join(map(_escaped, str(text))) if not str(text).isprintable() else str(text)
-
-
-def _escaped(letter: str) -> str:
-    if unicodedata.category(letter) not in HIDDEN and letter not in DIRECTIONS:
-        return letter
-    if 0xDC80 <= ord(letter) <= 0xDCFF:
-        return f"\\x{ord(letter) - 0xDC00:02x}"
-    return letter.encode("unicode_escape").decode() if ord(letter) < 0xD800 else f"\\u{ord(letter):04x}"
-
-
-def printable_lines(text: str) -> str:
-    """`printable` for each line of `text`."""
-    return "\n".join(map(printable, text.split("\n")))
 
 
 def escape_unprintable(*streams: object) -> None:

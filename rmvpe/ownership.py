@@ -17,10 +17,10 @@ import numpy as np
 
 from rmvpe.errors import UserError
 from rmvpe.files import ONE_CASE, check_replaceable
-from rmvpe.track import FIELDS
+from rmvpe.plot import is_our_picture
+from rmvpe.track_files import FIELDS
 
 HEAD_BYTES = 4096
-SOFTWARE = "rmvpe"  # who made a picture, in its metadata
 MARK = "<!-- made by rmvpe -->"  # the last line of a Markdown report
 MADE_BY = "made_by"  # the first key of a JSON report
 REPORT_HEADERS = (b"file,ratio,RPA,", b"tracker,file,ratio,RPA,")
@@ -31,7 +31,8 @@ PNG_END = b"IEND\xaeB`\x82"
 class Output:
     """A file that a command is going to write.
 
-    kind: one of `KINDS`. careful: it lies in a folder of inputs, where a file without a mark of ours may be a label.
+    kind: "picture" or one of `KINDS`. careful: it lies in a folder of inputs, where a file without a mark of ours may
+    be a label.
     """
 
     path: Path
@@ -118,6 +119,8 @@ def ignores_case(folder: Path) -> bool:
 
 def is_ours(path: Path, kind: str) -> bool:
     """Whether the file is one that we wrote as `kind`, by its content. One that cannot be read is not."""
+    if kind == "picture":
+        return is_our_picture(path)
     try:
         with path.open("rb") as file:
             return KINDS[kind](file, os.fstat(file.fileno()).st_size)
@@ -170,16 +173,6 @@ def _two_columns(file: BinaryIO, size: int) -> bool:
     return all(re.fullmatch(rb"\d+\.\d{6},\d+\.\d{3}", line) for line in lines[:-1]) and (size == 0 or len(lines) > 1)
 
 
-def _picture(file: BinaryIO, size: int) -> bool:
-    head = file.read(HEAD_BYTES)
-    if head.startswith(b"\x89PNG\r\n\x1a\n"):
-        return b"tEXtSoftware\0" + SOFTWARE.encode() in head
-    if head.startswith(b"%PDF"):
-        file.seek(max(0, size - 16 * HEAD_BYTES))
-        return f"/Creator ({SOFTWARE})".encode() in head + file.read()
-    return b"<svg" in head and f"<dc:title>{SOFTWARE}</dc:title>".encode() in head
-
-
 def _json(file: BinaryIO, size: int) -> bool:
     return re.match(rb'\s*\{\s*"made_by":\s*"rmvpe', file.read(HEAD_BYTES)) is not None
 
@@ -199,7 +192,6 @@ KINDS: dict[str, Callable[..., bool]] = {
     "npy": _npy,
     "pv": _pv,
     "two columns": _two_columns,
-    "picture": _picture,
     "json": _json,
     "report csv": _report_csv,
     "markdown": _markdown,

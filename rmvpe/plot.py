@@ -1,8 +1,11 @@
 """Pictures of a track: the spectrogram with the f0 drawn into it, and the confidence below. Needs matplotlib."""
 
 import os
+import re
+import stat
+import struct
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
@@ -12,7 +15,9 @@ from rmvpe.errors import UserError
 from rmvpe.files import atomic_path
 from rmvpe.framing import samples_of_frames, samples_to_frames
 from rmvpe.mel import filterbank, hz_to_mel, log_mel
+from rmvpe.picture_text import literal
 from rmvpe.pitch import midi_to_hz
+from rmvpe.text import in_lines
 from rmvpe.track import F0Track
 
 if TYPE_CHECKING:
@@ -20,6 +25,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PICTURE_SUFFIXES = (".png", ".pdf", ".svg")
+SOFTWARE = "rmvpe"  # in the metadata of each picture
+SVG_MARK = re.compile(rb"<\?xml\b.*<svg\b.*<dc:creator>\s*<cc:Agent>\s*<dc:title>rmvpe</dc:title>", re.DOTALL)
+PDF_MARK = b"/Creator (rmvpe)"
+PDF_TRAILER = re.compile(rb"/Info (\d{1,9}) 0 R.*startxref\s+(\d{1,12})\s", re.DOTALL)
+PDF_TABLE = re.compile(rb"xref\s+0 \d{1,9} ?\r?\n")
+HEAD_BYTES = 4096  # the most that is read at once to find the mark
+TITLE_COLUMNS = 48  # of 14 points, beside what is said about the f0
+SMALL_TITLE = 0.7  # size of a title that needs several lines
 SIZE_INCHES, DOTS_PER_INCH = (11.0, 5.6), 150  # 1650 pixels: sharp at the width of a README
 FOREGROUND, BACKGROUND, F0_COLOUR = "#c9d1d9", "#0d1117", "#3df5e6"
 # The window is longer than the network's, so that the harmonics of low voices are separate lines
@@ -62,12 +75,67 @@ def check_picture(path: str | os.PathLike[str]) -> None:
 
 
 def save_figure(figure: "Figure", path: str | os.PathLike[str]) -> None:
-    """Write a figure to `path`, completely or not at all, in the format of its ending.
+    """Write a figure to `path`, completely or not at all, in the format of its ending, with `mark` in it.
 
-    Raises UserError if the folder cannot be written.
+    Its texts are drawn literally (`rmvpe.picture_text`). Raises UserError if the folder cannot be written.
     """
+    literal(figure)
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=DOTS_PER_INCH, facecolor=BACKGROUND)
+        figure.savefig(temporary, dpi=DOTS_PER_INCH, facecolor=BACKGROUND, metadata=mark(path))
+
+
+def mark(path: str | os.PathLike[str]) -> dict[str, str]:
+    """The metadata by which `is_our_picture` knows a picture; `path` ends in .png, .pdf or .svg."""
+    is_png = os.path.splitext(path)[1].lower() == ".png"
+    return {"Software" if is_png else "Creator": SOFTWARE}
+
+
+def is_our_picture(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is a PNG, SVG or PDF with our `mark`; at most a few kilobytes are read.
+
+    False for anything else: also what is no regular file, cannot be read or is damaged.
+    """
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return False
+        with open(path, "rb") as file:
+            head = file.read(HEAD_BYTES)
+            if head.startswith(b"\x89PNG\r\n\x1a\n"):
+                return _png_software(head) == SOFTWARE.encode()
+            if head.startswith(b"%PDF-"):
+                return PDF_MARK in _pdf_info(file)
+            return SVG_MARK.match(head) is not None
+    except (OSError, ValueError, struct.error):
+        return False
+
+
+def _png_software(head: bytes) -> bytes:
+    """The text "Software" of a PNG, b"" if there is none among the chunks of `head`."""
+    position = 8
+    while position + 8 <= len(head):
+        length, kind = struct.unpack_from(">I4s", head, position)
+        keyword, _, text = head[position + 8 : position + 8 + length].partition(b"\0")
+        if kind == b"tEXt" and keyword == b"Software":
+            return text
+        position += 12 + length
+    return b""
+
+
+def _pdf_info(file: BinaryIO) -> bytes:
+    """The beginning of the Info object of a PDF as matplotlib writes it, b"" if it is not found."""
+    file.seek(0, os.SEEK_END)
+    file.seek(max(0, file.tell() - HEAD_BYTES))
+    trailer = PDF_TRAILER.search(file.read())
+    if trailer is None:
+        return b""
+    number, table = map(int, trailer.groups())
+    file.seek(table)
+    first = PDF_TABLE.match(file.read(32))
+    if first is None:
+        return b""
+    file.seek(table + first.end() + 20 * number)  # each object of the table has 20 bytes
+    file.seek(int(file.read(10)))
+    return file.read(HEAD_BYTES).partition(b"endobj")[0]
 
 
 def draw(audio: np.ndarray, track: F0Track, title: str = "") -> "Figure":
@@ -85,9 +153,19 @@ def draw(audio: np.ndarray, track: F0Track, title: str = "") -> "Figure":
     for axes in (upper, lower):
         style(axes)
     upper.tick_params(axis="x", length=0)
-    upper.set_title(title, color=FOREGROUND, fontsize=14, loc="left", pad=10)
+    shown, size = title_lines(title, 14, TITLE_COLUMNS)
+    upper.set_title(shown, color=FOREGROUND, fontsize=size, loc="left", pad=10)
     upper.set_title(_summary(track), color=F0_COLOUR, fontsize=12, loc="right", pad=10)
+    literal(figure)
     return figure
+
+
+def title_lines(title: str, size: float, columns: int) -> tuple[str, float]:
+    """A title in one line, or smaller and in several lines where it is wider than `columns`; and its size in points."""
+    shown = in_lines(title, columns)
+    if "\n" not in shown:
+        return shown, size
+    return in_lines(title, int(columns / SMALL_TITLE)), SMALL_TITLE * size
 
 
 def log_frequency_picture(audio: np.ndarray, max_columns: int = MAX_COLUMNS) -> tuple[np.ndarray, float]:

@@ -19,6 +19,7 @@ from rmvpe.backends import BACKENDS, INSTALL, choose_backend, installed_backends
 from rmvpe.evaluation.agreement import Comparison, compare_salience
 from rmvpe.plot import plot_track
 from rmvpe.program import Command, run_program
+from rmvpe.text import printable
 from rmvpe.track import F0Track
 
 RECORDING = Path(__file__).resolve().parents[1] / "examples" / "demo.flac"
@@ -74,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
     track.write(arguments.output / f"{stem}.csv")
     picture = arguments.output / f"{stem}.png"
     plot_track(audio.read(arguments.recording).samples, track, picture, title=arguments.recording.name)
-    print(f"picture: {picture}")
+    print(f"picture: {printable(picture)}")
     return 0
 
 

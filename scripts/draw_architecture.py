@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rmvpe.files import atomic_path
-from rmvpe.plot import check_picture
+from rmvpe.plot import check_picture, mark
 from rmvpe.program import Command, run_program
 
 WIDTH, HEIGHT = 12.6, 7.3  # inches, and the units of the drawing
@@ -140,7 +140,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Draw and write."""
     check_picture(arguments.output)
     with atomic_path(arguments.output) as temporary:
-        picture().savefig(temporary, metadata={"Software": None} if arguments.output.suffix == ".png" else None)
+        picture().savefig(temporary, metadata=mark(arguments.output))
     return 0
 
 

@@ -26,6 +26,7 @@ from rmvpe.estimator import Estimator
 from rmvpe.files import atomic_path
 from rmvpe.mel import log_mel
 from rmvpe.pitch import CENTS_PER_BIN, N_BINS, bins_to_hz, hz_to_bins
+from rmvpe.plot import mark
 from rmvpe.program import Command, run_program
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -38,8 +39,8 @@ ARROW = {"arrowstyle": "-|>", "color": LINE, "shrinkA": 0, "shrinkB": 0, "linewi
 def save(figure: Figure, path: Path) -> None:
     """Write a figure; the same figure gives the same bytes with the same version of matplotlib."""
     with atomic_path(path) as temporary, rc_context({"svg.hashsalt": path.stem}):
-        no_date = {"Date": None} if path.suffix == ".svg" else {"Software": None}
-        figure.savefig(temporary, dpi=130, facecolor="white", metadata=no_date)
+        no_date = {"Date": None} if path.suffix == ".svg" else {}
+        figure.savefig(temporary, dpi=130, facecolor="white", metadata=mark(path) | no_date)
 
 
 def draw_way(estimator: Estimator) -> Figure:

@@ -73,6 +73,7 @@ NUMPY_ONLY = {
     "rmvpe/arguments.py",
     "rmvpe/arrays.py",
     "rmvpe/salience.py",
+    "rmvpe/text.py",
     "rmvpe/track.py",
     "rmvpe/track_files.py",
     "rmvpe/viterbi.py",

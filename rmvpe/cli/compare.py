@@ -6,7 +6,9 @@ import sys
 from rmvpe.backends import BACKENDS
 from rmvpe.cli.evaluate import add_data_arguments, add_output_arguments, check_scoring, parse_ratios, report_files
 from rmvpe.errors import UserError
+from rmvpe.errors import report as report_line
 from rmvpe.evaluation.trackers.adapters import OWN, PEERS
+from rmvpe.text import printable_lines
 
 SUMMARY = "Compare pitch trackers on recordings with known f0: accuracy inside music, speed, memory."
 DEFAULT_TRACKERS = ",".join((OWN, *(name for name in PEERS if name != "crepe-tiny")))
@@ -51,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     comparison = compare(specs, source, snr_db=ratios, indices=indices, music=music, threads=arguments.threads, log=log)
     setup = ComparisonSetup(arguments.data, arguments.split, arguments.music, arguments.limit, arguments.threads)
     report = comparison_report(comparison, setup)
-    sys.stdout.write(report.text)
+    sys.stdout.write(printable_lines(report.text))
     report.write(files)
     if files.plot is not None:
         from rmvpe.evaluation.trackers.plot import plot_trackers
@@ -64,4 +66,4 @@ def run(arguments: argparse.Namespace) -> int:
 
 def log(text: str) -> None:
     """One line on stderr."""
-    sys.stderr.write(f"rmvpe compare: {' '.join(text.split())}\n")
+    report_line("rmvpe compare", text)

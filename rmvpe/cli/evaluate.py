@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 from rmvpe.backends import BACKENDS
 from rmvpe.cli.options import Load, add_decode_arguments, decode_settings, describe_settings
 from rmvpe.errors import UserError
+from rmvpe.errors import report as report_line
 from rmvpe.estimator import DEFAULT_WEIGHTS
 from rmvpe.estimator import load as load_estimator
 from rmvpe.files import check_folder
+from rmvpe.text import printable_lines
 
 if TYPE_CHECKING:
     from rmvpe.evaluation.report import ReportFiles
@@ -96,14 +98,14 @@ def run(arguments: argparse.Namespace, load: Load = load_estimator) -> int:
         settings=describe_settings(estimator.config),
     )
     report = evaluation_report(evaluation, setup, seconds)
-    sys.stdout.write(f"{report.text}({seconds:g} s)\n")
+    sys.stdout.write(f"{printable_lines(report.text)}({seconds:g} s)\n")
     report.write(files)
     if files.plot is not None:
         from rmvpe.evaluation.plot import plot_scores
 
         plot_scores(evaluation, files.plot, report.title)
     for problem in evaluation_problems(evaluation, list(map(snr_name, ratios)), len(indices)):
-        sys.stderr.write(f"rmvpe evaluate: {' '.join(problem.split())}\n")
+        report_line("rmvpe evaluate", problem)
     return 1 if evaluation.failures else 0
 
 

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rmvpe.evaluation.evaluate import MUSIC, RATIO_NAMES, Evaluation
-from rmvpe.plot import BACKGROUND, F0_COLOUR, FOREGROUND, check_picture, save_figure, style
+from rmvpe.picture_text import literal
+from rmvpe.plot import BACKGROUND, F0_COLOUR, FOREGROUND, check_picture, save_figure, style, title_lines
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-SIZE_INCHES = (11.0, 5.0)
+SIZE_INCHES, TITLE_COLUMNS = (11.0, 5.0), 100
 # Score -> colour, marker and name in the legend
 LINES = {
     "RPA": (F0_COLOUR, "o", "pitch right (RPA)"),
@@ -49,7 +50,9 @@ def draw(evaluation: Evaluation, title: str = "") -> "Figure":
         axes.set_xlabel("voice to music (dB)" if in_db else "", color=FOREGROUND, fontsize=12)
         axes.set_axisbelow(True)
         axes.grid(axis="y", color=FOREGROUND, alpha=0.13, linewidth=0.8)
-    figure.suptitle(title, color=FOREGROUND, fontsize=12, x=0.012, ha="left")
+    shown, size = title_lines(title, 12, TITLE_COLUMNS)
+    figure.suptitle(shown, color=FOREGROUND, fontsize=size, x=0.012, ha="left")
+    literal(figure)
     return figure
 
 

@@ -6,18 +6,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rmvpe.plot import BACKGROUND, FOREGROUND, check_picture, save_figure, style
+from rmvpe.picture_text import literal
+from rmvpe.plot import BACKGROUND, FOREGROUND, check_picture, save_figure, style, title_lines
+from rmvpe.text import shortened
 from rmvpe.training.loss_curves import MAX_ABSOLUTE, MAX_RELATIVE, LossComparison, LossCurve, relative_error
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-SIZE_INCHES = (11.0, 6.2)
+SIZE_INCHES, TITLE_COLUMNS = (11.0, 6.2), 95
 CYAN, AMBER, PINK, GREEN, VIOLET = "#3df5e6", "#ffb454", "#ff7ab2", "#8ce36b", "#b39dff"
 RATIO_COLOURS = (CYAN, AMBER, PINK, GREEN, VIOLET)
 MAX_POINTS = 600  # of a curve; beyond, neighbouring steps are drawn as their range and their median
 BEYOND = 1.3  # a comparison shows this many times the common steps of a run that is longer than the other
+LEGEND_COLUMNS, AXIS_COLUMNS = 40, 13  # a run's longer name loses its middle in the legend, in the label of an axis
+NOT_FIRST = "\u200b"  # without width, before an underscore, with which a name would not be in matplotlib's legend
 LOG_FROM = 4.0  # ratio of largest to smallest loss from which the axis is logarithmic
 
 
@@ -66,6 +70,7 @@ def draw_run(curve: LossCurve, rpa: Mapping[str, tuple[Sequence[int], Sequence[f
     for axes in lower:
         _accuracy(axes, rpa)
     _step_axis([upper, *lower], curve.step)
+    literal(figure)
     return figure
 
 
@@ -81,8 +86,8 @@ def draw_comparison(
         pairs.append((net_a, net_b, "loss net of the dropout floor"))
     for number, (in_a, in_b, name) in enumerate(pairs):
         # The reference broad and behind, so that both can be seen where they agree
-        _curve(upper, a.step, in_a, AMBER, "" if number else labels[0], width=3.6)
-        _curve(upper, b.step, in_b, CYAN, "" if number else labels[1], width=1.4)
+        _curve(upper, a.step, in_a, AMBER, "" if number else _in_legend(labels[0]), width=3.6)
+        _curve(upper, b.step, in_b, CYAN, "" if number else _in_legend(labels[1]), width=1.4)
         if len(pairs) > 1:
             _name(upper, np.concatenate([a.step, b.step]), np.concatenate([in_a, in_b]), name)
     _loss_axis(upper, [values for in_a, in_b, _ in pairs for values in (in_a, in_b)])
@@ -94,6 +99,7 @@ def draw_comparison(
     lower.axhspan(-100 * MAX_RELATIVE, 100 * MAX_RELATIVE, color=GREEN, alpha=0.13, linewidth=0)
     _step_axis([upper, lower], np.union1d(a.step, b.step))
     lower.set_title(in_words(comparison), color=GREEN if comparison.passed else PINK, fontsize=11, loc="right", pad=8)
+    literal(figure)
     return figure
 
 
@@ -154,6 +160,11 @@ def _curve(axes: "Axes", step: np.ndarray, values: np.ndarray, colour: str, labe
     axes.plot(step, running_median(median, window), color=colour, linewidth=width, label=label, marker=marker)
 
 
+def _in_legend(name: str) -> str:
+    """A run's name as the legend has it."""
+    return NOT_FIRST * name.startswith("_") + shortened(name, LEGEND_COLUMNS)
+
+
 def _name(axes: "Axes", step: np.ndarray, values: np.ndarray, name: str) -> None:
     """What curves are, above their right end."""
     late = np.isfinite(values) & (step > 0.65 * step.max())
@@ -186,7 +197,7 @@ def _accuracy(axes: "Axes", rpa: Mapping[str, tuple[Sequence[int], Sequence[floa
         colour = RATIO_COLOURS[number % len(RATIO_COLOURS)]
         marker = "o" if len(steps) <= 40 else ""
         per_cent = 100 * np.asarray(values, dtype=float)
-        axes.plot(steps, per_cent, color=colour, linewidth=1.8, marker=marker, markersize=4, label=ratio)
+        axes.plot(steps, per_cent, color=colour, linewidth=1.8, marker=marker, markersize=4, label=_in_legend(ratio))
     axes.set_ylim(-3, 103)
     axes.set_yticks(range(0, 101, 25))
     axes.set_ylabel("validation RPA (%)", color=FOREGROUND, fontsize=12)
@@ -202,7 +213,8 @@ def _difference(axes: "Axes", step: np.ndarray, per_cent: np.ndarray, labels: Se
     largest = np.nanmax(np.abs(per_cent[np.isfinite(per_cent)]), initial=0.0)
     reach = max(1.15 * largest, 1e-6)
     axes.set_ylim(-reach, reach)
-    axes.set_ylabel(f"{labels[1]} − {labels[0]}\n(% of {labels[0]})", color=FOREGROUND, fontsize=11)
+    a, b = (shortened(label, AXIS_COLUMNS) for label in labels)
+    axes.set_ylabel(f"{b} − {a}\n(% of {a})", color=FOREGROUND, fontsize=11)
 
 
 def _step_axis(panels: Sequence["Axes"], step: np.ndarray) -> None:
@@ -234,7 +246,8 @@ def _panels(heights: Sequence[float], title: str) -> tuple["Figure", list["Axes"
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=SIZE_INCHES, facecolor=BACKGROUND, layout="constrained")
-    figure.suptitle(title, color=FOREGROUND, fontsize=13, x=0.01, ha="left")
+    shown, size = title_lines(title, 13, TITLE_COLUMNS)
+    figure.suptitle(shown, color=FOREGROUND, fontsize=size, x=0.01, ha="left")
     grid = figure.subplots(len(heights), 1, sharex=True, squeeze=False, gridspec_kw={"height_ratios": heights})
     for axes in grid[:, 0]:
         style(axes)

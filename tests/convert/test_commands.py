@@ -231,6 +231,14 @@ def test_inspect_of_our_own_file(safetensors_file: Path, capsys: pytest.CaptureF
     assert json.loads(config.removeprefix("config"))["channels"] == 2
 
 
+def test_inspect_shows_what_a_file_says_with_escapes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save(tmp_path / "a.safetensors", random_checkpoint(note="\x1b]0;owned\x07\nkind  safe"))
+    assert main(["inspect", str(tmp_path / "a.safetensors")]) == 0
+    text = capsys.readouterr().out
+    assert r"note: \x1b]0;owned\x07\nkind  safe" in text
+    assert "\x1b" not in text
+
+
 def test_inspect_of_a_torch_file_lists_what_is_ignored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch = pytest.importorskip("torch")
     state = {f"module.{name}": torch.tensor(tensor).half() for name, tensor in random_checkpoint().tensors.items()}

@@ -48,3 +48,9 @@ def test_without_an_error_the_function_gives_the_exit_code() -> None:
 def test_a_wrong_setting_is_a_users_mistake_too() -> None:
     assert issubclass(rmvpe.ConfigError, rmvpe.UserError)
     assert issubclass(rmvpe.UserError, ValueError)
+
+
+def test_a_name_in_a_message_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    name = "\x1b]0;owned\x07\x9b2J\u202egnp.wav caf\udce9"
+    assert run_cli("program", lambda: fail(UserError(f"{name} is empty"))) == 2
+    assert capsys.readouterr().err == r"program: \x1b]0;owned\x07\x9b2J\u202egnp.wav caf\xe9 is empty" + "\n"

@@ -1,5 +1,6 @@
 """Pictures: whole or absent, for any audio, without touching pyplot."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from rmvpe.errors import UserError
-from rmvpe.plot import LOWEST_HZ, draw, log_frequency_picture, plot_track
+from rmvpe.plot import LOWEST_HZ, draw, is_our_picture, log_frequency_picture, mark, plot_track
 from rmvpe.track import F0Track
 
 pytest.importorskip("matplotlib")
@@ -76,3 +77,59 @@ def test_what_cannot_be_drawn_is_reported(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(UserError, match=r"pip install matplotlib"):
         plot_track(*voice(0.1), tmp_path / "voice.png")
+
+
+@pytest.mark.parametrize("ending", ["png", "PNG", "svg", "pdf"])
+def test_our_pictures_are_known_by_their_mark_and_others_are_not(ending: str, tmp_path: Path):
+    ours, foreign = tmp_path / f"a.{ending}", tmp_path / f"b.{ending}"
+    plot_track(*voice(0.5), ours, title="(rmvpe) \u65e5\u672c /Info 1 0 R")
+    assert is_our_picture(ours)
+    draw(*voice(0.5), "rmvpe Software /Creator (rmvpe) <dc:title>rmvpe</dc:title>").savefig(foreign)
+    assert not is_our_picture(foreign)
+
+
+def test_pictures_with_other_marks_are_not_ours(tmp_path: Path):
+    figure = draw(*voice(0.1))
+    for ending in ("png", "svg", "pdf"):
+        for text in ("RMVPE", "rmvpe2", "my rmvpe", ""):
+            figure.savefig(tmp_path / f"a.{ending}", metadata=dict.fromkeys(mark(f"a.{ending}"), text))
+            assert not is_our_picture(tmp_path / f"a.{ending}"), text
+
+
+@pytest.mark.parametrize("ending", ["png", "svg", "pdf"])
+def test_damaged_pictures_never_fail(ending: str, tmp_path: Path):
+    path = tmp_path / f"a.{ending}"
+    plot_track(*voice(0.1), path)
+    content = path.read_bytes()
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        damaged = bytearray(content[: int(rng.integers(len(content)))] if rng.random() < 0.5 else content)
+        for place in rng.integers(max(len(damaged), 1), size=8):
+            damaged[place : place + 1] = rng.bytes(1)
+        damaged[-60:] = bytes(damaged[-60:]).replace(b"startxref\n", b"startxref\n9999")
+        path.write_bytes(damaged)
+        assert is_our_picture(path) in (True, False)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs on this system")
+def test_what_is_no_picture_is_not_ours(tmp_path: Path):
+    os.mkfifo(tmp_path / "fifo.png")
+    (tmp_path / "text.png").write_text("tEXtSoftware\0rmvpe /Creator (rmvpe)")
+    (tmp_path / "empty.png").touch()
+    for name in ("fifo.png", "text.png", "empty.png", "absent.png", ".", "nul\0.png"):
+        assert not is_our_picture(tmp_path / name), name
+
+
+def test_the_mark_is_read_without_matplotlib(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    plot_track(*voice(0.1), tmp_path / "a.png")
+    for name in ("matplotlib", "PIL"):
+        monkeypatch.setitem(sys.modules, name, None)
+    assert is_our_picture(tmp_path / "a.png")
+
+
+def test_a_title_that_is_too_long_for_a_line_is_whole(tmp_path: Path):
+    sound, track = voice(0.5)
+    name = "\u65e5\u672c $x^2$ " * 20
+    title = draw(sound, track, name).axes[0].get_title(loc="left")
+    assert "\n" in title
+    assert title.replace("\n", "").replace("\u25a1\u25a1", "\u65e5\u672c") == name

@@ -11,14 +11,16 @@ import numpy as np
 
 from rmvpe.evaluation.evaluate import MUSIC, RATIO_NAMES
 from rmvpe.evaluation.trackers.compare import TrackerComparison, TrackerResult
-from rmvpe.plot import BACKGROUND, F0_COLOUR, FOREGROUND, check_picture, save_figure, style
+from rmvpe.picture_text import literal
+from rmvpe.plot import BACKGROUND, F0_COLOUR, FOREGROUND, check_picture, save_figure, style, title_lines
+from rmvpe.text import shortened
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-SIZE_INCHES = (13.0, 5.4)
+SIZE_INCHES, TITLE_COLUMNS = (13.0, 5.4), 130
 OUR_COLOURS = (F0_COLOUR, "#7aa2ff", "#9dffb0")  # the first of this project's trackers is the brightest
 OTHER_COLOURS = ("#ffb454", "#ff6b6b", "#b39dff", "#8bd450", "#e58fd0", "#d9c667", "#6fa8a3", "#c08a63")
 OTHER_MARKERS = ("s", "^", "D", "v", "P", "X", "<", ">")
@@ -26,6 +28,7 @@ MIN_COST_S = 1e-5  # the axis is logarithmic
 TICKS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 MAX_COST_RATIO_ALL_TICKS = 500.0  # over a larger range only every third tick is drawn
 LEGEND_LETTERS = 15  # longer names take several lines
+MAX_LEGEND_COLUMNS = 4 * LEGEND_LETTERS  # and still longer ones lose their middle
 FIGURE_SPACE = "\u2007"  # as wide as a digit
 
 
@@ -64,7 +67,9 @@ def draw(comparison: TrackerComparison, title: str = "") -> "Figure":
         axes.set_axisbelow(True)
         axes.grid(color=FOREGROUND, alpha=0.13, linewidth=0.8)
     left.grid(axis="x", visible=False)
-    figure.suptitle(title, color=FOREGROUND, fontsize=11, x=0.012, ha="left", alpha=0.75)
+    shown, size = title_lines(title, 11, TITLE_COLUMNS)
+    figure.suptitle(shown, color=FOREGROUND, fontsize=size, x=0.012, ha="left", alpha=0.75)
+    literal(figure)
     return figure
 
 
@@ -138,7 +143,8 @@ def _legend(
     """Value and name of each tracker at the right of the panel, highest value first, each in its own colour."""
     order = sorted(range(len(results)), key=lambda k: -percent[k] if math.isfinite(percent[k]) else math.inf)
     indent = f"\n{2 * FIGURE_SPACE}  "
-    names = [indent.join(textwrap.wrap(results[k].label, LEGEND_LETTERS)) for k in order]
+    labels = [shortened(results[k].label, MAX_LEGEND_COLUMNS) for k in order]
+    names = [indent.join(textwrap.wrap(label, LEGEND_LETTERS)) for label in labels]
     texts = [f"{percent[k]:.0f}".rjust(2, FIGURE_SPACE) + f"  {name}" for k, name in zip(order, names)]
     legend = axes.legend(
         [handles[k] for k in order],

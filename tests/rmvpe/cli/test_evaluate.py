@@ -3,6 +3,8 @@
 import csv
 import importlib.util
 import json
+import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import soundfile
 
 from rmvpe.cli import main
 from rmvpe.evaluation.evaluate import Evaluation
+from rmvpe.plot import is_our_picture
 from tests.helpers.hybrid import glide, make_hybrid
 
 pytest.importorskip("mir_eval")
@@ -114,6 +117,17 @@ def test_an_annotated_folder_alone_and_in_other_music(data: Path, capsys: pytest
     assert list(mixed) == ["clean", "10 dB", "music"]
     assert mixed["clean"] == alone["clean"]
     assert "with music from music" in printed.out
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
+def test_names_are_shown_with_escapes(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    folder = tmp_path / "\x1b[2J $x$"
+    shutil.copytree(data / "bare", folder)
+    assert evaluate("--data", f"folder:{folder}", "--snr", "clean,10", "--plot", tmp_path / "a.png") == 0
+    printed = capsys.readouterr()
+    assert r"\x1b[2J $x$" in printed.out
+    assert "\x1b" not in printed.out + printed.err
+    assert is_our_picture(tmp_path / "a.png")
 
 
 def test_a_bad_file_is_named_and_the_rest_evaluated(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -221,6 +221,16 @@ def test_a_picture_beside_each_result_or_where_told(folder: Path, predict: Predi
     assert Path("pictures/y.svg").stat().st_size > 1000
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
+def test_names_are_shown_with_escapes(folder: Path, predict: Predict, capsys: pytest.CaptureFixture[str]):
+    name = "\x1b[2J$x$ \n\u202e.wav"
+    Path("in/a.wav").rename(f"in/{name}")
+    assert predict(f"in/{name}", "-o", "out/", "--plot") == 0
+    out, err = capsys.readouterr()
+    assert r"in/\x1b[2J$x$ \n\u202e.wav -> out/\x1b[2J$x$ \n\u202e.csv: " in out
+    assert "\x1b" not in out + err
+
+
 def test_without_matplotlib_it_is_named(
     folder: Path, predict: Predict, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
