@@ -1,8 +1,10 @@
 """What a command line prints: messages, streams that lack characters, and logging, which only it switches on."""
 
+import contextlib
 import io
 import logging
 import sys
+import traceback
 
 from rmvpe.text import printable
 
@@ -26,7 +28,7 @@ def report(program: str, message: str) -> None:
 
 
 class ReportHandler(logging.Handler):
-    """Writes each record of the logger `rmvpe` as `report` does. The stream is looked up for each record."""
+    """Writes each record of the logger `rmvpe` as `report` does, above a bar. The stream is looked up for each."""
 
     def __init__(self, program: str) -> None:
         super().__init__()
@@ -34,7 +36,20 @@ class ReportHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record."""
-        report(self.program, record.getMessage())
+        with above_bars():
+            report(self.program, record.getMessage())
+
+
+def above_bars() -> contextlib.AbstractContextManager[None]:
+    """Take the bars that tqdm shows off stderr, so that what is printed there meanwhile has lines of its own."""
+    tqdm = sys.modules.get("tqdm")
+    return contextlib.nullcontext() if tqdm is None else tqdm.tqdm.external_write_mode(file=sys.stderr)
+
+
+def print_traceback() -> None:
+    """Print the traceback of the exception that is being handled on stderr, above a bar."""
+    with above_bars():
+        traceback.print_exc()
 
 
 def configure_logging(program: str, level: int = logging.WARNING) -> None:

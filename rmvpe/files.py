@@ -281,17 +281,19 @@ def check_folder(folder: Path) -> None:
 
     What killed programs of ours have left there half written is removed as well.
     """
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    missing: list[Path] = []
     try:
+        missing += [path for path in (folder, *folder.parents) if not path.exists()]
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
         remove_leftovers(folder)
-    except OSError as error:
-        raise UserError(f"cannot write to {folder} ({error.strerror}): choose another folder") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UserError(f"cannot write to {folder} ({reason}): choose another folder") from error
     finally:
         for path in missing:
-            with suppress(OSError):
+            with suppress(OSError, ValueError):
                 path.rmdir()
 
 

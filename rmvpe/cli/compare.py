@@ -4,7 +4,14 @@ import argparse
 import sys
 
 from rmvpe.backends import BACKENDS
-from rmvpe.cli.evaluate import add_data_arguments, add_output_arguments, check_scoring, parse_ratios, report_files
+from rmvpe.cli.evaluate import (
+    add_data_arguments,
+    add_output_arguments,
+    check_files,
+    check_scoring,
+    parse_ratios,
+    report_files,
+)
 from rmvpe.errors import UserError
 from rmvpe.errors import report as report_line
 from rmvpe.evaluation.trackers.adapters import OWN, PEERS
@@ -49,6 +56,8 @@ def run(arguments: argparse.Namespace) -> int:
     specs = find_trackers(arguments.trackers.split(","), arguments.backend, high_register=arguments.high_register)
     music = None if arguments.music is None else find_music(arguments.music)
     source = open_data(arguments.data, arguments.split)
+    weights = [name.partition(":")[2] for name in arguments.trackers.split(",")]
+    check_files(files, source, music, weights, arguments.force)
     indices = evenly_spaced(len(source), arguments.limit or len(source))
     comparison = compare(specs, source, snr_db=ratios, indices=indices, music=music, threads=arguments.threads, log=log)
     setup = ComparisonSetup(arguments.data, arguments.split, arguments.music, arguments.limit, arguments.threads)

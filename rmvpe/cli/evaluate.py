@@ -3,6 +3,7 @@
 import argparse
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,9 +14,11 @@ from rmvpe.errors import report as report_line
 from rmvpe.estimator import DEFAULT_WEIGHTS
 from rmvpe.estimator import load as load_estimator
 from rmvpe.files import check_folder
+from rmvpe.ownership import check_outputs
 from rmvpe.text import printable_lines
 
 if TYPE_CHECKING:
+    from rmvpe.data.readers.base import Source
     from rmvpe.evaluation.report import ReportFiles
 
 SUMMARY = "Score weights on recordings with known f0, alone and inside music."
@@ -61,10 +64,11 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
     """A flag for each file that a report can be written to."""
     for name, text in OUTPUTS.items():
         parser.add_argument(f"--{name}", type=Path, metavar="OUT", help=text)
+    parser.add_argument("--force", action="store_true", help="replace files that this command did not write")
 
 
 def run(arguments: argparse.Namespace, load: Load = load_estimator) -> int:
-    """Evaluate, print the table, write the files; returns 1 if some files could not be evaluated, else 0."""
+    """Evaluate, print the table, write the files; returns 1 if some files could not be evaluated as a whole, else 0."""
     from rmvpe.data.mixing import find_music
     from rmvpe.data.readers.registry import open_source
     from rmvpe.evaluation.evaluate import evaluate, evenly_spaced, snr_name
@@ -74,6 +78,7 @@ def run(arguments: argparse.Namespace, load: Load = load_estimator) -> int:
     check_scoring(arguments.limit)
     music = None if arguments.music is None else find_music(arguments.music)
     source = open_source(arguments.data, arguments.split)
+    check_files(files, source, music, [arguments.weights], arguments.force)
     indices = evenly_spaced(len(source), arguments.limit or len(source))
     estimator = load(arguments.weights, arguments.backend, arguments.device).with_config(**decode_settings(arguments))
     began = time.perf_counter()
@@ -83,8 +88,9 @@ def run(arguments: argparse.Namespace, load: Load = load_estimator) -> int:
         snr_db=ratios,
         indices=indices,
         music=music,
-        progress=sys.stderr.isatty(),
+        progress=sys.stderr.isatty() and not arguments.quiet,
         keep_going=True,
+        debug=arguments.debug,
     )
     seconds = round(time.perf_counter() - began, 1)
     setup = EvaluationSetup(
@@ -98,15 +104,18 @@ def run(arguments: argparse.Namespace, load: Load = load_estimator) -> int:
         settings=describe_settings(estimator.config),
     )
     report = evaluation_report(evaluation, setup, seconds)
-    sys.stdout.write(f"{printable_lines(report.text)}({seconds:g} s)\n")
-    report.write(files)
-    if files.plot is not None:
-        from rmvpe.evaluation.plot import plot_scores
+    try:
+        report.write(files)
+        if files.plot is not None:
+            from rmvpe.evaluation.plot import plot_scores
 
-        plot_scores(evaluation, files.plot, report.title)
-    for problem in evaluation_problems(evaluation, list(map(snr_name, ratios)), len(indices)):
+            plot_scores(evaluation, files.plot, report.title)
+    finally:  # the table too where a file cannot be written, and the files where nobody reads the table
+        sys.stdout.write(f"{printable_lines(report.text)}({seconds:g} s)\n")
+    ratio_names = [] if arguments.quiet else list(map(snr_name, ratios))
+    for problem in evaluation_problems(evaluation, ratio_names, len(indices)):
         report_line("rmvpe evaluate", problem)
-    return 1 if evaluation.failures else 0
+    return 1 if evaluation.failures or evaluation.warnings else 0  # the log has named the warnings
 
 
 def parse_ratios(text: str) -> list[float]:
@@ -117,7 +126,7 @@ def parse_ratios(text: str) -> list[float]:
 
 
 def report_files(arguments: argparse.Namespace) -> "ReportFiles":
-    """The files of the flags in `OUTPUTS`. Raises UserError for one that cannot be written, before any work is done."""
+    """The files of the flags in `OUTPUTS`. Raises UserError for a picture that cannot be drawn."""
     from rmvpe.evaluation.report import ReportFiles
 
     paths = {name: path for name in OUTPUTS if (path := getattr(arguments, name)) is not None}
@@ -125,11 +134,19 @@ def report_files(arguments: argparse.Namespace) -> "ReportFiles":
         from rmvpe.plot import check_picture
 
         check_picture(paths["plot"])
-    for name, path in paths.items():
-        if path.is_dir():
-            raise UserError(f"--{name} {path} is a folder: give the name of a file")
-        check_folder(path.parent)
     return ReportFiles(**paths)
+
+
+def check_files(
+    files: "ReportFiles", source: "Source", music: Sequence[Path] | None, weights: Sequence[str], force: bool
+) -> None:
+    """Raise UserError if a file of the report cannot be written, or would replace an input or a file of the user's."""
+    from rmvpe.data.readers.registry import files_of
+
+    outputs = files.outputs()
+    check_outputs(outputs, [*files_of(source), *(music or ()), *weights], force)
+    for output in outputs:
+        check_folder(output.path.parent)
 
 
 def check_scoring(limit: int | None) -> None:

@@ -19,11 +19,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from rmvpe.config import DecodeConfig, ModelConfig
+from rmvpe.console import print_traceback
 from rmvpe.data.mixing import RMS_FLOOR, active_rms, mix_at_snr, piece_of_music, rms
 from rmvpe.data.pipeline import DEFAULT_VOICE_RMS
 from rmvpe.data.readers.base import Item, Source
 from rmvpe.decode import PitchCurve
-from rmvpe.errors import UserError
+from rmvpe.errors import UserError, failure_message
 from rmvpe.evaluation.metrics import TOLERANCE_CENTS, Aligned, Tally, align, melody_scores, pool, tally
 from rmvpe.framing import frame_times, samples_to_frames
 from rmvpe.interpolation import f0_at_times
@@ -72,13 +73,14 @@ class Evaluation:
 
     `pooled`: by ratio ("clean", "0 dB", "music"), all points of all annotations weighing the same; a ratio for which no
     file has music is absent. `files`: one row per file and ratio, {"file", "ratio", scores}. `failures`: why files
-    could not be evaluated, a sentence each.
+    could not be evaluated, `warnings`: what recordings lack of what their headers claim; a sentence each.
     """
 
     threshold: float
     pooled: dict[str, dict[str, float]]
     files: list[dict[str, Any]]
     failures: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def with_music(item: Item, music: Sequence[Path] | None) -> Item:
@@ -171,35 +173,44 @@ def evaluate(
     music: Sequence[Path] | None = None,
     progress: bool = False,
     keep_going: bool = False,
+    debug: bool = False,
 ) -> Evaluation:
     """Score the items `indices` of `source` (all by default) at each ratio, one file in memory at a time.
 
     Scored are an estimator's pitch and its voicing at its settings. `music`: see `with_music`. `progress`: a bar on
-    stderr. `keep_going`: a file that cannot be read is skipped and listed in `failures`; UserError if none is left.
-    Without it the first such file raises, as UserError or FileNotFoundError.
+    stderr. `keep_going`: a file on which anything fails is skipped and listed in `failures`; UserError if none is left.
+    `debug` prints its traceback on stderr. Without `keep_going` the exception of the first such file is raised, which
+    is UserError or FileNotFoundError for one that cannot be read.
     """
     tallies: dict[str, Tally] = {}
     files: list[dict[str, Any]] = []
     failures: list[str] = []
+    warnings: list[str] = []
     for index in _bar(range(len(source)) if indices is None else indices, progress):
         try:
             item = with_music(source[index], music)
-            found = [(snr_name(snr), predict_item(estimator, item, snr)) for snr in snr_db]
-        except (UserError, FileNotFoundError) as error:
+            found = [(snr_name(snr), _tally_of(estimator, item, snr)) for snr in snr_db]
+        except Exception as error:
             if not keep_going:
                 raise
-            failures.append(str(error))
+            if debug:
+                print_traceback()
+            failures.append(failure_message(source.name(index), error))
             continue
-        for ratio, prediction in found:
-            if prediction is None:
-                continue
-            tally = prediction.tally(estimator.config)
-            tallies[ratio] = tallies[ratio] + tally if ratio in tallies else tally
-            files.append({"file": item.name, "ratio": ratio, **tally.scores()})
+        warnings += item.warnings
+        for ratio, added in found:
+            if added is not None:
+                tallies[ratio] = tallies[ratio] + added if ratio in tallies else added
+                files.append({"file": item.name, "ratio": ratio, **added.scores()})
     if failures and not files:
         raise UserError(f"none of {len(failures)} files can be evaluated; the first: {failures[0]}")
     pooled = {name: tallies[name].scores() for name in map(snr_name, snr_db) if name in tallies}
-    return Evaluation(estimator.config.known_threshold, pooled, files, tuple(failures))
+    return Evaluation(estimator.config.known_threshold, pooled, files, tuple(failures), tuple(warnings))
+
+
+def _tally_of(estimator: PitchEstimator, item: Item, snr_db: float) -> Tally | None:
+    prediction = predict_item(estimator, item, snr_db)
+    return None if prediction is None else prediction.tally(estimator.config)
 
 
 def _bar(indices: Iterable[int], progress: bool) -> Iterator[int]:

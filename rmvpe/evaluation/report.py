@@ -8,10 +8,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import rmvpe
 from rmvpe.config import DecodeConfig
 from rmvpe.evaluation.evaluate import Evaluation
 from rmvpe.evaluation.trackers.compare import TrackerComparison, TrackerResult
 from rmvpe.files import atomic_path, without_nan, write_json, write_text
+from rmvpe.ownership import MADE_BY, MARK, Output
 
 SCORE_UNITS = {"RPA": "%", "RCA": "%", "OA": "%", "VR": "%", "VFA": "%", "octave": "%", "lag": "frames"}
 ABSENT = "-"  # in tables, for a score that is not defined
@@ -28,6 +30,11 @@ class ReportFiles:
     csv: Path | None = None
     markdown: Path | None = None
     plot: Path | None = None
+
+    def outputs(self) -> list[Output]:
+        """These files, for `rmvpe.ownership.check_outputs`."""
+        kinds = {"json": self.json, "report csv": self.csv, "markdown": self.markdown, "picture": self.plot}
+        return [Output(path, kind) for kind, path in kinds.items() if path is not None]
 
 
 @dataclass(frozen=True)
@@ -50,11 +57,14 @@ class Report:
         return f"{self.title}\n\n{self.tables}\n"
 
     def write(self, files: ReportFiles) -> None:
-        """Write the Markdown, JSON and CSV files. Scores that are not defined are null in JSON and empty in CSV."""
+        """Write the Markdown, JSON and CSV files. Scores that are not defined are null in JSON and empty in CSV.
+
+        Each carries a mark by which `rmvpe.ownership` knows it again.
+        """
         if files.markdown is not None:
-            write_text(files.markdown, self.text)
+            write_text(files.markdown, f"{self.text}\n{MARK}\n")
         if files.json is not None:
-            write_json(files.json, self.record)
+            write_json(files.json, {MADE_BY: f"rmvpe {rmvpe.__version__}", **self.record})
         if files.csv is not None:
             write_csv(files.csv, self.columns, self.rows)
 
@@ -99,6 +109,7 @@ def evaluation_report(evaluation: Evaluation, setup: EvaluationSetup, seconds: f
         "pooled": evaluation.pooled,
         "files": evaluation.files,
         "failures": list(evaluation.failures),
+        "warnings": list(evaluation.warnings),
     }
     n_files = {ratio: sum(row["ratio"] == ratio for row in evaluation.files) for ratio in evaluation.pooled}
     rows = [[ratio, str(n_files[ratio]), *_cells(scores)] for ratio, scores in evaluation.pooled.items()]

@@ -8,7 +8,7 @@ import functools
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -33,7 +33,7 @@ class Item:
     """A recording, or a part of one, with its annotation.
 
     `time_s` is the annotation's own grid, counted from the start of `voice`; `rmvpe.interpolation.f0_at_times` reads it
-    at other times.
+    at other times. `warnings`: what its files lack of what their headers claim, a sentence each.
     """
 
     name: str
@@ -41,6 +41,7 @@ class Item:
     accompaniment: np.ndarray | None  # float32 [samples], 16 kHz
     f0_hz: np.ndarray  # float32 [points], 0 = unvoiced
     time_s: np.ndarray  # float64 [points], ascending
+    warnings: tuple[str, ...] = ()
 
 
 class Source(Protocol):
@@ -109,7 +110,9 @@ class Recordings(ABC):
     def __getitem__(self, index: int) -> Item:
         """Item `index` as a whole."""
         time_s, f0_hz = self.annotation(index)
-        return self._item(index, 0.0, self.duration_s(index), time_s, f0_hz)
+        item, recording = self._item(index, 0.0, self.duration_s(index), time_s, f0_hz), self.recordings[index]
+        lacks = [lack_of(path) for path in (recording.audio, recording.accompaniment) if path is not None]
+        return replace(item, warnings=tuple(sentence for sentence in lacks if sentence is not None))
 
     def read_excerpt(self, index: int, start_s: float, seconds: float) -> Item:
         """The part of item `index` from `start_s` on; little more than the part is decoded.
@@ -180,7 +183,7 @@ def sound_s(path: Path) -> float:
 
 
 def audio_info(path: Path) -> SoundInfo:
-    """The header of a sound file. A file that holds less than its header claims is logged as a warning, once.
+    """The header of a sound file. A file that holds less than its header claims is logged as an error, once.
 
     Raises UserError if it is no sound.
     """
@@ -196,8 +199,8 @@ def _opened(path: Path) -> Iterator[Any]:
             layout = wav.survey(Window(file, sndfile.file_size(file)))
             unfinished = layout is not None and layout.unfinished
             pieces = wav.completed(Window(file, sndfile.file_size(file)), layout) if layout and unfinished else None
-            if layout is not None and layout.missing_s > sndfile.SHORT_S:
-                _warn_once(path, layout.missing_s)
+            if (sentence := _lack(path, layout)) is not None:
+                _report_once(sentence)
             with sndfile.opened(file, pieces) as sound:
                 yield sound
     except (UserError, MemoryError):
@@ -207,11 +210,22 @@ def _opened(path: Path) -> Iterator[Any]:
         raise UserError(f"{path} cannot be read as sound ({reason.rstrip('. ')}): replace or remove it") from error
 
 
+def lack_of(path: Path) -> str | None:
+    """What a sound file holds less than its header claims, in a sentence; None if it is whole."""
+    with open_regular(path) as file:
+        return _lack(path, wav.survey(Window(file, sndfile.file_size(file))))
+
+
+def _lack(path: Path, layout: wav.WavLayout | None) -> str | None:
+    if layout is None or layout.missing_s <= sndfile.SHORT_S:
+        return None
+    return f"{path} is {layout.missing_s:.2f} s shorter than its header says: what is there is used, copy it again"
+
+
 @functools.cache
-def _warn_once(path: Path, missing_s: float) -> None:
-    logging.getLogger("rmvpe").warning(
-        "%s is %.2f s shorter than its header says: what is there is used, copy the file again", path, missing_s
-    )
+def _report_once(sentence: str) -> None:
+    """Log a fault of a recording, as an error: -q does not hide why a command ends with exit code 1."""
+    logging.getLogger("rmvpe").error("%s", sentence)
 
 
 def read_audio(path: Path, start_s: float = 0.0, seconds: float | None = None, dtype: str = "float32") -> np.ndarray:

@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from rmvpe.data.readers.base import Item, Source
+from rmvpe.data.readers.base import Item, Recordings, Source
 from rmvpe.data.readers.f0_corpora import IKala, MDBStemSynth, Vocadito
 from rmvpe.data.readers.folder import Annotated
 from rmvpe.data.readers.hybrid import Hybrid
@@ -79,6 +79,14 @@ def open_source(spec: str, split: str) -> Source:
     if not sources:
         raise UserError(f"{spec!r} names no data: give a folder, or KIND:FOLDER with one of {', '.join(KINDS)}")
     return sources[0] if len(sources) == 1 else Concatenated(sources)
+
+
+def files_of(source: Source) -> list[Path]:
+    """Every file that a data set may read: recordings, labels, accompaniments."""
+    parts = source.sources if isinstance(source, Concatenated) else [source]
+    recordings = [recording for part in parts if isinstance(part, Recordings) for recording in part.recordings]
+    named = [(recording.audio, recording.label, recording.accompaniment) for recording in recordings]
+    return [path for paths in named for path in paths if path is not None]
 
 
 def _open_one(spec: str, split: str) -> Source:
