@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Compare, print the tables, write the files; returns 1 if some files could not be compared, else 0."""
+    """Compare, print the tables, write the files; returns 1 if some files could not be compared as a whole, else 0."""
     from rmvpe.data.mixing import find_music
     from rmvpe.evaluation.evaluate import MUSIC, evenly_spaced, snr_name
     from rmvpe.evaluation.report import ComparisonSetup, comparison_problems, comparison_report
@@ -59,18 +59,30 @@ def run(arguments: argparse.Namespace) -> int:
     weights = [name.partition(":")[2] for name in arguments.trackers.split(",")]
     check_files(files, source, music, weights, arguments.force)
     indices = evenly_spaced(len(source), arguments.limit or len(source))
-    comparison = compare(specs, source, snr_db=ratios, indices=indices, music=music, threads=arguments.threads, log=log)
+    comparison = compare(
+        specs,
+        source,
+        snr_db=ratios,
+        indices=indices,
+        music=music,
+        threads=arguments.threads,
+        log=(lambda text: None) if arguments.quiet else log,
+        debug=arguments.debug,
+    )
     setup = ComparisonSetup(arguments.data, arguments.split, arguments.music, arguments.limit, arguments.threads)
     report = comparison_report(comparison, setup)
-    sys.stdout.write(printable_lines(report.text))
-    report.write(files)
-    if files.plot is not None:
-        from rmvpe.evaluation.trackers.plot import plot_trackers
+    try:
+        report.write(files)
+        if files.plot is not None:
+            from rmvpe.evaluation.trackers.plot import plot_trackers
 
-        plot_trackers(comparison, files.plot, report.title)
-    for problem in comparison_problems(comparison, list(map(snr_name, ratios))):
+            plot_trackers(comparison, files.plot, report.title)
+    finally:  # the tables too where a file cannot be written, and the files where nobody reads the tables
+        sys.stdout.write(printable_lines(report.text))
+    problems = comparison_problems(comparison, list(map(snr_name, ratios)))
+    for problem in comparison.failures if arguments.quiet else problems:
         log(problem)
-    return 1 if comparison.failures else 0
+    return 1 if comparison.failures or comparison.warnings else 0  # the log has named the warnings
 
 
 def log(text: str) -> None:

@@ -139,6 +139,7 @@ def comparison_report(comparison: TrackerComparison, setup: ComparisonSetup) -> 
         "trackers": {name: vars(result) for name, result in comparison.results.items()},
         "left_out": comparison.skipped,
         "failures": list(comparison.failures),
+        "warnings": list(comparison.warnings),
         "notes": list(comparison.notes),
     }
     tables = _comparison_tables(comparison, setup.threads)

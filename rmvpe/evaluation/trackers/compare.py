@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 
 from rmvpe.config import ModelConfig
+from rmvpe.console import print_traceback
 from rmvpe.data.readers.base import Recordings, Source, sound_s
 from rmvpe.data.readers.folder import Annotated
 from rmvpe.data.readers.hybrid import Hybrid
 from rmvpe.data.readers.registry import Concatenated, open_source
-from rmvpe.errors import UserError
+from rmvpe.errors import UserError, failure_message, in_words
 from rmvpe.evaluation.evaluate import MUSIC, mixed, snr_name, with_music
 from rmvpe.evaluation.metrics import Tally, tally
 from rmvpe.evaluation.trackers.adapters import HOP_S, HOP_SAMPLES, RATE_HZ, TrackerSpec, on_grid
@@ -54,6 +55,7 @@ class TrackerScores:
     start_s: float
     peak_memory: int | None = None
     tallies: dict[Key, Tally] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
     names: dict[Key, str] = field(default_factory=dict)
     audio_s: float = 0.0
     seconds: float = 0.0
@@ -94,8 +96,9 @@ class TrackerResult:
 class TrackerComparison:
     """The results of all trackers, by name, in the order of the request.
 
-    `skipped`: by name, why a tracker has no result. `failures`: why files were not compared. `notes`: about the
-    annotations. `audio_s`: seconds of audio at one ratio.
+    `skipped`: by name, why a tracker has no result. `failures`: why files were not compared, or a tracker not on them.
+    `warnings`: what recordings lack of what their headers claim. `notes`: about the annotations. `audio_s`: seconds of
+    audio at one ratio.
     """
 
     results: dict[str, TrackerResult]
@@ -103,6 +106,7 @@ class TrackerComparison:
     failures: tuple[str, ...]
     notes: tuple[str, ...]
     audio_s: float
+    warnings: tuple[str, ...] = ()
 
 
 def open_data(spec: str, split: str) -> Source:
@@ -130,22 +134,25 @@ def compare(
     music: Sequence[Path] | None = None,
     threads: int = 1,
     log: Log = lambda text: None,
+    debug: bool = False,
 ) -> TrackerComparison:
     """Run every tracker of `specs` on the items `indices` of `source` at each ratio `snr_db`.
 
     `threads`: for each tracker's libraries. `log`: is called with a sentence about what happens. A tracker that is not
-    installed, cannot be loaded, fails on everything or crashes is skipped; an item that cannot be read is a failure.
-    Raises UserError if no tracker or no item is left, or for weights that cannot be loaded.
+    installed, cannot be loaded, fails on everything or crashes is skipped; an item that cannot be read, or on which a
+    tracker fails, is a failure. `debug`: print the tracebacks of exceptions on stderr. Raises UserError if no tracker
+    or no item is left, or for weights that cannot be loaded.
     """
     skipped = {name: why for name, spec in specs.items() if (why := spec.missing())}
     for name, why in skipped.items():
         log(f"{name} skipped: {why}")
     failures: dict[int, str] = {}
+    warnings: dict[int, tuple[str, ...]] = {}
     scores: dict[str, TrackerScores] = {}
     for name in (name for name in specs if name not in skipped):
-        mixes = make_mixes(source, indices, snr_db, music, failures)
+        mixes = make_mixes(source, indices, snr_db, music, failures, warnings, debug)
         try:
-            scores[name] = run_tracker(name, specs[name], mixes, threads, log)
+            scores[name] = run_tracker(name, specs[name], mixes, threads, log, debug)
         except TrackerError as error:
             skipped[name] = str(error)
             log(f"{name} skipped: {error}")
@@ -154,12 +161,20 @@ def compare(
     if not scores:
         raise UserError(f"no tracker is left: {'; '.join(f'{name}: {why}' for name, why in skipped.items())}")
     common = set.intersection(*(set(of_tracker.tallies) for of_tracker in scores.values()))
+    common = {key for key in common if key[0] not in failures}  # one of its ratios may have failed
     if not common:
         raise UserError("there is no audio on which all trackers work: name fewer of them, or give music with --music")
     results = {name: summarise(name, specs[name], scores[name], snr_db, common) for name in scores}
     compared = [index for index in indices if index not in failures]
     audio_s = float(sum(source.duration_s(index) for index in compared))
-    return TrackerComparison(results, skipped, tuple(failures.values()), tuple(notes(source, compared)), audio_s)
+    return TrackerComparison(
+        results,
+        skipped,
+        failures=(*failures.values(), *(text for of_tracker in scores.values() for text in of_tracker.failures)),
+        notes=tuple(notes(source, compared)),
+        audio_s=audio_s,
+        warnings=tuple(text for texts in warnings.values() for text in texts),
+    )
 
 
 def make_mixes(
@@ -168,25 +183,31 @@ def make_mixes(
     snr_db: Sequence[float],
     music: Sequence[Path] | None,
     failures: dict[int, str],
+    warnings: dict[int, tuple[str, ...]],
+    debug: bool = False,
 ) -> Iterator[Mix]:
-    """The items at the ratios, one in memory at a time. Items that cannot be read are added to `failures`."""
+    """The items at the ratios, one in memory at a time. Items that cannot be read or mixed are added to `failures`."""
     for index in indices:
         if index in failures:
             continue
         try:
             item = with_music(source[index], music)
-        except (UserError, FileNotFoundError) as error:
-            failures[index] = str(error)
-            continue
-        for snr in snr_db:
-            audio = mixed(item, snr, GRID)
-            if audio is not None:
-                ref_hz = np.zeros_like(item.f0_hz) if snr == MUSIC else item.f0_hz
-                audio = np.asarray(audio, dtype=np.float32)
-                yield Mix((index, snr_name(snr)), item.name, audio, item.time_s, ref_hz)
+            warnings[index] = item.warnings
+            for snr in snr_db:
+                audio = mixed(item, snr, GRID)
+                if audio is not None:
+                    ref_hz = np.zeros_like(item.f0_hz) if snr == MUSIC else item.f0_hz
+                    audio = np.asarray(audio, dtype=np.float32)
+                    yield Mix((index, snr_name(snr)), item.name, audio, item.time_s, ref_hz)
+        except Exception as error:
+            if debug:
+                print_traceback()
+            failures[index] = failure_message(source.name(index), error)
 
 
-def run_tracker(name: str, spec: TrackerSpec, mixes: Iterator[Mix], threads: int, log: Log) -> TrackerScores:
+def run_tracker(
+    name: str, spec: TrackerSpec, mixes: Iterator[Mix], threads: int, log: Log, debug: bool = False
+) -> TrackerScores:
     """One tracker on all mixes. Raises TrackerError if it crashes, or fails on all of them."""
     last_failure = ""
     with TrackerProcess(spec, threads) as process:
@@ -197,9 +218,11 @@ def run_tracker(name: str, spec: TrackerSpec, mixes: Iterator[Mix], threads: int
                 scores.add(mix, process.predict(mix.audio))
             except TrackerExited as error:
                 raise TrackerExited(f"at {where}, {error}") from error
-            except TrackerError as error:
-                last_failure = f"{where}: {error}"
-                log(f"{name} fails on {last_failure}; no tracker is scored on it")
+            except Exception as error:  # also where what it returns cannot be scored
+                if debug:
+                    print_traceback()
+                last_failure = f"{where}: {error if isinstance(error, TrackerError) else in_words(error)}"
+                scores.failures.append(f"{name} fails on {last_failure}; no tracker is scored on it")
         if last_failure and not scores.tallies:
             raise TrackerError(f"it fails on everything, last on {last_failure}")
         scores.peak_memory = process.peak_memory()

@@ -8,6 +8,7 @@ import pytest
 
 from rmvpe.cli.main import main
 from rmvpe.evaluation.trackers import adapters
+from rmvpe.ownership import MARK
 from tests.helpers.simple_trackers import SPECS
 from tests.helpers.voices import write_music, write_voice, write_voices_and_music
 
@@ -42,7 +43,7 @@ def test_it_writes_tables_files_and_picture(data: Path, tmp_path: Path, capsys: 
     assert command(*where, "--trackers", "autocorrelation,absent", *flags) == 0
     out = capsys.readouterr()
     text = outputs["markdown"].read_text()
-    assert out.out == text
+    assert text == f"{out.out}\n{MARK}\n"
     assert "| Autocorrelation | clean |" in text
     assert "- Autocorrelation: 1 thread" in text
     assert "absent skipped: no_such_module is not installed: run pip install no-such-package" in out.err

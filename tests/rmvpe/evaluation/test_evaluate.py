@@ -1,6 +1,7 @@
 """Evaluation: the mix is at the ratio it says, a perfect network scores one, and the threshold is the best one."""
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -205,9 +206,41 @@ def test_a_bad_file_stops_the_evaluation_or_is_listed():
         evaluate(SalienceEstimator(oracle(0.9, 0.1), 0.5), OneBad())
     result = evaluate(SalienceEstimator(oracle(0.9, 0.1), 0.5), OneBad(), keep_going=True)
     assert {row["file"] for row in result.files} == {"0", "2"}
-    assert result.failures == ("b.pv, line 3: 'x' is not a MIDI number",)
-    with pytest.raises(UserError, match=r"none of 1 files can be evaluated; the first: b\.pv"):
+    assert result.failures == ("1: b.pv, line 3: 'x' is not a MIDI number",)
+    with pytest.raises(UserError, match=r"none of 1 files can be evaluated; the first: 1: b\.pv"):
         evaluate(SalienceEstimator(oracle(0.9, 0.1), 0.5), OneBad(), indices=[1], keep_going=True)
+
+
+def failing(error: BaseException) -> SalienceEstimator:
+    """The oracle, which raises at the second ratio of the second file of two ratios."""
+    calls, right = itertools.count(1), oracle(0.9, 0.1)
+
+    def salience_of(audio: np.ndarray) -> np.ndarray:
+        if next(calls) == 4:
+            raise error
+        return right(audio)
+
+    return SalienceEstimator(salience_of, 0.5)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no memory\nhere"), MemoryError(), IndexError(3), OSError(5, "I/O")])
+def test_any_exception_of_one_file_stays_with_that_file(error: Exception, capsys: pytest.CaptureFixture[str]):
+    result = evaluate(failing(error), Glides(), snr_db=(CLEAN, MUSIC), keep_going=True)
+    assert [(row["file"], row["ratio"]) for row in result.files] == [
+        (name, ratio) for name in ("0", "2") for ratio in ("clean", "music")
+    ]
+    (failure,) = result.failures
+    assert failure.startswith("1")
+    assert "\n" not in failure
+    assert capsys.readouterr().err == ""
+    evaluate(failing(error), Glides(), snr_db=(CLEAN, MUSIC), keep_going=True, debug=True)
+    assert "in salience_of" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt(), SystemExit(1)])
+def test_what_ends_the_program_is_no_failure_of_a_file(stop: BaseException):
+    with pytest.raises(type(stop)):
+        evaluate(failing(stop), Glides(), snr_db=(CLEAN, MUSIC), keep_going=True)
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ import json
 import math
 from pathlib import Path
 
+import rmvpe
 from rmvpe.config import DecodeConfig
 from rmvpe.evaluation.evaluate import Evaluation
 from rmvpe.evaluation.report import (
@@ -18,6 +19,7 @@ from rmvpe.evaluation.report import (
     evaluation_report,
 )
 from rmvpe.evaluation.trackers.compare import TrackerComparison, TrackerResult
+from rmvpe.ownership import MARK, is_ours
 
 SUNG = {"RPA": 0.5, "RCA": 0.75, "OA": 0.625, "VR": 1.0, "VFA": 0.25, "octave": 0.125, "lag": 2.0}
 MUSIC = {name: math.nan for name in SUNG} | {"OA": 0.9, "VFA": 0.1}
@@ -54,9 +56,18 @@ def test_undefined_scores_are_null_empty_or_a_dash(tmp_path: Path):
     clean, music = read_csv(tmp_path / "r.csv")
     assert clean == {name: str(value) for name, value in ROWS[0].items()}
     assert (music["RPA"], music["VFA"]) == ("", "0.1")
-    assert (tmp_path / "r.md").read_text() == report.text
+    assert (tmp_path / "r.md").read_text() == f"{report.text}\n{MARK}\n"
+    assert next(iter(record.items())) == ("made_by", f"rmvpe {rmvpe.__version__}")
     assert "| clean | 1 | 50.00 | 75.00 | 62.50 | 100.00 | 25.00 | 12.50 | 2 |" in report.text
     assert "| music | 1 | - | - | 90.00 | - | 10.00 | - | - |" in report.text
+
+
+def test_each_file_is_known_again_as_ours(tmp_path: Path):
+    setup = ComparisonSetup("d", "test", None, None, 2)
+    for number, report in enumerate((report_of(evaluated()), comparison_report(compared({}), setup))):
+        files = ReportFiles(*(tmp_path / f"{number}.{suffix}" for suffix in ("json", "csv", "md")))
+        report.write(files)
+        assert [is_ours(output.path, output.kind) for output in files.outputs()] == [True] * 3
 
 
 def test_only_the_files_asked_for_are_written(tmp_path: Path):
