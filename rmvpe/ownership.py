@@ -49,8 +49,8 @@ def check_outputs(
     file that we did not write.
     """
     outputs, foreign = list(outputs), []
+    present = [output for output in outputs if check_replaceable(output.path)]  # first: it refuses impossible names
     _check_different(outputs)
-    present = [output for output in outputs if check_replaceable(output.path)]
     read = _identities(inputs) if present else set()
     for output in present:
         found = os.stat(output.path)
