@@ -72,6 +72,8 @@ def user_message(error: BaseException) -> str | None:
         return f"{name}{error.strerror}: free some space or write somewhere else"
     if isinstance(error, OSError) and error.filename and not isinstance(error.filename, int):
         return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    if isinstance(error, ValueError) and "embedded null" in str(error):  # what Python says of "a\0b" as a file's name
+        return "a name holds a NUL character, which no file's name can: give another name"
     if isinstance(error, (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError)):
         return str(error)
     return None

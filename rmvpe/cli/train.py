@@ -156,6 +156,7 @@ def job_from(arguments: argparse.Namespace, framework: str) -> Job:
         amp=arguments.amp,
         initial=arguments.initial,
         resume_iteration=arguments.resume_iteration,
+        quiet=arguments.quiet,
     )
 
 
@@ -205,10 +206,15 @@ def trial(arguments: argparse.Namespace, framework: str, config: TrainConfig) ->
         check_new(logdir, command_from(arguments, framework, logdir))
     else:
         logdir = unused(Path(TRIAL_LOGDIR.format(framework=framework)))
+
+    def say(text: str) -> None:
+        if not arguments.quiet:
+            sys.stderr.write(text)
+
     if not DEMO_DATA.is_dir():
-        sys.stderr.write(f"making the demo data set in {DEMO_DATA}\n")
+        say(f"making the demo data set in {DEMO_DATA}\n")
     make_demo(DEMO_DATA)
-    sys.stderr.write(
+    say(
         f"no data given: a trial of {config.iterations} iterations on {DEMO_DATA}, in {logdir}. {TRIAL_TAKES}; at the "
         "end it shows how much of the pitch is found (RPA) before and after. Its network is small and knows these "
         "sounds alone: give --data for a run of your own (--help)\n"
@@ -216,7 +222,7 @@ def trial(arguments: argparse.Namespace, framework: str, config: TrainConfig) ->
     # For torch: so small a network is as fast on one thread, and much faster beside other work
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     command = command_from(arguments, framework, logdir)
-    return Job(config, logdir, command, amp=arguments.amp, validate_first=True)
+    return Job(config, logdir, command, amp=arguments.amp, validate_first=True, quiet=arguments.quiet)
 
 
 def unused(path: Path) -> Path:

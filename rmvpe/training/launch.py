@@ -42,6 +42,7 @@ NO_THRESHOLD = (
 class Job:
     """One run. amp: "auto", "off", a dtype of the convolutions, or None for the config's. initial: weights to start
     from, which are validated first. resume_iteration: the iteration to go on from, "latest", or None for a new run.
+    quiet: no bar, and nothing on stderr but errors.
     """
 
     config: TrainConfig
@@ -51,6 +52,7 @@ class Job:
     initial: str | None = None
     resume_iteration: str | None = None
     validate_first: bool = False  # so that the scores before training are known
+    quiet: bool = False
 
 
 class Session(Protocol):
@@ -168,11 +170,11 @@ def run_in_folder(
     is_main = session.ranks.is_main_process
     if state is not None and is_main:
         differences = changes(state, config, fingerprint(source), session.ranks.total)
-        if differences:
+        if differences and not job.quiet:
             sys.stderr.write(f"resuming iteration {state.step} with changes: {'; '.join(differences)}\n")
     first = (initial is not None or job.validate_first) and state is None and valid is not None
-    scores = fit(trainer, config, source, valid, job.logdir, state, first, initial, job.command)
-    if is_main:
+    scores = fit(trainer, config, source, valid, job.logdir, state, first, initial, job.command, job.quiet)
+    if is_main and not job.quiet:
         sys.stderr.write(summary(trainer.step, scores, job.logdir) + "\n")
         if valid is None:
             sys.stderr.write(f"{without_scores(load(job.logdir / LAST))}\n")

@@ -145,13 +145,14 @@ def fit(
     validate_first: bool = False,
     initial: Checkpoint | None = None,
     command: str | None = None,
+    quiet: bool = False,
 ) -> Evaluation | None:
     """Train from `trainer.step` to `config.iterations`; returns the last validation (None without `valid`).
 
     `resumed` is the result of `resume`. `validate_first`: the weights that training starts from are validated too, so
     that the scores before and after can be compared; if none are better, they are the best. `initial`: the weights
     that the trainer started from, whose threshold and calibration are kept until the first validation finds others.
-    `command` continues the run; messages give it.
+    `command` continues the run; messages give it. `quiet`: no bar.
 
     Writes into `logdir`: config.json, the files of `rmvpe.training.run_log`, the training states, last.safetensors and
     best.safetensors (by mean RPA over `VALIDATION_SNR_DB` on the validation split). On SIGTERM or Ctrl-C a run of one
@@ -171,15 +172,15 @@ def fit(
         run = Run(trainer, config, source, valid, logdir, log, examples, best, recommended, data, command)
         if validate_first:
             validate_and_publish(run)
-        update_until_done(run, batches)
+        update_until_done(run, batches, quiet)
     return run.last
 
 
-def update_until_done(run: Run, batches: Iterator[Batch]) -> None:
+def update_until_done(run: Run, batches: Iterator[Batch], quiet: bool = False) -> None:
     """All updates that are left, with their validations and states; raises as `fit`."""
     from tqdm import tqdm
 
-    trainer, config, hidden = run.trainer, run.config, not run.trainer.ranks.is_main_process
+    trainer, config, hidden = run.trainer, run.config, quiet or not run.trainer.ranks.is_main_process
     first = trainer.compiles and not hidden
     bar = tqdm(total=config.iterations, initial=trainer.step, unit="step", disable=hidden)
     with bar, stop_requests(trainer.ranks) as stop:

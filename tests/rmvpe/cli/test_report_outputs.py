@@ -172,3 +172,27 @@ def test_a_reader_that_closes_the_pipe_loses_no_file(here: Path, command: str):
         assert process.wait() == 141
     assert "Traceback" not in error
     assert (here / "a.json").exists()
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["predict", "--files-from", "NAME", "-o", "o"],
+        ["predict", "a.wav", "-o", "NAME/a.csv"],
+        ["predict", "a.wav", "-o", "o.csv", "--plot", "NAME.png"],
+        ["benchmark", "--weights", "NAME"],
+        ["convert", "inspect", "NAME"],
+        ["prepare", "mir-1k", "--archive", "NAME"],
+        ["prepare", "synthetic", "--voices", "NAME"],
+        ["evaluate", "--data", "folder:voices", "--plot", "NAME.png"],
+        ["compare", "--data", "voices", "--trackers", "rmvpe:NAME"],
+    ],
+    ids=lambda argv: " ".join(argv[:3]),
+)
+@pytest.mark.parametrize("name", [LONG, "a\0b"])
+def test_every_command_refuses_such_a_name(here: Path, argv: list[str], name: str, capsys: pytest.CaptureFixture[str]):
+    shutil.copy("voices/a.wav", "a.wav")
+    assert main([part.replace("NAME", name) for part in argv]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "bug" not in error

@@ -87,6 +87,18 @@ def fails(capsys, *flags: str | Path) -> str:
     return message
 
 
+def test_quiet_prints_errors_alone(hybrid, config, tmp_path, capsys):
+    flags = ("--config", config, "--logdir", tmp_path / "run", "--device", "cpu", "-q")
+    assert train(*flags, "--data", hybrid) == 0
+    printed = capsys.readouterr()
+    assert printed.out + printed.err == ""
+    resume = ("--logdir", tmp_path / "run", "-r", "latest", "--iterations", "3", "--device", "cpu", "-q")
+    assert train(*resume, "--learning_rate", "0.1") == 0  # a change, of which a run that is not quiet tells
+    printed = capsys.readouterr()
+    assert printed.out + printed.err == ""
+    assert "already holds a run" in fails(capsys, *flags, "--data", hybrid)
+
+
 def test_a_run_resumes_and_guards_what_is_there(hybrid, config, tmp_path, capsys):
     logdir = tmp_path / "run"
     flags = ("--config", config, "--data", hybrid, "--logdir", logdir, "--device", "cpu")
