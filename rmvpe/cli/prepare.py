@@ -52,8 +52,8 @@ def run_mir1k(arguments: argparse.Namespace) -> int:
         workers=arguments.workers,
         strict=arguments.strict,
         force=arguments.force,
-        progress=True,
-        log=lambda line: tqdm.write(line, file=sys.stderr),
+        progress=not arguments.quiet,
+        log=(lambda line: None) if arguments.quiet else lambda line: tqdm.write(line, file=sys.stderr),
     )
     print("\n".join([*mir1k.summary_lines(summary), f"made {arguments.out}; licence: {mir1k.LICENCE}"]))
     return 0
@@ -96,7 +96,8 @@ def run_synthetic(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
         workers=arguments.workers,
         resume=arguments.resume,
-        log=lambda line: tqdm.write(line, file=sys.stderr),
+        progress=not arguments.quiet,
+        log=(lambda line: None) if arguments.quiet else lambda line: tqdm.write(line, file=sys.stderr),
     )
     return 0
 
@@ -128,6 +129,7 @@ def run_instruments(arguments: argparse.Namespace) -> int:
         hours=arguments.hours,
         seed=arguments.seed,
         workers=arguments.workers,
+        progress=not arguments.quiet,
     )
     return 0
 

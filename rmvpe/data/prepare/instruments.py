@@ -15,10 +15,19 @@ from rmvpe.files import write_text
 MADE_BY = "scripts/prepare_instruments.py"
 
 
-def prepare(soundfonts: Sequence[Path], out: Path, *, hours: float = 1.0, seed: int = 0, workers: int = 1) -> None:
+def prepare(
+    soundfonts: Sequence[Path],
+    out: Path,
+    *,
+    hours: float = 1.0,
+    seed: int = 0,
+    workers: int = 1,
+    progress: bool = True,
+) -> None:
     """Write what is missing of each SoundFont's folder in `out`: `hours` of excerpts of 20 s.
 
-    workers: processes; the result is the same for any number. Raises UserError for what cannot be used.
+    workers: processes; the result is the same for any number. progress: a bar on stderr. Raises UserError
+    for what cannot be used.
     """
     from tqdm import tqdm
 
@@ -27,7 +36,7 @@ def prepare(soundfonts: Sequence[Path], out: Path, *, hours: float = 1.0, seed: 
     pieces = [piece for soundfont in soundfonts for piece in plan_pieces(soundfont, out, hours, seed)]
     missing = [piece for piece in pieces if not all(path.is_file() for path in piece.paths)]
     with multiprocessing.get_context("spawn").Pool(max(workers, 1)) as pool:
-        for _ in tqdm(pool.imap_unordered(make_piece, missing), total=len(missing), unit="piece"):
+        for _ in tqdm(pool.imap_unordered(make_piece, missing), total=len(missing), unit="piece", disable=not progress):
             pass
 
 

@@ -30,13 +30,14 @@ def prepare(
     workers: int = 1,
     resume: bool = False,
     log: Callable[[str], None] = lambda line: None,
+    progress: bool = True,
 ) -> None:
     """Write `out`/manifest.json, then every item that is not there yet.
 
     voices, music: folders with one sub-folder per speaker and per music package, or with the sound files; music may be
     None. workers: processes; the result is the same for any number. resume: complete a folder that this function has
-    made before. log: gets a sentence on each thing skipped and on how the sources were divided. Raises UserError for
-    what cannot be used.
+    made before. log: gets a sentence on each thing skipped and on how the sources were divided. progress: a bar on
+    stderr. Raises UserError for what cannot be used.
     """
     amounts = {"train_hours": train_hours, "valid_minutes": valid_minutes, "test_minutes": test_minutes, "seed": seed}
     for name, value in amounts.items():
@@ -62,7 +63,7 @@ def prepare(
     world_voice.world()  # raises for a missing pyworld before anything is written
     write_text(out / MANIFEST, json.dumps(manifest, indent=1))
     missing = [plan for plan in plans if not (out / plan.split / f"{plan.name}.wav").is_file()]
-    make_items(missing, voices, music, out, workers)
+    make_items(missing, voices, music, out, workers, progress)
 
 
 def plan_items(sources: dict[str, dataset.Sources], minutes: dict[str, float], seed: int) -> list[dataset.Plan]:
@@ -85,15 +86,17 @@ def plan_items(sources: dict[str, dataset.Sources], minutes: dict[str, float], s
     ]
 
 
-def make_items(plans: Sequence[dataset.Plan], voices: Path, music: Path | None, out: Path, workers: int) -> None:
-    """Render the items in `workers` processes, with a bar on stderr."""
+def make_items(
+    plans: Sequence[dataset.Plan], voices: Path, music: Path | None, out: Path, workers: int, progress: bool = True
+) -> None:
+    """Render the items in `workers` processes, with a bar on stderr if `progress`."""
     from tqdm import tqdm
 
     cache = out / ".analysis"
     make = functools.partial(dataset.make_item, voices=voices, music=music, cache=cache, out=out)
     # spawn: a forked child would inherit whatever threads the libraries of this process have started
     with multiprocessing.get_context("spawn").Pool(max(workers, 1)) as pool:
-        for _ in tqdm(pool.imap_unordered(make, plans), total=len(plans), unit="item"):
+        for _ in tqdm(pool.imap_unordered(make, plans), total=len(plans), unit="item", disable=not progress):
             pass
     shutil.rmtree(cache, ignore_errors=True)
 
