@@ -53,9 +53,10 @@ def test_a_folder_is_made_and_completed(soundfont: Path, tmp_path: Path, capsys:
     assert (about["soundfont"], about["seed"]) == ("My_Bank.sf2", 3)
     before = (folder / pieces[1]).read_bytes()
     (folder / pieces[1]).unlink()
-    assert prepare(soundfont, tmp_path / "music", *flags) == 0
+    assert "piece/s" in capsys.readouterr().err
+    assert prepare(soundfont, tmp_path / "music", *flags, "-q") == 0
+    assert capsys.readouterr().err == ""
     assert (folder / pieces[1]).read_bytes() == before
-    capsys.readouterr()
     assert prepare(soundfont, tmp_path / "music", "--seed", "4") == 2
     assert "was made from another SoundFont or seed" in capsys.readouterr().err
 
