@@ -195,7 +195,7 @@ class Estimator:
     ) -> F0Track:
         """The f0 of audio [samples] or [samples, channels] at `sample_rate` Hz; see `rmvpe.audio.from_array`.
 
-        channel: which becomes the sound, see there. hop_s: seconds between frames, by default the network's own (10 ms); the number of frames is
+        channel: as there. hop_s: seconds between frames, by default the network's own (10 ms); the number of frames is
         floor(duration / hop) + 1, none for no samples. progress: called with the share done. decoding: fields of
         `DecodeConfig` to override in this call. Raises UserError for unusable audio, ConfigError for a bad setting.
         """
