@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rmvpe.audio import AudioFile, find_audio, from_array, read, with_unique_names
 from rmvpe.data.readers.base import read_audio
@@ -185,6 +187,41 @@ def test_gsm_is_read_from_any_place(tmp_path: Path):
     soundfile.write(tmp_path / "g.wav", bursts(0.5, 16_000), 16_000, format="WAV", subtype="GSM610")
     whole = read_audio(tmp_path / "g.wav")
     np.testing.assert_array_equal(read_audio(tmp_path / "g.wav", 0.1, 0.1), whole[1600:3200])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a privilege")
+def test_links_to_folders_are_followed_once(tmp_path: Path):
+    songs, elsewhere = tmp_path / "songs", tmp_path / "elsewhere"
+    for path in (songs / "z" / "a.wav", elsewhere / "deep" / "b.wav", elsewhere / "c.wav"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(wav_bytes(bursts(0.05)))
+    (songs / "a link").symlink_to(songs / "z", target_is_directory=True)  # to what is there anyway
+    (songs / "linked").symlink_to(elsewhere, target_is_directory=True)
+    (songs / "z" / "up").symlink_to(songs, target_is_directory=True)
+    (elsewhere / "back").symlink_to(songs, target_is_directory=True)
+    (elsewhere / "self").symlink_to(elsewhere, target_is_directory=True)
+    (songs / "gone").symlink_to(tmp_path / "nowhere", target_is_directory=True)
+    names = [file.name.as_posix() for file in find_audio([songs])]
+    assert names == ["linked/c", "linked/deep/b", "z/a"]
+    assert [file.name.as_posix() for file in find_audio([songs / "linked"])] == ["back/z/a", "c", "deep/b"]
+
+
+@given(
+    st.lists(
+        st.lists(
+            st.sampled_from(["x", "X", "x.wav", "x.flac", "x (2)", "x (2).wav", "X.WAV", "x.wav.wav"]), min_size=1
+        ),
+        max_size=12,
+        unique_by=tuple,
+    ),
+    st.booleans(),
+)
+def test_names_are_unique_in_any_combination(paths: list[list[str]], one_case: bool):
+    files = [AudioFile(Path("/in", *parts), Path(parts[-1])) for parts in paths]
+    found = with_unique_names(files, one_case)
+    assert [file.path for file in found] == [file.path for file in files]
+    names = [file.name.as_posix() for file in found]
+    assert len({name.casefold() if one_case else name for name in names}) == len(names)
 
 
 def test_names_of_results_are_unique():
