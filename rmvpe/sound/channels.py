@@ -13,9 +13,9 @@ NAMES = ("auto", "mean", "left", "right")
 # The sum of the channels has less than half the power of the louder one only if they cancel: uncorrelated channels have
 # more, and a channel at 0.3 of the other's level with opposite sign is where this begins
 CANCELLED = 0.5
-# Where only a part of a recording cancels: stretches of so many samples in which less than this of the power is left, and
-# how much of all power they must hold. Reverb alone never leaves so little; a voice with loud noise of opposite sign in
-# its pauses had 0.34 at most
+# Where only a part of a recording cancels: stretches of so many samples in which less than this of the power is left,
+# and how much of all power they must hold. Reverb alone never leaves so little; a voice with loud noise in its pauses,
+# of opposite sign, had 0.34 at most
 STRETCH, STRETCH_CANCELLED, STRETCH_SHARE = 8192, 0.03, 0.4
 FRAME_S = 0.17  # of a spectrum, at least; the number of samples is a power of 2
 ALL_FRAMES, EVERY = 64, 4  # so many frames are all analysed, which short recordings need, then one of so many

@@ -19,8 +19,8 @@ from rmvpe.sound.sndfile import Unreadable, compare
 PROGRAM = "ffmpeg"
 RELATIVE_KINDS = ("mpegts", "mpegps", "flv", "asf")
 # Samples by which the encoders of these are late at least, where the format has no place for it
-DELAYS = {"aac": 1024, "wmav1": 2048, "wmav2": 2048}
-PLACELESS_KINDS = ("aac", "matroska", "flv", "mpegts", "asf")
+DELAYS = {"aac": 1024, "wmav1": 2048, "wmav2": 2048, "ac3": 256, "eac3": 256}
+PLACELESS_KINDS = ("aac", "ac3", "matroska", "flv", "mpegts", "mpegps", "asf")
 BLOCK_BYTES = 1 << 20
 
 

@@ -105,6 +105,7 @@ class _Decoded:
         """The timestamp that is time 0."""
         pts = self._first.pts
         first_s = 0.0 if pts is None else float(pts * self._first.time_base)
+        packet_s = first_s if self._packet_s is None else self._packet_s
         start = self._container.start_time
         container_s = 0.0 if start is None else start / 1e6
         origin = container_s if self._format in RELATIVE or container_s > MAX_LATE_S else 0.0
@@ -118,9 +119,9 @@ class _Decoded:
         if others:
             # Times below 0 were moved to 0 for all streams: the picture begins at time 0
             moved = min(others) - origin
-            return origin + moved if 0 < moved < 0.1 and abs(first_s - origin) < SAME_S else origin
+            return origin + moved if 0 < moved < 0.1 and abs(packet_s - origin) < SAME_S else origin
         # A first packet before time 0 tells that the file knows its delay
-        if self._format in WITHOUT_DELAY and (self._packet_s or 0.0) > origin - SAME_S and first_s - origin < 0.01:
+        if self._format in WITHOUT_DELAY and packet_s > origin - SAME_S and first_s - origin < 0.01:
             if self.codec in DELAYING:
                 return origin + self._first.samples / self._first.sample_rate
             if self.codec in ("ac3", "eac3"):
