@@ -43,14 +43,23 @@ def wav_bytes(audio: np.ndarray, rate: int = RATE, form: str = "WAV", subtype: s
     return out.getvalue()
 
 
-def encode(path: Path, codec: str, form: str, start_s: float = 0.0, audio: np.ndarray | None = None) -> Path:
-    """Write `bursts` with PyAV, its timestamps beginning at `start_s`."""
+def encode(path: Path, codec: str, form: str, start_s: float = 0.0, picture: bool = False) -> Path:
+    """Write `bursts` with PyAV, its timestamps beginning at `start_s`; `picture`: with a film that begins at 0."""
     av = pytest.importorskip("av")
     rate = 48_000 if codec == "libopus" else RATE
-    sound = (bursts(rate=rate) if audio is None else audio).astype(np.float32)
+    sound = bursts(rate=rate).astype(np.float32)
     with av.open(path, "w", format=form) as container:
         stream = container.add_stream(codec, rate=rate, layout="mono")
         stream.bit_rate = 128_000
+        if picture:
+            film = container.add_stream("libvpx" if form == "webm" else "mpeg4", rate=25)
+            film.width = film.height = 64
+            film.pix_fmt = "yuv420p"
+            for number in range(75):
+                image = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), dtype=np.uint8), "rgb24")
+                image.pts, image.time_base = number, Fraction(1, 25)
+                container.mux(film.encode(image))
+            container.mux(film.encode(None))
         resampler = av.AudioResampler(stream.format, "mono", rate)
         frame = av.AudioFrame.from_ndarray(sound[None], "flt", "mono")
         frame.sample_rate, frame.pts, frame.time_base = (
@@ -66,7 +75,11 @@ def encode(path: Path, codec: str, form: str, start_s: float = 0.0, audio: np.nd
 
 @pytest.mark.parametrize(
     ("codec", "form"),
-    [("aac", "ipod"), ("aac", "adts"), ("aac", "matroska"), ("libopus", "webm"), ("wmav2", "asf"), ("alac", "ipod")],
+    [
+        *(("aac", form) for form in ("ipod", "adts", "matroska", "flv", "mpegts")),
+        *(("ac3", form) for form in ("ac3", "matroska", "mpegts", "ipod")),
+        *(("libopus", "webm"), ("wmav1", "asf"), ("wmav2", "asf"), ("alac", "ipod"), ("eac3", "eac3")),
+    ],
 )
 @pytest.mark.parametrize("reader", ["av", "ffmpeg"])
 def test_every_format_has_the_time_of_the_original(
@@ -80,6 +93,24 @@ def test_every_format_has_the_time_of_the_original(
     assert abs(lag_s(found.samples)) < WITHIN_S
     assert abs(found.duration_s - 3.0) < 0.06
     assert found.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("codec", "form", "late_s"),
+    [
+        *(("mp3", form, 0.025) for form in ("avi", "wav")),
+        ("mp2", "mp2", 0.011),
+    ],
+)
+def test_delays_that_no_file_tells_are_as_the_docs_say(codec: str, form: str, late_s: float, tmp_path: Path):
+    found = read(encode(tmp_path / "sound", codec, form))
+    assert abs(lag_s(found.samples) - late_s) < 0.0006  # docs/formats.md has whole and half milliseconds
+
+
+@pytest.mark.parametrize(("codec", "form"), [("libopus", "webm"), ("aac", "matroska"), ("aac", "mp4")])
+def test_a_picture_does_not_move_the_sound(codec: str, form: str, tmp_path: Path):
+    path = encode(tmp_path / "film", codec, form, picture=True)
+    assert abs(lag_s(read(path).samples)) < WITHIN_S
 
 
 def test_a_late_track_is_late(tmp_path: Path):
