@@ -52,14 +52,9 @@ def encode(path: Path, codec: str, form: str, start_s: float = 0.0, picture: boo
         stream = container.add_stream(codec, rate=rate, layout="mono")
         stream.bit_rate = 128_000
         if picture:
-            film = container.add_stream("libvpx" if form == "webm" else "mpeg4", rate=25)
+            film = container.add_stream("libvpx" if form == "webm" else "mpeg4", rate=1000)
             film.width = film.height = 64
             film.pix_fmt = "yuv420p"
-            for number in range(75):
-                image = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), dtype=np.uint8), "rgb24")
-                image.pts, image.time_base = number, Fraction(1, 25)
-                container.mux(film.encode(image))
-            container.mux(film.encode(None))
         resampler = av.AudioResampler(stream.format, "mono", rate)
         frame = av.AudioFrame.from_ndarray(sound[None], "flt", "mono")
         frame.sample_rate, frame.pts, frame.time_base = (
@@ -70,6 +65,12 @@ def encode(path: Path, codec: str, form: str, start_s: float = 0.0, picture: boo
         for piece in (*resampler.resample(frame), *resampler.resample(None)):
             container.mux(stream.encode(piece))
         container.mux(stream.encode(None))
+        if picture:
+            for number in range(75):
+                image = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), dtype=np.uint8), "rgb24")
+                image.pts, image.time_base = 40 * number + 7, Fraction(1, 1000)  # what ffmpeg adds to negative times
+                container.mux(film.encode(image))
+            container.mux(film.encode(None))
     return path
 
 
