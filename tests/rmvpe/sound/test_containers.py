@@ -2,6 +2,7 @@
 
 import io
 import struct
+import sys
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -183,3 +184,19 @@ def test_mp3_inside_wav():
     assert found.duration_s == pytest.approx(2.0, abs=0.06)
     assert pitch_hz(found.samples) == pytest.approx(220, abs=2)
     assert found.warnings == ()
+
+
+def test_without_a_second_reader_the_message_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    pytest.importorskip("av")
+    path = write_tracks(tmp_path / "film.mkv", [220.0, 440.0])
+    (tmp_path / "a.wav").write_bytes(sound_bytes("WAV", "PCM_16"))
+    monkeypatch.setitem(sys.modules, "av", None)
+    if reading.ffmpeg.program() is not None:
+        assert pitch_hz(read(path, track=2).samples) == pytest.approx(440, abs=2)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert reading.second_reader() is None
+    with pytest.raises(UserError, match=r"film\.mkv cannot be read as sound .* run pip install av, or install ffmpeg"):
+        read(path)
+    assert read(tmp_path / "a.wav", track=1).duration_s == 2.0
+    with pytest.raises(UserError, match=r"a\.wav has no audio track 2 that can be read here: run pip install av"):
+        read(tmp_path / "a.wav", track=2)
