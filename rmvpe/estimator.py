@@ -35,6 +35,9 @@ from rmvpe.high_register import Pitches
 from rmvpe.pitch import N_BINS
 from rmvpe.remote import open_backend
 from rmvpe.salience import OVERLAP_FRAMES, WINDOW_FRAMES, Progress, SalienceReader, part_of
+from rmvpe.sound import channels
+from rmvpe.sound.mono import Channel
+from rmvpe.sound.reading import Source
 from rmvpe.track import F0Track, check_hop
 
 DEFAULT_WEIGHTS = "small"
@@ -154,18 +157,23 @@ class Estimator:
     @right_names(also=DECODING)
     def from_file(
         self,
-        path: str | os.PathLike[str],
+        path: Source,
         *,
+        channel: Channel = "auto",
+        track: int | None = None,
         hop_s: float | None = None,
         progress: Progress | None = None,
         **decoding: Any,
     ) -> F0Track:
-        """The f0 of a sound file. Arguments as for `from_audio`; raises UserError as it and `rmvpe.audio.read` do.
+        """The f0 of a sound file: of a path, the bytes of a file, or a binary stream.
 
-        What is odd about the file is logged as a warning (`logging.getLogger("rmvpe")`).
+        channel, track: see `rmvpe.audio.read`. The other arguments are those of `from_audio`; raises UserError as it
+        and `rmvpe.audio.read` do. What the file lacks is logged as a warning, and what was decided about it as
+        information (`logging.getLogger("rmvpe")`).
         """
         config = self._call_config(hop_s, decoding)
-        return self._track(_logged(audio_files.read(path)), config, hop_s, progress)
+        recording = audio_files.read(path, channel=channel, track=track)
+        return self._track(_logged(recording), config, hop_s, progress)
 
     @right_names(also=DECODING)
     def from_recording(
@@ -180,18 +188,20 @@ class Estimator:
         audio: Any,
         sample_rate: float,
         *,
+        channel: Channel = "auto",
         hop_s: float | None = None,
         progress: Progress | None = None,
         **decoding: Any,
     ) -> F0Track:
         """The f0 of audio [samples] or [samples, channels] at `sample_rate` Hz; see `rmvpe.audio.from_array`.
 
-        hop_s: seconds between frames, by default the network's own (10 ms); the number of frames is
+        channel: as there. hop_s: seconds between frames, by default the network's own (10 ms); the number of frames is
         floor(duration / hop) + 1, none for no samples. progress: called with the share done. decoding: fields of
         `DecodeConfig` to override in this call. Raises UserError for unusable audio, ConfigError for a bad setting.
         """
         config = self._call_config(hop_s, decoding)
-        return self._track(_logged(audio_files.from_array(audio, sample_rate)), config, hop_s, progress)
+        recording = audio_files.from_array(audio, sample_rate, channel=channel)
+        return self._track(_logged(recording), config, hop_s, progress)
 
     @right_names(also=DECODING)
     def from_batch(
@@ -219,23 +229,30 @@ class Estimator:
 
     @right_names(also=DECODING)
     def from_files(
-        self, paths: Iterable[str | os.PathLike[str]], *, hop_s: float | None = None, **decoding: Any
+        self,
+        paths: Iterable[str | os.PathLike[str]],
+        *,
+        channel: Channel = "auto",
+        track: int | None = None,
+        hop_s: float | None = None,
+        **decoding: Any,
     ) -> Iterator[tuple[Path, F0Track | UserError]]:
         """Each path with its track, or with the UserError that says why there is none; one bad file stops nothing.
 
-        A bad setting is raised at once.
+        Arguments as for `from_file`. A bad setting is raised at once.
         """
         self._call_config(hop_s, decoding)
+        channels.checked(channel)
         if isinstance(paths, (str, os.PathLike)):
             raise UserError(f"from_files takes a list of paths, not one: use from_file({str(paths)!r})")
-        return self._each(paths, hop_s, decoding)
+        return self._each(paths, {"channel": channel, "track": track, "hop_s": hop_s, **decoding})
 
     def _each(
-        self, paths: Iterable[str | os.PathLike[str]], hop_s: float | None, decoding: dict[str, Any]
+        self, paths: Iterable[str | os.PathLike[str]], arguments: dict[str, Any]
     ) -> Iterator[tuple[Path, F0Track | UserError]]:
         for path in map(Path, paths):
             try:
-                yield path, self.from_file(path, hop_s=hop_s, **decoding)
+                yield path, self.from_file(path, **arguments)
             except UserError as error:
                 yield path, error
 

@@ -7,20 +7,20 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import BinaryIO
 
 import numpy as np
 
-from rmvpe.errors import UserError
 from rmvpe.sound.parts import Findings, Part
-from rmvpe.sound.pyav import FORMATS, JITTER_S
+from rmvpe.sound.pyav import FORMATS, JITTER_S, choose_track, describe
 from rmvpe.sound.sndfile import Unreadable, compare
 
 PROGRAM = "ffmpeg"
 RELATIVE_KINDS = ("mpegts", "mpegps", "flv", "asf")
 # Samples by which the encoders of these are late at least, where the format has no place for it
-DELAYS = {"aac": 1024, "wmav1": 2048, "wmav2": 2048}
-PLACELESS_KINDS = ("aac", "matroska", "flv", "mpegts", "asf")
+DELAYS = {"aac": 1024, "wmav1": 2048, "wmav2": 2048, "ac3": 256, "eac3": 256}
+PLACELESS_KINDS = ("aac", "ac3", "matroska", "flv", "mpegts", "mpegps", "asf")
 BLOCK_BYTES = 1 << 20
 
 
@@ -30,22 +30,21 @@ def program() -> str | None:
 
 
 def parts(file: BinaryIO, kind: str | None, name: str, track: int | None, findings: Findings) -> Iterator[Part]:
-    """The sound of one track in `file` (None: the first). Raises Unreadable before the first part."""
+    """The sound of one track in `file` (None: see `choose_track`). Raises Unreadable before the first part."""
     with _on_disk(file) as path:
         tracks, listing = _tracks(path)
         if not tracks:
             raise Unreadable(_reason(listing))
-        if track is not None and not 1 <= track <= len(tracks):
-            kinds = ", ".join(f"{index}: {codec}" for index, codec in enumerate(tracks, 1))
-            raise UserError(f"{name} has no audio track {track}: choose one of {kinds}")
-        codec = tracks[(track or 1) - 1]
+        kinds = [describe(track.codec, track.language) for track in tracks]
+        chosen = choose_track(name, track, kinds, [track.is_default for track in tracks])
+        codec = tracks[chosen].codec
         alone = len(tracks) == 1 and "Video:" not in listing and "start: -" not in listing
         first = DELAYS.get(codec, 0) if alone and kind in PLACELESS_KINDS else 0
         command = [PROGRAM, "-nostdin", "-hide_banner", "-v", "error", "-format_whitelist", FORMATS, "-copyts"]
         if kind in RELATIVE_KINDS:  # their times begin anywhere
             first += _start_samples(listing)
         fill = f"aresample=async=1:first_pts={max(0, first)}:min_hard_comp={JITTER_S}"
-        command += ["-i", f"file:{path}", "-map", f"0:a:{(track or 1) - 1}", "-vn", "-af", fill]
+        command += ["-i", f"file:{path}", "-map", f"0:a:{chosen}", "-vn", "-af", fill]
         command += ["-c:a", "pcm_f32le", "-f", "wav", "-"]
         with tempfile.TemporaryFile() as errors:
             process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, stdin=subprocess.DEVNULL)
@@ -77,12 +76,22 @@ def _on_disk(file: BinaryIO) -> Iterator[str]:
         yield copy
 
 
-def _tracks(path: str) -> tuple[list[str], str]:
-    """The codecs of the audio tracks, and all that ffmpeg writes about the file."""
+@dataclass(frozen=True)
+class Track:
+    """An audio track as ffmpeg lists it."""
+
+    codec: str
+    language: str
+    is_default: bool
+
+
+def _tracks(path: str) -> tuple[list[Track], str]:
+    """The audio tracks, and all that ffmpeg writes about the file."""
     command = [PROGRAM, "-nostdin", "-hide_banner", "-format_whitelist", FORMATS, "-i", f"file:{path}"]
     listing = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, check=False).stderr
     text = listing.decode("utf-8", "replace")
-    return re.findall(r"^\s*Stream #\S+ Audio: (\w+)", text, re.MULTILINE), text
+    found = re.findall(r"^\s*Stream #\d+:\d+(?:\[\w+\])?(?:\((\w+)\))?: Audio: (\w+)(.*)", text, re.MULTILINE)
+    return [Track(codec, language, "(default)" in rest) for language, codec, rest in found], text
 
 
 def _start_samples(listing: str) -> int:

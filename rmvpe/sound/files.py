@@ -46,7 +46,8 @@ class AudioFile:
 
 
 def find_audio(paths: Sequence[str | os.PathLike[str]], skipped: list[Skipped] | None = None) -> list[AudioFile]:
-    """The sound files of `paths`, each file once. Folders are searched recursively, in sorted order.
+    """The sound files of `paths`, each file once. Folders are searched recursively, in sorted order;
+    links to folders are followed.
 
     A result's `name` is the path inside the folder that was given, or the file's own name. If two names are the same
     (a/x.wav and b/x.wav), all names are relative to the folder common to all files; names that are still the same
@@ -79,12 +80,21 @@ def _walk(folder: Path, skipped: list[Skipped]) -> Iterator[Path]:
     def unreadable(error: OSError) -> None:
         skipped.append((Path(error.filename or folder), f"cannot be searched ({error.strerror})"))
 
-    for root, folders, names in os.walk(folder, onerror=unreadable):  # links to folders are not followed: no loops
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            path = Path(root, name)
-            if not name.startswith(".") and _is_recording(path, skipped):
-                yield path
+    visited: set[tuple[int, int]] = set()
+    waiting = [folder]  # links come after all real folders, so that a file has the name of its real place
+    while waiting:
+        for root, folders, names in os.walk(waiting.pop(0), onerror=unreadable):
+            place = os.stat(root)
+            if (place.st_dev, place.st_ino) in visited:  # links may lead in a circle
+                folders.clear()
+                continue
+            visited.add((place.st_dev, place.st_ino))
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            waiting += [Path(root, name) for name in folders if os.path.islink(Path(root, name))]
+            for name in sorted(names):
+                path = Path(root, name)
+                if not name.startswith(".") and _is_recording(path, skipped):
+                    yield path
 
 
 def _is_recording(path: Path, skipped: list[Skipped]) -> bool:

@@ -24,7 +24,7 @@ FORMATS = (
 
 
 def parts(file: BinaryIO, name: str, track: int | None, findings: Findings) -> Iterator[Part]:
-    """The sound of one track in `file` (None: the best). Raises Unreadable before the first part."""
+    """The sound of one track in `file` (None: see `choose_track`). Raises Unreadable before the first part."""
     import av
 
     file.seek(0)
@@ -47,20 +47,29 @@ def parts(file: BinaryIO, name: str, track: int | None, findings: Findings) -> I
 
 
 def _choose(container: Any, name: str, track: int | None) -> Any:
+    from av.stream import Disposition
+
     streams = list(container.streams.audio)
     if not streams:
         raise UserError(f"{name} has no sound in it: give a recording")
-    if track is not None and not 1 <= track <= len(streams):
-        kinds = ", ".join(f"{index}: {_describe(stream)}" for index, stream in enumerate(streams, 1))
-        raise UserError(f"{name} has no audio track {track}: choose one of {kinds}")
-    if track is not None:
-        return streams[track - 1]
-    return container.streams.best("audio") or streams[0]
+    kinds = [describe(stream.codec_context.name, stream.metadata.get("language")) for stream in streams]
+    defaults = [bool(stream.disposition & Disposition.default) for stream in streams]
+    return streams[choose_track(name, track, kinds, defaults)]
 
 
-def _describe(stream: Any) -> str:
-    language = stream.metadata.get("language")
-    return f"{stream.codec_context.name}{f' ({language})' if language else ''}"
+def choose_track(name: str, track: int | None, kinds: list[str], defaults: list[bool]) -> int:
+    """The index of audio track `track` (from 1). None: the first that the file marks as its default, else the first."""
+    if track is None:
+        return defaults.index(True) if any(defaults) else 0
+    if not 1 <= track <= len(kinds):
+        listed = ", ".join(f"{number} ({kind})" for number, kind in enumerate(kinds, 1))
+        raise UserError(f"{name} has no audio track {track}: choose one of {listed}")
+    return track - 1
+
+
+def describe(codec: str, language: str | None) -> str:
+    """A track in a word or two."""
+    return codec if language in (None, "", "und") else f"{codec}, {language}"
 
 
 class _Decoded:
@@ -96,6 +105,7 @@ class _Decoded:
         """The timestamp that is time 0."""
         pts = self._first.pts
         first_s = 0.0 if pts is None else float(pts * self._first.time_base)
+        packet_s = first_s if self._packet_s is None else self._packet_s
         start = self._container.start_time
         container_s = 0.0 if start is None else start / 1e6
         origin = container_s if self._format in RELATIVE or container_s > MAX_LATE_S else 0.0
@@ -109,9 +119,9 @@ class _Decoded:
         if others:
             # Times below 0 were moved to 0 for all streams: the picture begins at time 0
             moved = min(others) - origin
-            return origin + moved if 0 < moved < 0.1 and abs(first_s - origin) < SAME_S else origin
+            return origin + moved if 0 < moved < 0.1 and abs(packet_s - origin) < SAME_S else origin
         # A first packet before time 0 tells that the file knows its delay
-        if self._format in WITHOUT_DELAY and (self._packet_s or 0.0) > origin - SAME_S and first_s - origin < 0.01:
+        if self._format in WITHOUT_DELAY and packet_s > origin - SAME_S and first_s - origin < 0.01:
             if self.codec in DELAYING:
                 return origin + self._first.samples / self._first.sample_rate
             if self.codec in ("ac3", "eac3"):

@@ -130,6 +130,8 @@ def _read(
             reason = reason if kind in SNDFILE_KINDS else str(error)
     if broken is not None:
         return _mono(lambda findings: _tolerant(first(findings), name, findings), name, channel)
+    if track not in (None, 1) and kind in SNDFILE_KINDS and second_reader() is None:
+        raise UserError(f"{name} has no audio track {track} that can be read here: run pip install av, or leave it out")
     raise UserError(cannot_read(name, reason))
 
 

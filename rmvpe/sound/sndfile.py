@@ -17,6 +17,7 @@ from rmvpe.sound.parts import Findings, Part
 from rmvpe.sound.view import Piece, View, Window
 
 CAUTIOUS_FRAMES = 64  # read at a time up to a place that cannot be decoded
+UNKNOWN_FRAMES = 1 << 60  # so many are what libsndfile gives where the header does not tell the length
 SHORT_S = 0.05  # a file may lack this much without a word: an encoder's padding
 
 
@@ -74,7 +75,7 @@ def opened(file: BinaryIO, pieces: list[Piece] | None = None) -> Iterator[Any]:
 def _plain(file: BinaryIO, name: str, findings: Findings, block_values: int) -> Iterator[Part]:
     with opened(file) as sound:
         frames = sound.frames
-        if frames >= 1 << 60:
+        if frames >= UNKNOWN_FRAMES:
             raise Unreadable("its header does not tell its length")
         counter = Counter(_blocks(sound, block_values))
         yield Part(sound.samplerate, iter(counter), frames=frames)

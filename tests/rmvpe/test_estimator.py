@@ -3,6 +3,7 @@
 The stand-in is plain numpy with a known reach in time, so that what windows may and may not change is known exactly.
 """
 
+import io
 import os
 import subprocess
 import sys
@@ -230,6 +231,34 @@ def test_several_files_and_one_of_them_bad(tmp_path: Path):
     assert "b.wav" in str(bad)
     lengths = [len(track) for track in results.values() if isinstance(track, rmvpe.F0Track)]
     assert lengths == [101, 51]
+
+
+def test_channels_tracks_bytes_and_streams(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    estimator, voice, other = listening(), glide(1.0)[0], 0.4 * noise(16000)
+    soundfile.write(tmp_path / "a.wav", np.stack([other, voice], 1), 16000, subtype="DOUBLE")
+    data = (tmp_path / "a.wav").read_bytes()
+    alone = estimator.from_audio(voice, 16000)
+    for track in (
+        estimator.from_audio(np.stack([other, voice], 1), 16000, channel="right"),
+        estimator.from_file(tmp_path / "a.wav", channel="right", track=1),
+        estimator.from_file(data, channel=1),
+        estimator.from_file(io.BytesIO(data), channel=1),
+        dict(estimator.from_files([tmp_path / "a.wav"], channel="right"))[tmp_path / "a.wav"],
+    ):
+        assert isinstance(track, rmvpe.F0Track)
+        np.testing.assert_array_equal(track.f0_hz, alone.f0_hz)
+    assert not np.array_equal(estimator.from_file(data).f0_hz, alone.f0_hz)
+    with pytest.raises(UserError, match="no audio track 2"):
+        estimator.from_file(tmp_path / "a.wav", track=2)
+    with pytest.raises(UserError, match="channel 'middle'"):
+        estimator.from_files([], channel="middle")
+    assert not caplog.records
+    with caplog.at_level("INFO", "rmvpe"):
+        estimator.from_audio(np.stack([voice, -voice], 1), 16000)
+    assert "the channels cancel each other" in caplog.text
+    assert [record.levelname for record in caplog.records] == ["INFO"]
+    estimator.from_file(data[: len(data) // 2])
+    assert "ends after" in caplog.text
 
 
 class NotFinite(StandInNetwork):

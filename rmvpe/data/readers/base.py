@@ -17,7 +17,8 @@ import numpy as np
 from rmvpe.audio import SAMPLE_RATE_HZ
 from rmvpe.errors import UserError
 from rmvpe.sound import sndfile, wav
-from rmvpe.sound.files import open_regular
+from rmvpe.sound.files import SUFFIXES, open_regular
+from rmvpe.sound.sniff import SNDFILE_KINDS, kind_of
 from rmvpe.sound.view import Window
 
 AUDIO_SUFFIXES = (".wav", ".flac")
@@ -161,10 +162,24 @@ class Recordings(ABC):
 
 
 def sound_files(folder: Path) -> list[Path]:
-    """The .wav and .flac files of `folder`, sorted; hidden ones (as archives from a Mac hold them) are skipped."""
-    inside = (path for path in folder.iterdir() if path.suffix.lower() in AUDIO_SUFFIXES)
+    """The .wav and .flac files of `folder`, sorted; hidden ones (as archives from a Mac hold them) are skipped.
+
+    Recordings of other formats are counted in a warning, once a folder: they are not used.
+    """
+    visible = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    others = [path.name for path in visible if path.suffix.lower() in SUFFIXES.difference(AUDIO_SUFFIXES)]
+    if others:
+        _warn_of_others(folder, len(others), min(others))
     # By name: Windows sorts paths without case, and training draws items by their number
-    return sorted((path for path in inside if not path.name.startswith(".")), key=lambda path: path.name)
+    return sorted((path for path in visible if path.suffix.lower() in AUDIO_SUFFIXES), key=lambda path: path.name)
+
+
+@functools.cache
+def _warn_of_others(folder: Path, count: int, example: str) -> None:
+    logging.getLogger("rmvpe").warning(
+        "%s: %d recordings are neither .wav nor .flac and are not used (%s ...): convert them to .flac",
+        *(folder, count, example),
+    )
 
 
 @dataclass(frozen=True)
@@ -202,12 +217,26 @@ def _opened(path: Path) -> Iterator[Any]:
             if (sentence := _lack(path, layout)) is not None:
                 _report_once(sentence)
             with sndfile.opened(file, pieces) as sound:
+                if sound.frames >= sndfile.UNKNOWN_FRAMES:
+                    raise UserError(
+                        f"{path} does not tell its length, because it was written to a pipe: convert it to .flac anew"
+                    )
                 yield sound
     except (UserError, MemoryError):
         raise
     except Exception as error:
         reason = getattr(error, "error_string", None) or str(error) or type(error).__name__
-        raise UserError(f"{path} cannot be read as sound ({reason.rstrip('. ')}): replace or remove it") from error
+        remedy = (
+            f"convert it to .flac ({path.stem}.flac), or remove it" if _is_foreign(path) else "replace or remove it"
+        )
+        raise UserError(f"{path} cannot be read as sound ({reason.rstrip('. ')}): {remedy}") from error
+
+
+def _is_foreign(path: Path) -> bool:
+    """Whether a file that libsndfile refuses is a recording of another format, such as m4a, whatever its name."""
+    with open_regular(path) as file:
+        kind = kind_of(Window(file, sndfile.file_size(file)))
+    return kind is not None and kind not in SNDFILE_KINDS
 
 
 def lack_of(path: Path) -> str | None:

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rmvpe.audio import AudioFile, find_audio, from_array, read, with_unique_names
 from rmvpe.data.readers.base import read_audio
@@ -41,14 +43,18 @@ def wav_bytes(audio: np.ndarray, rate: int = RATE, form: str = "WAV", subtype: s
     return out.getvalue()
 
 
-def encode(path: Path, codec: str, form: str, start_s: float = 0.0, audio: np.ndarray | None = None) -> Path:
-    """Write `bursts` with PyAV, its timestamps beginning at `start_s`."""
+def encode(path: Path, codec: str, form: str, start_s: float = 0.0, picture: bool = False) -> Path:
+    """Write `bursts` with PyAV, its timestamps beginning at `start_s`; `picture`: with a film that begins at 0."""
     av = pytest.importorskip("av")
     rate = 48_000 if codec == "libopus" else RATE
-    sound = (bursts(rate=rate) if audio is None else audio).astype(np.float32)
+    sound = bursts(rate=rate).astype(np.float32)
     with av.open(path, "w", format=form) as container:
         stream = container.add_stream(codec, rate=rate, layout="mono")
         stream.bit_rate = 128_000
+        if picture:
+            film = container.add_stream("libvpx" if form == "webm" else "mpeg4", rate=1000)
+            film.width = film.height = 64
+            film.pix_fmt = "yuv420p"
         resampler = av.AudioResampler(stream.format, "mono", rate)
         frame = av.AudioFrame.from_ndarray(sound[None], "flt", "mono")
         frame.sample_rate, frame.pts, frame.time_base = (
@@ -59,12 +65,22 @@ def encode(path: Path, codec: str, form: str, start_s: float = 0.0, audio: np.nd
         for piece in (*resampler.resample(frame), *resampler.resample(None)):
             container.mux(stream.encode(piece))
         container.mux(stream.encode(None))
+        if picture:
+            for number in range(75):
+                image = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), dtype=np.uint8), "rgb24")
+                image.pts, image.time_base = 40 * number + 7, Fraction(1, 1000)  # what ffmpeg adds to negative times
+                container.mux(film.encode(image))
+            container.mux(film.encode(None))
     return path
 
 
 @pytest.mark.parametrize(
     ("codec", "form"),
-    [("aac", "ipod"), ("aac", "adts"), ("aac", "matroska"), ("libopus", "webm"), ("wmav2", "asf"), ("alac", "ipod")],
+    [
+        *(("aac", form) for form in ("ipod", "adts", "matroska", "flv", "mpegts")),
+        *(("ac3", form) for form in ("ac3", "matroska", "mpegts", "ipod")),
+        *(("libopus", "webm"), ("wmav1", "asf"), ("wmav2", "asf"), ("alac", "ipod"), ("eac3", "eac3")),
+    ],
 )
 @pytest.mark.parametrize("reader", ["av", "ffmpeg"])
 def test_every_format_has_the_time_of_the_original(
@@ -78,6 +94,24 @@ def test_every_format_has_the_time_of_the_original(
     assert abs(lag_s(found.samples)) < WITHIN_S
     assert abs(found.duration_s - 3.0) < 0.06
     assert found.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("codec", "form", "late_s"),
+    [
+        *(("mp3", form, 0.025) for form in ("avi", "wav")),
+        ("mp2", "mp2", 0.011),
+    ],
+)
+def test_delays_that_no_file_tells_are_as_the_docs_say(codec: str, form: str, late_s: float, tmp_path: Path):
+    found = read(encode(tmp_path / "sound", codec, form))
+    assert abs(lag_s(found.samples) - late_s) < 0.0006  # docs/formats.md has whole and half milliseconds
+
+
+@pytest.mark.parametrize(("codec", "form"), [("libopus", "webm"), ("aac", "matroska"), ("aac", "mp4")])
+def test_a_picture_does_not_move_the_sound(codec: str, form: str, tmp_path: Path):
+    path = encode(tmp_path / "film", codec, form, picture=True)
+    assert abs(lag_s(read(path).samples)) < WITHIN_S
 
 
 def test_a_late_track_is_late(tmp_path: Path):
@@ -185,6 +219,41 @@ def test_gsm_is_read_from_any_place(tmp_path: Path):
     soundfile.write(tmp_path / "g.wav", bursts(0.5, 16_000), 16_000, format="WAV", subtype="GSM610")
     whole = read_audio(tmp_path / "g.wav")
     np.testing.assert_array_equal(read_audio(tmp_path / "g.wav", 0.1, 0.1), whole[1600:3200])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a privilege")
+def test_links_to_folders_are_followed_once(tmp_path: Path):
+    songs, elsewhere = tmp_path / "songs", tmp_path / "elsewhere"
+    for path in (songs / "z" / "a.wav", elsewhere / "deep" / "b.wav", elsewhere / "c.wav"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(wav_bytes(bursts(0.05)))
+    (songs / "a link").symlink_to(songs / "z", target_is_directory=True)  # to what is there anyway
+    (songs / "linked").symlink_to(elsewhere, target_is_directory=True)
+    (songs / "z" / "up").symlink_to(songs, target_is_directory=True)
+    (elsewhere / "back").symlink_to(songs, target_is_directory=True)
+    (elsewhere / "self").symlink_to(elsewhere, target_is_directory=True)
+    (songs / "gone").symlink_to(tmp_path / "nowhere", target_is_directory=True)
+    names = [file.name.as_posix() for file in find_audio([songs])]
+    assert names == ["linked/c", "linked/deep/b", "z/a"]
+    assert [file.name.as_posix() for file in find_audio([songs / "linked"])] == ["back/z/a", "c", "deep/b"]
+
+
+@given(
+    st.lists(
+        st.lists(
+            st.sampled_from(["x", "X", "x.wav", "x.flac", "x (2)", "x (2).wav", "X.WAV", "x.wav.wav"]), min_size=1
+        ),
+        max_size=12,
+        unique_by=tuple,
+    ),
+    st.booleans(),
+)
+def test_names_are_unique_in_any_combination(paths: list[list[str]], one_case: bool):
+    files = [AudioFile(Path("/in", *parts), Path(parts[-1])) for parts in paths]
+    found = with_unique_names(files, one_case)
+    assert [file.path for file in found] == [file.path for file in files]
+    names = [file.name.as_posix() for file in found]
+    assert len({name.casefold() if one_case else name for name in names}) == len(names)
 
 
 def test_names_of_results_are_unique():

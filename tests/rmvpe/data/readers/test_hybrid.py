@@ -204,3 +204,29 @@ def test_a_full_disk_is_reported_and_leaves_nothing(root: Path) -> None:
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert {path: path.read_bytes() for path in (root / "train").iterdir()} == before
+
+
+def test_recordings_of_other_formats_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_hybrid_pair(tmp_path / "train", "solo", _sine(0.5, 220), None, np.full(51, 220.0))
+    for name in ("a.m4a", "b.MP3", ".hidden.mp3", "notes.txt"):
+        (tmp_path / "train" / name).write_bytes(b"any")
+    for _ in range(2):
+        assert len(Hybrid(tmp_path, "train")) == 1
+    (message,) = [record.getMessage() for record in caplog.records]
+    assert "2 recordings are neither .wav nor .flac and are not used (a.m4a ...)" in message
+
+
+def test_another_format_under_the_name_of_a_wav(tmp_path: Path) -> None:
+    folder = tmp_path / "train"
+    folder.mkdir()
+    (folder / "memo.wav").write_bytes(b"\0\0\0\x20ftypM4A " + bytes(500))
+    (folder / "memo.pv").write_text("57\n" * 100, encoding="utf-8")
+    with pytest.raises(UserError, match=r"memo\.wav cannot be read as sound .*: convert it to \.flac"):
+        Hybrid(tmp_path, "train").check()
+    soundfile.write(folder / "memo.wav", _sine(1, 220), RATE, format="FLAC")
+    data = bytearray((folder / "memo.wav").read_bytes())
+    data[21] &= 0xF0
+    data[22:42] = bytes(20)  # as ffmpeg writes it to a pipe
+    (folder / "memo.wav").write_bytes(data)
+    with pytest.raises(UserError, match=r"memo\.wav does not tell its length"):
+        Hybrid(tmp_path, "train").check()
