@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from convert.__main__ import PROGRAM, main
 from convert.commands import inspect_file
+from convert.program import PROGRAM, main
 from rmvpe.backends import python_too_old
 from rmvpe.checkpoint.architecture import expected_tensors
 from rmvpe.checkpoint.store import Checkpoint, load, save, sha256
@@ -288,7 +288,7 @@ def test_files_need_no_framework(safetensors_file: Path, tmp_path: Path, command
     code = (
         "import sys\n"
         "sys.modules['torch'] = sys.modules['jax'] = None\n"  # as if they were not installed
-        "from convert.__main__ import main\n"
+        "from convert.program import main\n"
         f"sys.exit(main({command.format(safetensors_file).split()!r}))"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
