@@ -61,8 +61,8 @@ def jax2torch(
         output = default_output(checkpoint, suffix)
     if (output.suffix == ".safetensors") != (layout == "safetensors"):
         raise UserError(f"{output} does not suit --layout {layout}: name it {output.with_suffix(suffix)}")
-    check_file(output, "safetensors" if layout == "safetensors" else "torch", checkpoint, force=force)
     weights = load_any(checkpoint)
+    check_file(output, "safetensors" if layout == "safetensors" else "torch", checkpoint, force=force)
     LAYOUTS[layout].write(output, with_source(weights, checkpoint), dtype)
     print(f"wrote {printable(output)}: {layout} layout, {dtype}, {weights.config.name}, {counted(weights.tensors)}")
     if layout != "safetensors" and weights.config != ModelConfig.e2e0():
@@ -80,8 +80,8 @@ def torch2jax(checkpoint: str, output: Path | None = None, *, force: bool = Fals
         )
     if output is None:
         output = default_output(checkpoint, "")
-    check_folder(output, checkpoint, is_only_orbax, "an Orbax checkpoint", force=force)
     weights = with_source(load_any(checkpoint), checkpoint)
+    check_folder(output, checkpoint, is_only_orbax, "an Orbax checkpoint", force=force)
     with needs("jax", "writing an Orbax folder"):
         from rmvpe_jax.checkpoint import save as save_jax
     save_jax(output, weights.tensors, weights.config, weights.metadata)

@@ -139,7 +139,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     """--iteration and --force."""
     text = "of a training run: which of its states (default: %(default)s)"
     parser.add_argument("--iteration", metavar="N|latest", default="latest", help=text)
-    parser.add_argument("--force", action="store_true", help="replace OUT if it exists")
+    parser.add_argument("--force", action="store_true", help="replace OUT even if no conversion has written it")
 
 
 GROUP = Group(

@@ -12,7 +12,7 @@ from pathlib import Path
 from convert.io import check_folder, needs
 from rmvpe.config import to_json
 from rmvpe.errors import UserError
-from rmvpe.files import output_folder, write_text
+from rmvpe.files import output_folder, system_error, write_text
 from rmvpe.text import printable
 from rmvpe.training.folder import is_only_run
 from rmvpe.training.state import RunState, StateStore, choose
@@ -68,11 +68,18 @@ def write_run(out: Path, state: RunState, framework: str, carried: Path) -> None
     An earlier `out` is replaced once the new one is complete.
     """
     with output_folder(out, "give another output with -o") as new:
-        store(framework).save(new, state)
-        write_text(new / CONFIG, to_json(state.config))
-        for name in CARRIED:
-            if (carried / name).is_file():
-                shutil.copy2(carried / name, new / name)
+        try:
+            store(framework).save(new, state)
+            write_text(new / CONFIG, to_json(state.config))
+            for name in CARRIED:
+                if (carried / name).is_file():
+                    shutil.copy2(carried / name, new / name)
+        except (UserError, OSError) as error:  # they name the temporary folder
+            cause = system_error(error)
+            if cause is None:
+                raise
+            fix = "free some space or give another output with -o"
+            raise UserError(f"cannot write {out}: {cause.strerror}; {fix}") from error
 
 
 def store(framework: str) -> StateStore:
