@@ -26,6 +26,7 @@ from rmvpe.data.synthesis.demo import make_demo
 from rmvpe.files import atomic_path
 from rmvpe.interpolation import f0_at_times
 from rmvpe.mel import hz_to_mel, log_mel
+from rmvpe.ownership import Output, check_outputs
 from rmvpe.plot import BACKGROUND, F0_COLOUR, FOREGROUND, mark
 from rmvpe.program import Command, run_program
 
@@ -99,10 +100,12 @@ def draw(shown: Iterator[Panel], f0_hz: np.ndarray, path: Path) -> None:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags."""
     parser.add_argument("-o", "--output", type=Path, default=Path("docs/augmentation.png"), help="%(default)s")
+    parser.add_argument("--force", action="store_true", help="replace a picture even if rmvpe has not drawn it")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Draw the picture."""
+    check_outputs([Output(arguments.output, "picture")], force=arguments.force)
     with tempfile.TemporaryDirectory() as folder:
         source = Hybrid(make_demo(Path(folder) / "demo"), "train")
         item, other = source[ITEM], source[ITEM + 1]

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from convert.io import check_output, default_output, load_any, needs, orbax_folder, with_source
+from convert.io import check_file, check_folder, default_output, load_any, needs, orbax_folder, with_source
 from rmvpe.checkpoint.architecture import HasShape, summarize
-from rmvpe.checkpoint.folders import is_orbax, load_orbax
+from rmvpe.checkpoint.folders import is_only_orbax, is_orbax, load_orbax
 from rmvpe.checkpoint.store import KNOWN_FILES, Checkpoint, locate, save, select, sha256
 from rmvpe.checkpoint.tensor_file import open_tensors
 from rmvpe.config import ModelConfig, to_json
@@ -62,9 +62,7 @@ def jax2torch(
     if (output.suffix == ".safetensors") != (layout == "safetensors"):
         raise UserError(f"{output} does not suit --layout {layout}: name it {output.with_suffix(suffix)}")
     weights = load_any(checkpoint)
-    check_output(output, checkpoint, force=force)
-    if output.is_dir():
-        raise UserError(f"{output} is a folder: give a file name with -o")
+    check_file(output, "safetensors" if layout == "safetensors" else "torch", checkpoint, force=force)
     LAYOUTS[layout].write(output, with_source(weights, checkpoint), dtype)
     print(f"wrote {printable(output)}: {layout} layout, {dtype}, {weights.config.name}, {counted(weights.tensors)}")
     if layout != "safetensors" and weights.config != ModelConfig.e2e0():
@@ -83,7 +81,7 @@ def torch2jax(checkpoint: str, output: Path | None = None, *, force: bool = Fals
     if output is None:
         output = default_output(checkpoint, "")
     weights = with_source(load_any(checkpoint), checkpoint)
-    check_output(output, checkpoint, force=force)
+    check_folder(output, checkpoint, is_only_orbax, "an Orbax checkpoint", force=force)
     with needs("jax", "writing an Orbax folder"):
         from rmvpe_jax.checkpoint import save as save_jax
     save_jax(output, weights.tensors, weights.config, weights.metadata)

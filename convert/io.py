@@ -1,14 +1,17 @@
 """What the commands read and where they write: any checkpoint by its path, and outputs that may be replaced."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from rmvpe.backends import INSTALL, check_numpy, python_too_old
-from rmvpe.checkpoint.folders import is_orbax, weights_in
+from rmvpe.checkpoint.folders import BEST, LAST, is_orbax, weights_in
 from rmvpe.checkpoint.store import Checkpoint, bundled_weights, load, sha256
 from rmvpe.errors import UserError
+from rmvpe.ownership import Output, check_outputs
+from rmvpe.training.folder import CONFIG, check_unused
 
 
 def load_any(path: str) -> Checkpoint:
@@ -48,14 +51,56 @@ def default_output(checkpoint: str, suffix: str) -> Path:
     return path.with_suffix(suffix)
 
 
-def check_output(output: Path, checkpoint: str | Path, *, force: bool) -> None:
-    """Raise UserError if `output` is the input itself, or exists and `force` is off."""
-    if not output.exists():
+def check_file(output: Path, kind: str, checkpoint: str, *, force: bool) -> None:
+    """Raise UserError unless the file `output` may be written; see `rmvpe.ownership.check_outputs`.
+
+    The weights that training has put into the folder of a run are no results of a conversion.
+    """
+    inputs = [] if checkpoint in bundled_weights() else [Path(checkpoint)]
+    if is_folder(checkpoint):
+        inputs.append(weights_in(checkpoint))
+    check_outputs([Output(output, kind)], inputs, force)
+    if not force and output.exists() and output.name in (BEST, LAST) and (output.parent / CONFIG).is_file():
+        raise UserError(f"{output} belongs to a run: choose another output, or add --force to replace it")
+
+
+def check_folder(
+    output: Path,
+    checkpoint: str,
+    is_ours: Callable[[Path], bool],
+    what: str,
+    *,
+    force: bool,
+    is_result: Callable[[Path], bool] | None = None,
+) -> None:
+    """Raise UserError unless the folder `output` may be written: it is missing, empty, or one that may be replaced.
+
+    Even with `force` that is only `what`, a folder for which `is_ours` holds, which is not the input, does not contain
+    it, and is not inside it. is_result: whether it may be replaced without `force`; None: always.
+    """
+    if not os.path.lexists(output):
         return
-    if Path(checkpoint).exists() and output.samefile(checkpoint):
-        raise UserError(f"{output} is the input itself: give another output with -o")
-    if not force:
-        raise UserError(f"{output} exists: give another output with -o, or --force to replace it")
+    if not output.is_dir():
+        raise UserError(f"{output} is no folder: choose another output")
+    if checkpoint not in bundled_weights() and Path(checkpoint).exists():
+        source, target = Path(checkpoint).resolve(), output.resolve()
+        if source.samefile(target):
+            raise UserError(f"{output} is the input itself: choose another output")
+        if any(parent.samefile(target) for parent in source.parents):
+            raise UserError(f"{output} contains the input {checkpoint}: choose another output")
+        if any(parent.samefile(source) for parent in target.parents):
+            raise UserError(f"{output} is inside the input {checkpoint}: choose another output")
+    try:
+        known = not any(output.iterdir()) or is_ours(output)
+    except OSError as error:
+        raise UserError(f"cannot read {output}: {error.strerror}; choose another output") from error
+    if not known:
+        raise UserError(f"{output} holds something else than {what}: choose a new or empty folder")
+    check_unused(output)
+    if not force and is_result is not None and any(output.iterdir()) and not is_result(output):
+        raise UserError(
+            f"{output} is not known as a result of this command: choose another output, or add --force to replace it"
+        )
 
 
 @contextmanager

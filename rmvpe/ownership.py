@@ -8,6 +8,7 @@ import re
 import struct
 import unicodedata
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +16,21 @@ from typing import BinaryIO
 
 import numpy as np
 
+from rmvpe.checkpoint.safetensors_file import MAX_HEADER_BYTES
+from rmvpe.checkpoint.tensor_file import FORMAT, TORCH_METADATA_RECORD
 from rmvpe.errors import UserError
 from rmvpe.files import ONE_CASE, check_replaceable
+from rmvpe.json_text import parse_json
 from rmvpe.plot import is_our_picture
 from rmvpe.track_files import FIELDS
 
 HEAD_BYTES = 4096
 MARK = "<!-- made by rmvpe -->"  # the last line of a Markdown report
 MADE_BY = "made_by"  # the first key of a JSON report
+UNREADABLE = (
+    *(OSError, ValueError, LookupError, EOFError, TypeError, AttributeError),
+    *(RuntimeError, zipfile.BadZipFile, zlib.error, struct.error),  # RuntimeError: an encrypted zip file
+)
 REPORT_HEADERS = (b"file,ratio,RPA,", b"tracker,file,ratio,RPA,")
 PNG_END = b"IEND\xaeB`\x82"
 
@@ -124,7 +132,7 @@ def is_ours(path: Path, kind: str) -> bool:
     try:
         with path.open("rb") as file:
             return KINDS[kind](file, os.fstat(file.fileno()).st_size)
-    except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, zipfile.BadZipFile, struct.error):
+    except UNREADABLE:
         return False
 
 
@@ -177,6 +185,23 @@ def _json(file: BinaryIO, size: int) -> bool:
     return re.match(rb'\s*\{\s*"made_by":\s*"rmvpe', file.read(HEAD_BYTES)) is not None
 
 
+def _safetensors(file: BinaryIO, size: int) -> bool:
+    head_bytes = int.from_bytes(file.read(8), "little")
+    if not 2 <= head_bytes <= min(size, MAX_HEADER_BYTES):
+        return False
+    metadata = parse_json(file.read(head_bytes)).get("__metadata__", {})
+    return bool(metadata.get("format") == FORMAT and "config" in metadata)
+
+
+def _torch(file: BinaryIO, size: int) -> bool:
+    with zipfile.ZipFile(file) as archive:
+        record = archive.getinfo(f"{archive.namelist()[0].split('/')[0]}/{TORCH_METADATA_RECORD}")
+        if record.file_size > MAX_HEADER_BYTES:
+            return False
+        table = parse_json(archive.read(record))
+        return bool(table.get("format") == FORMAT and "config" in table)
+
+
 def _report_csv(file: BinaryIO, size: int) -> bool:
     return file.read(HEAD_BYTES).startswith(REPORT_HEADERS)
 
@@ -194,6 +219,8 @@ KINDS: dict[str, Callable[..., bool]] = {
     "two columns": _two_columns,
     "json": _json,
     "report csv": _report_csv,
+    "safetensors": _safetensors,
+    "torch": _torch,
     "markdown": _markdown,
 }
 UNMARKED = ("npy", "pv", "two columns")  # any file with such numbers looks like ours

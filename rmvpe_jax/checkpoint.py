@@ -20,6 +20,7 @@ from jax.typing import DTypeLike
 
 from rmvpe.checkpoint.architecture import expected_tensors
 from rmvpe.checkpoint.content_hash import CONTENT_HASH, check_content, hash_of_arrays
+from rmvpe.checkpoint.folders import is_only_orbax
 from rmvpe.checkpoint.store import FORMAT, Checkpoint
 from rmvpe.config import ConfigError, ModelConfig, from_dict, to_dict
 from rmvpe.errors import UserError
@@ -91,7 +92,7 @@ def save(
     """
     flat = get_weights(weights) if isinstance(weights, RMVPE) else torch_to_nnx(weights, config)
     target = Path(directory).absolute()
-    if target.is_dir() and any(target.iterdir()) and not is_checkpoint(target):
+    if os.path.lexists(target) and not (target.is_dir() and (not any(target.iterdir()) or is_only_orbax(target))):
         raise UserError(f"{directory} holds something else than a checkpoint: choose a new or empty folder")
     replace(target, items(flat, config, metadata), f"cannot write {directory}", "choose another folder")
 

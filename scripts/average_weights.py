@@ -18,15 +18,17 @@ import numpy as np
 from rmvpe.checkpoint.store import load, save
 from rmvpe.errors import UserError
 from rmvpe.evaluation.recommend import NAMES
+from rmvpe.ownership import Output, check_outputs
 from rmvpe.program import Command, run_program
 
 
-def average(paths: Sequence[str], out: Path) -> None:
+def average(paths: Sequence[str], out: Path, force: bool = False) -> None:
     """Write `out`: the mean of the weights in `paths`."""
     if out.suffix != ".safetensors":
         raise UserError(f"{out} must end in .safetensors")
     if len(paths) < 2:
         raise UserError(f"{paths[0]} alone has no average: give two or more files")
+    check_outputs([Output(out, "safetensors")], paths, force)
     checkpoints = [load(path) for path in paths]
     for path, checkpoint in zip(paths, checkpoints):
         if checkpoint.config != checkpoints[0].config:
@@ -46,11 +48,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags."""
     parser.add_argument("weights", nargs="+", help="two or more safetensors files of one network")
     parser.add_argument("--out", required=True, type=Path, help="safetensors file to write")
+    parser.add_argument("--force", action="store_true", help="replace OUT even if rmvpe has not written it")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the average."""
-    average(arguments.weights, arguments.out)
+    average(arguments.weights, arguments.out, arguments.force)
     return 0
 
 

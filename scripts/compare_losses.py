@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from rmvpe.ownership import Output, check_outputs
 from rmvpe.plot import check_picture
 from rmvpe.program import Command, run_program
 from rmvpe.training.loss_curves import LAST_STEPS, LossComparison, compare, read_curve
@@ -43,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("b", metavar="B", help="what is compared with it")
     parser.add_argument("--last", type=int, default=LAST_STEPS, help="common steps compared (default: %(default)s)")
     parser.add_argument("-o", "--output", metavar="PICTURE", help="draw both curves (.png, .pdf or .svg)")
+    parser.add_argument("--force", action="store_true", help="replace PICTURE even if rmvpe has not drawn it")
     parser.add_argument("--labels", nargs=2, metavar=("A", "B"), help="names in the picture (default: the folders)")
 
 
@@ -50,6 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Compare two runs; 0 if they agree, 1 if not."""
     if arguments.output:
         check_picture(arguments.output)
+        check_outputs([Output(Path(arguments.output), "picture")], [arguments.a, arguments.b], arguments.force)
     a, b = read_curve(arguments.a), read_curve(arguments.b)
     comparison = compare(a, b, arguments.last)
     print(report(comparison))

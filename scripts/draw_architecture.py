@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rmvpe.files import atomic_path
+from rmvpe.ownership import Output, check_outputs
 from rmvpe.plot import check_picture, mark
 from rmvpe.program import Command, run_program
 
@@ -134,10 +135,12 @@ def picture() -> Any:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Where to."""
     parser.add_argument("-o", "--output", type=Path, required=True, help="the picture: .png, .svg or .pdf")
+    parser.add_argument("--force", action="store_true", help="replace a picture even if rmvpe has not drawn it")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Draw and write."""
+    check_outputs([Output(arguments.output, "picture")], force=arguments.force)
     check_picture(arguments.output)
     with atomic_path(arguments.output) as temporary:
         picture().savefig(temporary, metadata=mark(arguments.output))

@@ -25,6 +25,7 @@ from rmvpe.evaluation.evaluate import CLEAN, evenly_spaced, mixed, predictions
 from rmvpe.evaluation.recommend import NAMES, updated
 from rmvpe.framing import frames_to_seconds
 from rmvpe.mel import log_mel
+from rmvpe.ownership import Output, check_outputs
 from rmvpe.program import Command, run_program
 
 FILES = 20
@@ -41,12 +42,13 @@ def spectrograms(data: Hybrid, snr_db: float, model: ModelConfig) -> Iterator[np
                 yield shown[: len(shown) // model.time_multiple * model.time_multiple]
 
 
-def prune_file(weights: str, data: str, out: Path, longest_s: float) -> None:
+def prune_file(weights: str, data: str, out: Path, longest_s: float, force: bool = False) -> None:
     """Write `out`: the checkpoint `weights` without the units whose memory is longer than `longest_s` seconds."""
     if out.suffix != ".safetensors":
         raise UserError(f"{out} must end in .safetensors")
     if not longest_s > 0:
         raise UserError(f"--longest {longest_s} must be more than 0 seconds")
+    check_outputs([Output(out, "safetensors")], [weights], force)
     checkpoint = load(weights)
     backend = rmvpe.load(checkpoint).backend
     valid = Hybrid(data, "valid")
@@ -77,6 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("weights", help="a safetensors file of a run")
     parser.add_argument("--data", default="Hybrid", help="folder with valid/ (default: %(default)s)")
     parser.add_argument("--out", required=True, type=Path, help="safetensors file to write")
+    parser.add_argument("--force", action="store_true", help="replace OUT even if rmvpe has not written it")
     parser.add_argument(
         "--longest", type=float, default=0.5, metavar="S", help="longest memory to keep (default: %(default)s s)"
     )
@@ -84,7 +87,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the pruned weights."""
-    prune_file(arguments.weights, arguments.data, arguments.out, arguments.longest)
+    prune_file(arguments.weights, arguments.data, arguments.out, arguments.longest, arguments.force)
     return 0
 
 

@@ -3,7 +3,7 @@
 import importlib
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,10 @@ from rmvpe.errors import UserError
 BEST, LAST = "best.safetensors", "last.safetensors"  # that training writes
 STATE = re.compile(r"state-(\d{8,18})(\.pt)?")  # a file of PyTorch, a folder of JAX
 ITEMS = ("weights", "about")  # the parts of an Orbax checkpoint, each a folder
+# What Orbax writes beside and inside the items; the names of 32 digits are its data
+ORBAX_NAME = re.compile(
+    r"_[A-Z_]+|_sharding|commit_success\.txt|metadata|array_metadatas|manifest\.ocdbt|d|(ocdbt\.)?process_\d+|[0-9a-f]{32}"
+)
 STEP = re.compile(r"(?:[A-Za-z]+[-_]?)?(\d{1,18})")  # the folder of one step: "1000", "step_1000"
 
 
@@ -53,6 +57,22 @@ def _by_step(paths: Iterable[Path], pattern: re.Pattern[str], wanted: Callable[[
 def is_orbax(folder: Path) -> bool:
     """Whether a folder is an Orbax checkpoint of ours."""
     return all((folder / item).is_dir() for item in ITEMS)
+
+
+def is_only_orbax(folder: Path, items: Iterable[str] = ITEMS) -> bool:
+    """Whether a folder is an Orbax checkpoint of ours, with no other items than `items` and no foreign file in it."""
+    names = {*items}
+    return is_orbax(folder) and all(
+        (path.parent == folder and path.name in names) or ORBAX_NAME.fullmatch(path.name) for path in walk(folder)
+    )
+
+
+def walk(folder: Path) -> Iterator[Path]:
+    """Everything in a folder and in the folders in it; links are not followed. Raises OSError."""
+    for path in folder.iterdir():
+        yield path
+        if path.is_dir() and not path.is_symlink():
+            yield from walk(path)
 
 
 def load_orbax(folder: Path) -> Any:

@@ -10,6 +10,6 @@ if spec is None or spec.submodule_search_locations is None:
     where = "is not installed" if spec is None else f"is hidden by {spec.origin}"
     raise UserError(f"the package convert of rmvpe {where}: rename that file, or run rmvpe in another folder")
 
-from convert.__main__ import GROUP  # noqa: E402
+from convert.program import GROUP  # noqa: E402
 
 __all__ = ["GROUP"]

@@ -9,6 +9,7 @@ from rmvpe.audio import SAMPLE_RATE_HZ
 from rmvpe.config import DEFAULT_THRESHOLD, MelConfig
 from rmvpe.estimator import DEFAULT_WEIGHTS, load
 from rmvpe.files import atomic_path
+from rmvpe.ownership import Output, check_outputs
 from rmvpe.program import Command
 from rmvpe.track import F0Track, format_of
 
@@ -31,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("-hop", "--hop_length", type=int, default=MelConfig().hop_samples, metavar="SAMPLES", help=text)
     text = f"voiced from this confidence on (default: the weights' own, else {DEFAULT_THRESHOLD})"
     add("-th", "--threshold", "--threhold", type=float, help=text)  # misspelled as in the known script
+    add("--force", action="store_true", help="replace an output that is not known as a result of this script")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -42,13 +44,24 @@ def run(arguments: argparse.Namespace) -> int:
         device=arguments.device,
         hop_s=arguments.hop_length / SAMPLE_RATE_HZ,
         threshold=arguments.threshold,
+        force=arguments.force,
     )
     return 0
 
 
-def infer(source: str, output: str, *, weights: str, device: str, hop_s: float, threshold: float | None) -> None:
+def infer(
+    source: str,
+    output: str,
+    *,
+    weights: str,
+    device: str,
+    hop_s: float,
+    threshold: float | None,
+    force: bool = False,
+) -> None:
     """Write the track of a sound file. threshold: None for the weights' own. Raises UserError."""
-    format_of(output)  # before the work
+    kind = format_of(output)  # before the work
+    check_outputs([Output(Path(output), "two columns" if kind == "csv" else kind)], [source, weights], force)
     estimator = load(weights, device=device)
     if threshold is not None:
         estimator = estimator.with_config(threshold=threshold)

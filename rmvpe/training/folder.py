@@ -16,6 +16,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from rmvpe import locks
+from rmvpe.checkpoint.folders import ITEMS, is_only_orbax
 from rmvpe.errors import UserError
 from rmvpe.training import jsonl, run_log
 from rmvpe.training.loss_curves import RUN_LOG
@@ -35,6 +36,7 @@ NAMES = (
     run_log.PICTURE,
 )
 STATE = re.compile(r"state-\d{8,}(\.pt)?")
+STATE_ITEMS = ("adam_mu", "adam_nu", "raw", "random", "run")  # of a state of JAX, beside those of a checkpoint
 LOCK, NO_STATE = ".lock", ".no-state"
 # Temporary names of the files above: the name without its suffix after a dot, and before something
 TEMPORARY = re.compile(rf"\.({'|'.join(re.escape(Path(name).stem) for name in NAMES)}|state-\d{{8,}})[-.~].+")
@@ -101,6 +103,27 @@ def check_unused(folder: Path) -> None:
         locks.check_free(folder / LOCK)
     except locks.InUseError as error:
         raise UserError(_in_use(folder, str(error))) from error
+
+
+def is_only_run(folder: Path) -> bool:
+    """Whether a folder is a run (its config and a state) and holds nothing that training does not write.
+
+    Raises OSError if it cannot be read.
+    """
+    inside = list(folder.iterdir())
+    states = [path for path in inside if STATE.fullmatch(path.name)]
+    return (folder / CONFIG).is_file() and bool(states) and all(map(_is_own, inside))
+
+
+def _is_own(path: Path) -> bool:
+    if path.is_symlink():
+        return False
+    if STATE.fullmatch(path.name):
+        return path.is_file() if path.suffix else is_only_orbax(path, (*ITEMS, *STATE_ITEMS))
+    if path.name == run_log.EVENTS:
+        return path.is_dir() and all(inside.name.startswith("events.out.") for inside in path.iterdir())
+    known = path.name in (*NAMES, LOCK, NO_STATE) or TEMPORARY.fullmatch(path.name) is not None
+    return known and path.is_file()
 
 
 def sweep(logdir: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from convert.__main__ import add_verify, main, run_verify
+from convert.program import add_verify, main, run_verify
 from convert.verify import glide, installed_frameworks
 from rmvpe.checkpoint.architecture import expected_tensors
 from rmvpe.checkpoint.store import Checkpoint, save

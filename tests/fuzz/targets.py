@@ -291,7 +291,7 @@ def write_checkpoints(folder: Path) -> None:
 
 def read_checkpoint(path: Path) -> None:
     """Weights, and what `convert inspect` shows of them."""
-    from convert.__main__ import main
+    from convert.program import main
     from rmvpe.checkpoint.store import load
 
     said = io.StringIO()

@@ -11,7 +11,7 @@ pytest.importorskip("torch")
 jax = pytest.importorskip("jax")
 pytest.importorskip("grain")
 
-from convert.__main__ import main as convert  # noqa: E402
+from convert.program import main as convert  # noqa: E402
 from rmvpe.checkpoint.store import load  # noqa: E402
 from rmvpe.chunked_gru import salience  # noqa: E402
 from rmvpe.config import ModelConfig, TrainConfig  # noqa: E402
