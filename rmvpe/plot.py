@@ -175,11 +175,17 @@ def log_frequency_picture(audio: np.ndarray, max_columns: int = MAX_COLUMNS) -> 
     """
     n_frames = samples_to_frames(len(audio), DISPLAY_MEL.hop_samples)
     hop = DISPLAY_MEL.hop_samples * max(1, -(-n_frames // max_columns))
-    config = replace(DISPLAY_MEL, hop_samples=hop)
     n_frames = samples_to_frames(len(audio), hop)
     if not n_frames:
         return np.zeros((ROWS, 1)), hop / SAMPLE_RATE_HZ
-    mel = log_mel(samples_of_frames(audio, 0, 0, n_frames, config), config, centred=False).T  # [n_mels, columns]
+    config = replace(DISPLAY_MEL, hop_samples=min(hop, DISPLAY_MEL.window_samples))
+    if hop == config.hop_samples:
+        samples = samples_of_frames(audio, 0, 0, n_frames, config)
+    else:  # the windows do not touch: only what lies under them is taken, one after the other
+        margin, last = config.window_samples // 2, len(audio) - 1
+        index = hop * np.arange(n_frames)[:, None] + np.arange(-margin, margin)  # [columns, window]
+        samples = audio[np.abs((index.ravel() + last) % max(2 * last, 1) - last)]  # mirrored at both ends
+    mel = log_mel(samples, config, centred=False).T  # [n_mels, columns]
     # The area norm of the filters makes low noise bright; half of it is undone, so that harmonics are visible
     mel = mel - 0.5 * np.log(filterbank(config).max(axis=1, keepdims=True))
     step = (hz_to_mel(config.f_max_hz) - hz_to_mel(config.f_min_hz)) / (config.n_mels + 1)

@@ -30,10 +30,18 @@ def test_a_users_mistake_is_one_line_and_exit_code_2(error: Exception, capsys: p
 
 
 @pytest.mark.parametrize("error", BUGS, ids=lambda error: type(error).__name__)
-def test_a_bug_keeps_its_traceback_and_is_exit_code_1(error: Exception) -> None:
-    with pytest.raises(type(error)):
-        run_cli("program", lambda: fail(error))
-    assert exit_code(error) == 1
+@pytest.mark.parametrize("debug", [False, True])
+def test_a_bug_is_one_line_and_with_debug_a_traceback(
+    error: Exception, debug: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_cli("program", lambda: fail(error), debug=debug) == exit_code(error) == 1
+    said = capsys.readouterr().err
+    last = (
+        f"program: this is a bug in rmvpe: {type(error).__name__}: {error}; run it again with --debug and report it\n"
+    )
+    assert said.endswith(last)
+    assert said.startswith("Traceback") == debug
+    assert (said == last) != debug
 
 
 def test_ctrl_c_is_exit_code_130() -> None:

@@ -82,6 +82,7 @@ def _sleep(seconds: float) -> None:
 
 
 @posix
+@pytest.mark.filterwarnings("ignore:.*fork:RuntimeWarning")  # JAX's, where an earlier test has started it
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_processes_that_it_has_started_do_not_hold_it(method: str, tmp_path: Path):
     path = tmp_path / "lock"
@@ -101,7 +102,7 @@ def test_processes_that_it_has_started_do_not_hold_it(method: str, tmp_path: Pat
 
 
 @posix
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning", "ignore:.*fork:RuntimeWarning")
 def test_a_forked_process_that_leaves_the_block_frees_nothing(tmp_path: Path):
     path = tmp_path / "lock"
     block = locks.held(path)

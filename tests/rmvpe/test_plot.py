@@ -61,6 +61,16 @@ def test_long_audio_keeps_the_picture_small():
     assert picture.shape[1] * step_s == pytest.approx(300, rel=0.01)
 
 
+def test_a_column_of_long_audio_is_the_same_moment_of_short_audio():
+    """Where the windows of two columns do not touch, only what lies under them is read."""
+    sound = np.random.default_rng(0).standard_normal(16_000 * 60).astype(np.float32)
+    few, step_s = log_frequency_picture(sound, max_columns=100)
+    assert step_s * 16_000 > 2048
+    every, short_s = log_frequency_picture(sound, max_columns=10_000)
+    columns = np.round(np.arange(few.shape[1]) * step_s / short_s).astype(int)
+    np.testing.assert_allclose(few, every[:, columns], rtol=1e-5)
+
+
 def test_both_panels_share_the_time_axis():
     sound, track = voice(2.0)
     upper, lower = draw(sound, track, "title").axes

@@ -58,7 +58,7 @@ def test_force_replaces_it_and_then_it_is_our_own(name: str, inputs: dict[str, P
     command, file = COMMANDS[name]
     output = tmp_path / file
     output.write_text("precious\n")
-    arguments = (*command.format(**inputs).split(), output)
+    arguments = [*command.format(**inputs).split(), str(output)]
     assert run(*arguments, "--force") == 0
     content = output.read_bytes()
     assert content != b"precious\n"

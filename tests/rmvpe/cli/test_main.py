@@ -57,7 +57,7 @@ def test_a_group_alone_prints_its_commands(group: str, capsys: pytest.CaptureFix
         (["train", "pytorch"], "rmvpe train: there is no command 'pytorch': did you mean 'torch'?"),
         (["convert", "jax2troch", "x"], "did you mean 'jax2torch'?"),
         (["prepare", "mir1k"], "did you mean 'mir-1k'?"),
-        (["--verbose"], "rmvpe: unrecognized arguments: --verbose; see rmvpe --help"),
+        (["--verbose"], "rmvpe: unrecognized arguments: --verbose; did you mean --version? see rmvpe --help"),
         (["train", "--device", "cpu"], "rmvpe train: unrecognized arguments"),
         (["info", "--all"], "rmvpe info: unrecognized arguments: --all; see rmvpe info --help"),
         (["benchmark", "--runs", "many"], "invalid int value: 'many'; see rmvpe benchmark --help"),

@@ -267,9 +267,9 @@ def test_the_same_generator_gives_the_same_mix():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"codec_probability": 1.2}, "augment.codec_probability must lie between 0 and 1, not 1.2"),
+        ({"codec_probability": 1.2}, "codec_probability must be from 0 to 1, not 1.2"),
         ({"snr_db": (10.0, 0.0)}, r"augment.snr_db must be \[low, high\], not \[10.0, 0.0\]"),
-        ({"rt60_s": (0.0, 1.0)}, "augment.rt60_s must be above 0"),
+        ({"rt60_s": (0.0, 1.0)}, "rt60_s must be from 0.001 to 20, not 0.0"),
     ],
 )
 def test_impossible_settings_are_named(settings: dict, message: str):

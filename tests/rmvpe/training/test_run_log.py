@@ -195,7 +195,7 @@ except UserError as error:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=60)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"cannot write {tmp_path}")
-    assert "make room" in done.stdout
+    assert "choose another" in done.stdout
     rows = read_log(tmp_path)
     assert rows == [record(step) for step in range(1, len(rows) + 1)]
     assert len(rows) > 3
