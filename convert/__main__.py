@@ -1,19 +1,23 @@
 """`python -m convert`."""
 
 import sys
+from collections.abc import Sequence
 
 from rmvpe.signals import run_main
 
 
-def main() -> int:
-    """Run this process's command line and return the exit code. Everything else is imported inside."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line `argv` and return the exit code. Everything else is imported inside.
+
+    Without `argv` it is this process's, which ends afterwards (`rmvpe.signals.run_main`).
+    """
 
     def command() -> int:
         from convert.program import main as run
 
-        return run()
+        return run(argv)
 
-    return run_main("python -m convert", command)
+    return run_main("python -m convert", command) if argv is None else command()
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ FIELDS = ("time_s", "f0_hz", "voiced", "confidence")
 PV_HOP_S = 0.01
 MIN_HOP_S = 1.0 / 16_000  # one sample: a shorter hop is in the wrong unit
 MAX_HOP_S = 1.0  # so is a longer one: no voice keeps its pitch for that long
-MAX_HZ = 24_000.0  # of a pitch in a file: more is in another unit
+MIN_HZ, MAX_HZ = 1.0, 24_000.0  # of a pitch in a file: anything else is in another unit
 MAX_MIDI = 136.0  # 20 kHz: a larger number is in Hz
 MAX_EXPANSION = 1100  # how many times larger than compressed an array may be: deflate reaches 1032
 GRID_TOLERANCE_S = 1e-4  # a time may be this far from its frame's: rounded to a tenth of a millisecond
@@ -100,7 +100,8 @@ def _checked(arrays: Arrays) -> Arrays:
         if array.dtype.kind not in "biuf":
             raise ValueError(f"{name} holds {array.dtype}, not numbers")
         _refuse(~np.isfinite(array.astype(np.float64)), name, array, "is not a finite number")
-    _refuse((f0_hz < 0) | (f0_hz > MAX_HZ), "f0_hz", f0_hz, f"is not between 0 and {MAX_HZ:g} Hz")
+    outside = (f0_hz != 0) & ((f0_hz < MIN_HZ) | (f0_hz > MAX_HZ))
+    _refuse(outside, "f0_hz", f0_hz, f"is neither 0 nor from {MIN_HZ:g} to {MAX_HZ:g} Hz")
     _refuse((voiced != 0) & (voiced != 1), "voiced", voiced, "is not 0 or 1")
     _refuse((voiced == 1) & (f0_hz == 0), "f0_hz", f0_hz, "is no pitch, but the frame is voiced")
     _refuse((confidence < 0) | (confidence > 1), "confidence", confidence, "is not between 0 and 1")

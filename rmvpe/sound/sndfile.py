@@ -8,6 +8,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -155,14 +156,43 @@ def _wav_parts(window: Window, name: str, findings: Findings, block_values: int)
 def _mp3_parts(window: Window, name: str, findings: Findings, block_values: int) -> Iterator[Part]:
     streams = [stream for stream in mp3.walk(window) if stream.frames]
     if not streams or mp3.is_plain(streams):
-        yield from _plain(window.file, name, findings, block_values)
+        for part in _plain(window.file, name, findings, block_values):
+            yield replace(part, blocks=_without_decoder_messages(part.blocks))
         return
     for stream in streams:
         pieces: list[Piece] = [mp3.info_frame(stream.header, stream.frames + stream.lost), *stream.pieces]
         with opened(window.file, pieces) as sound:
-            counter = Counter(_blocks(sound, block_values))
-            yield Part(sound.samplerate, _trimmed(iter(counter), stream), frames=sound.frames)
+            blocks = _without_decoder_messages(_blocks(sound, block_values))
+            yield Part(sound.samplerate, _trimmed(blocks, stream), frames=sound.frames)
     _report_streams(streams, name, findings)
+
+
+def _without_decoder_messages(blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    """The blocks, while libmpg123, which writes its own lines about damage to stderr, cannot write any."""
+    while True:
+        with _no_stderr():
+            block = next(blocks, None)
+        if block is None:
+            return
+        yield block
+
+
+@contextlib.contextmanager
+def _no_stderr() -> Iterator[None]:
+    """Inside, what C code writes to standard error goes nowhere."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # the process has none
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _trimmed(blocks: Iterator[np.ndarray], stream: mp3.Stream) -> Iterator[np.ndarray]:

@@ -39,7 +39,9 @@ class Worker:
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, env=environment
         )
-        self.answer(START_S, 1 << 50)
+        fault = self.answer(START_S, 1 << 50)
+        if fault:
+            raise RuntimeError(f"the worker of {target} does not start: {fault}")
 
     def ask(self, index: int) -> None:
         """Start case `index`."""

@@ -25,7 +25,7 @@ from rmvpe.pitch import midi_to_hz
 from rmvpe.reading import check_regular, read_bytes, read_json, reading
 
 NOTE_STEP_S = 0.01  # of the f0 made from notes
-MAX_F0_HZ = 10_000.0  # no voice or instrument has a higher pitch; the network ends at 2005 Hz
+MIN_F0_HZ, MAX_F0_HZ = 1.0, 10_000.0  # no voice or instrument has a higher pitch; the network ends at 2005 Hz
 MAX_TIME_S = 1e6  # eleven days
 MAX_LABEL_BYTES = 64 << 20
 TAKE_AGAIN = "take it from the data set again"
@@ -129,7 +129,7 @@ def voiced_hz(f0_hz: float) -> float | None:
     """A frequency of a label file as this library writes it: 0 if it is unvoiced there, None if it cannot be right."""
     if math.isnan(f0_hz) or -math.inf < f0_hz <= 0:
         return 0.0
-    return f0_hz if 0 < f0_hz <= MAX_F0_HZ else None
+    return f0_hz if MIN_F0_HZ <= f0_hz <= MAX_F0_HZ else None
 
 
 def has_decimal_comma(line: str) -> bool:
@@ -147,7 +147,7 @@ def why_not_a_point(line: str, columns: str = "seconds,Hz") -> str:
     except ValueError:
         numbers = []
     if len(numbers) == 2 and 0 <= numbers[0] <= MAX_TIME_S and voiced_hz(numbers[1]) is None:
-        return f"has an f0 above {MAX_F0_HZ:g} Hz: write Hz, and 0 where it is unvoiced"
+        return f"has an f0 outside {MIN_F0_HZ:g} to {MAX_F0_HZ:g} Hz: write Hz, and 0 where it is unvoiced"
     if len(numbers) == 2 and (numbers[0] < 0 or numbers[0] > MAX_TIME_S):
         return f"has a time outside 0 to {MAX_TIME_S:g} s: write seconds from the start of the recording"
     return f"is not {columns}; write 0 Hz where it is unvoiced"
@@ -196,7 +196,8 @@ def _numbers(texts: Sequence[str]) -> np.ndarray | None:
 
 def _usual(time_s: np.ndarray, f0_hz: np.ndarray) -> bool:
     """Whether all times and frequencies are in range and none of these is written in another way than 0."""
-    return bool(((time_s >= 0) & (time_s <= MAX_TIME_S)).all() and ((f0_hz >= 0) & (f0_hz <= MAX_F0_HZ)).all())
+    in_range = (f0_hz == 0) | ((f0_hz >= MIN_F0_HZ) & (f0_hz <= MAX_F0_HZ))
+    return bool(((time_s >= 0) & (time_s <= MAX_TIME_S)).all() and in_range.all())
 
 
 def _midi_number(path: Path, number: int, line: str) -> float:

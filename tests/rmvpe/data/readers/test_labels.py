@@ -60,10 +60,11 @@ def test_a_folders_annotations_may_have_other_separators_and_a_header(tmp_path: 
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("0.01,9e11", "above 10000 Hz"),
-        ("0.01,10000.1", "above 10000 Hz"),
-        ("0.01,inf", "above 10000 Hz"),
-        ("0.01,-inf", "above 10000 Hz"),
+        ("0.01,0.08", "outside 1 to 10000 Hz"),
+        ("0.01,9e11", "outside 1 to 10000 Hz"),
+        ("0.01,10000.1", "outside 1 to 10000 Hz"),
+        ("0.01,inf", "outside 1 to 10000 Hz"),
+        ("0.01,-inf", "outside 1 to 10000 Hz"),
         ("-0.01,220", "time outside"),
         ("1e300,220", "time outside"),
         ("inf,220", "time outside"),
