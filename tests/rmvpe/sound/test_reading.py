@@ -156,6 +156,17 @@ def test_what_follows_a_hole_keeps_its_time(form: str, capfd: pytest.CaptureFixt
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_the_mp3_decoder_writes_no_lines_of_its_own(seed: int, capfd: pytest.CaptureFixture[str]):
+    """Frames whose content is damaged but whose headers are whole: libmpg123 would tell each on standard error."""
+    rng = np.random.default_rng(seed)
+    damaged = bytearray(wav_bytes(bursts(3.0), form="MP3", subtype="MPEG_LAYER_III"))
+    for place in rng.integers(2000, len(damaged), 60):
+        damaged[place] ^= 0x55
+    read(bytes(damaged))
+    assert capfd.readouterr().err == ""
+
+
 @pytest.mark.parametrize("size", [0, 100])
 def test_the_wav_of_a_crashed_recorder_is_read_to_its_end(size: int, tmp_path: Path):
     data = wav_bytes(bursts(2.0))

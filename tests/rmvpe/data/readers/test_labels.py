@@ -133,7 +133,7 @@ def test_notes_with_decimal_commas_are_refused(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_notes_text(written(tmp_path, "0,1,60\n1.5 2.5 62\n\n", "a.txt")).shape, (2, 3))
 
 
-VALUES = st.one_of(st.floats(0, 2000), st.floats(-2000, 0), st.just(math.nan), st.just(0.0))
+VALUES = st.one_of(st.floats(1, 2000), st.floats(-2000, 0), st.just(math.nan), st.just(0.0))
 
 
 @settings(max_examples=60, deadline=None)
