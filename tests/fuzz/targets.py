@@ -202,6 +202,7 @@ def write_encoded(folder: Path) -> None:
         with av.open(str(folder / f"tone.{suffix}"), "w") as out:
             stream = out.add_stream(codec, rate=48_000, layout="mono")
             assert isinstance(stream, av.AudioStream)
+            stream.bit_rate = 64_000
             frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
             frame.sample_rate = 48_000
             for packet in [*stream.encode(frame), *stream.encode(None)]:
