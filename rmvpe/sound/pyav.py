@@ -23,13 +23,30 @@ FORMATS = (
 )
 
 
+class _Source:
+    """A file for PyAV. A place that a damaged file names and that cannot exist is refused without an exception.
+
+    PyAV would print the traceback of one to stderr and go on.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.read, self.tell, self._file = file.read, file.tell, file
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """As of any file, but -1 where it fails, which ffmpeg takes for an error."""
+        try:
+            return self._file.seek(offset, whence)
+        except (OSError, ValueError, OverflowError):
+            return -1
+
+
 def parts(file: BinaryIO, name: str, track: int | None, findings: Findings) -> Iterator[Part]:
     """The sound of one track in `file` (None: see `choose_track`). Raises Unreadable before the first part."""
     import av
 
     file.seek(0)
     try:
-        container = av.open(file, options={"format_whitelist": FORMATS}, metadata_errors="replace")
+        container = av.open(_Source(file), options={"format_whitelist": FORMATS}, metadata_errors="replace")
     except (av.FFmpegError, OSError, ValueError) as error:
         raise Unreadable(getattr(error, "strerror", None) or str(error)) from error
     with container:

@@ -64,7 +64,9 @@ def opened(file: BinaryIO, pieces: list[Piece] | None = None) -> Iterator[Any]:
         with contextlib.suppress(OSError, AttributeError):
             source = file.fileno()
     try:
-        sound = soundfile.SoundFile(source, closefd=False) if isinstance(source, int) else soundfile.SoundFile(source)
+        with _no_stderr():
+            closing = {"closefd": False} if isinstance(source, int) else {}
+            sound = soundfile.SoundFile(source, **closing)
     except soundfile.LibsndfileError as error:
         raise Unreadable(error.error_string.rstrip(". ")) from error
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
