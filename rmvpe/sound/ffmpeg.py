@@ -13,7 +13,7 @@ from typing import BinaryIO
 import numpy as np
 
 from rmvpe.sound.parts import Findings, Part
-from rmvpe.sound.pyav import FORMATS, JITTER_S, choose_track, describe
+from rmvpe.sound.pyav import FORMATS, JITTER_S, MAX_GAP_S, choose_track, describe
 from rmvpe.sound.sndfile import Unreadable, compare
 
 PROGRAM = "ffmpeg"
@@ -118,19 +118,23 @@ def _read_wav(process: subprocess.Popen[bytes], name: str, listing: str, finding
     if not channels:
         raise Unreadable("ffmpeg finds no sound in it that can be decoded")
     frames = 0
+    length = re.search(r"Duration: (\d+):(\d+):([\d.]+)", listing)
+    units = (3600, 60, 1)
+    claimed_s = None if length is None else sum(float(text) * unit for text, unit in zip(length.groups(), units))
 
     def blocks() -> Iterator[np.ndarray]:
         nonlocal frames
         size = BLOCK_BYTES // (4 * channels) * 4 * channels
         while data := stream.read(size):
+            if claimed_s is not None and frames > (claimed_s + MAX_GAP_S) * rate:
+                findings.warn(f"{name} is damaged: some of its times are hours too late; it was read up to there")
+                process.kill()  # it would wait for somebody to read the rest
+                return
             whole = len(data) // (4 * channels) * 4 * channels
             block = np.frombuffer(data[:whole], dtype="<f4").reshape(-1, channels)
             frames += len(block)
             yield block
 
     yield Part(rate, blocks())
-    if length := re.search(r"Duration: (\d+):(\d+):([\d.]+)", listing):
-        hours, minutes, seconds = length.groups()
-        claimed_s = 3600 * int(hours) + 60 * int(minutes) + float(seconds)
-        if "Video:" not in listing and "Estimating duration" not in listing:
-            compare(name, findings, frames / rate, claimed_s, 0.1)
+    if claimed_s is not None and "Video:" not in listing and "Estimating duration" not in listing:
+        compare(name, findings, frames / rate, claimed_s, 0.1)

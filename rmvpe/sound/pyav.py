@@ -10,6 +10,7 @@ from rmvpe.sound.parts import Findings, Part
 from rmvpe.sound.sndfile import Unreadable, compare
 
 JITTER_S = 0.008  # timestamps of Matroska and ASF are whole milliseconds: smaller differences are no gap
+MAX_GAP_S = 3600.0  # a time that is farther behind the one before, and behind the end of the file, is damaged
 MAX_LATE_S = 60.0  # a recording that begins later than this was cut from a longer one, whose times it kept
 RELATIVE = ("mpegts", "mpeg", "flv", "asf")  # formats whose times begin anywhere
 # Formats without a place for the encoder's delay, or whose writers move times below 0 to 0
@@ -59,6 +60,8 @@ def parts(file: BinaryIO, name: str, track: int | None, findings: Findings) -> I
         yield Part(decoded.rate, decoded.blocks(), frames=decoded.expected)
         if decoded.faults:
             findings.warn(f"{name} is damaged: {decoded.faults} packets cannot be decoded and are silent in the result")
+        if decoded.jumps:
+            findings.warn(f"{name} is damaged: {decoded.jumps} of its times are hours too late and were not believed")
         if decoded.claimed_s is not None:
             compare(name, findings, decoded.position / decoded.rate, decoded.claimed_s, 0.1)
 
@@ -96,7 +99,7 @@ class _Decoded:
         self._container, self._stream = container, stream
         self._format = container.format.name.split(",")[0]
         self.codec = stream.codec_context.name
-        self.faults = self.position = 0
+        self.faults = self.jumps = self.position = 0
         self._packet_s: float | None = None  # timestamp of the first packet
         if self.codec in ("wmav1", "wmav2"):
             stream.codec_context.flags2 |= 1 << 29  # the decoder gives its first frames too; it drops one too many
@@ -186,6 +189,9 @@ class _Decoded:
         block = _floats(frame)
         if frame.pts is not None:
             at = round((float(frame.pts * frame.time_base) - self._origin_s) * self.rate)
+            if self._is_impossible(at):
+                self.jumps += 1
+                at = self.position
             gap = at - self.position
             if self.position == 0 or abs(gap) > JITTER_S * self.rate:
                 if gap < 0:
@@ -198,6 +204,11 @@ class _Decoded:
         self.position += len(block)
         if len(block):
             yield block
+
+    def _is_impossible(self, at: int) -> bool:
+        """Whether a time is damaged: far behind what came before, and behind the end that the file tells."""
+        end = self.position if self.expected is None else max(self.expected, self.position)
+        return at > end + MAX_GAP_S * self.rate
 
 
 def _floats(frame: Any) -> np.ndarray:
