@@ -12,9 +12,7 @@ from rmvpe.errors import UserError
 from rmvpe.ownership import Output, check_outputs, is_complete, is_ours
 from rmvpe.track import WRITERS, F0Track
 
-TRACK = F0Track(
-    np.arange(50) * 0.01, np.where(np.arange(50) % 7, 220.0, 0.0), np.arange(50) % 7 > 0, np.full(50, 0.75)
-)
+TRACK = F0Track(np.arange(50) * 0.01, np.where(np.arange(50) % 7, 220.0, 0.0), np.arange(50) % 7 > 0, np.full(50, 0.75))
 FOREIGN = {
     "csv": b"0.00,220.0\n0.01,0\n",
     "npz": b"PK\x03\x04 somebody's archive",
@@ -46,7 +44,7 @@ def test_a_foreign_file_needs_force(kind: str, tmp_path: Path):
     path = tmp_path / "precious"
     path.write_bytes(FOREIGN[kind])
     assert not is_ours(path, kind)
-    with pytest.raises(UserError, match="precious exists .* --force"):
+    with pytest.raises(UserError, match=r"precious exists .* --force"):
         check_outputs([Output(path, kind)])
     check_outputs([Output(path, kind)], force=True)
     assert path.read_bytes() == FOREIGN[kind]
