@@ -31,6 +31,7 @@ from rmvpe.evaluation.evaluate import CLEAN, Evaluation, Prediction, evenly_spac
 from rmvpe.evaluation.recommend import NAMES, updated
 from rmvpe.files import write_text
 from rmvpe.processes import Ranks, ReportedByMain
+from rmvpe.signals import Stopped
 from rmvpe.training.folder import BEST, CONFIG, FAILED_BATCH, LAST, has_state
 from rmvpe.training.losses import dropout_floor
 from rmvpe.training.run_log import RunLog, best_so_far
@@ -156,8 +157,8 @@ def fit(
 
     Writes into `logdir`: config.json, the files of `rmvpe.training.run_log`, the training states, last.safetensors and
     best.safetensors (by mean RPA over `VALIDATION_SNR_DB` on the validation split). On SIGTERM or Ctrl-C a run of one
-    process saves its state, then raises KeyboardInterrupt. Raises UserError if a loss or gradient is not finite, or a
-    file cannot be read or written.
+    process saves its state, then raises `Stopped`, a KeyboardInterrupt. Raises UserError if a loss or gradient is not
+    finite, or a file cannot be read or written.
     """
     if trainer.ranks.is_main_process:
         write_text(logdir / CONFIG, to_json(config))
@@ -200,8 +201,9 @@ def update_until_done(run: Run, batches: Iterator[Batch], quiet: bool = False) -
             elif stop:
                 save_state(run)
             if stop and not last:
-                raise KeyboardInterrupt(
-                    f"stopped after iteration {trainer.step}, whose state is saved: continue with {run.command}"
+                raise Stopped(
+                    stop[0],
+                    f"stopped after iteration {trainer.step}, whose state is saved: continue with {run.command}",
                 )
 
 
