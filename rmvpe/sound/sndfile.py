@@ -7,6 +7,7 @@ MP3 without a length or with holes gets both, and the links of a chained Ogg are
 import contextlib
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, BinaryIO
@@ -181,7 +182,13 @@ def _without_decoder_messages(blocks: Iterator[np.ndarray]) -> Iterator[np.ndarr
 
 @contextlib.contextmanager
 def _no_stderr() -> Iterator[None]:
-    """Inside, what C code writes to standard error goes nowhere."""
+    """Inside, what C code writes to standard error goes nowhere.
+
+    In the main thread alone: two threads that redirect at once could leave standard error closed for good.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     try:
         kept = os.dup(2)
     except OSError:  # the process has none

@@ -3,6 +3,7 @@
 import io
 import os
 import struct
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 
@@ -154,6 +155,15 @@ def test_what_follows_a_hole_keeps_its_time(form: str, capfd: pytest.CaptureFixt
     scores = [np.dot(ends[0][100:-100], ends[1][100 + lag : 31_900 + lag]) for lag in range(-100, 101)]
     assert abs(int(np.argmax(scores)) - 100) <= 1  # a sample of 16 kHz
     assert capfd.readouterr().err == ""
+
+
+def test_threads_that_read_at_once_leave_standard_error_as_it_was(capfd: pytest.CaptureFixture[str]):
+    data = wav_bytes(bursts(1.0), form="MP3", subtype="MPEG_LAYER_III")
+    with ThreadPoolExecutor(8) as pool:
+        lengths = {len(found.samples) for found in pool.map(lambda _: read(data), range(64))}
+    assert len(lengths) == 1
+    os.write(2, b"still here")
+    assert capfd.readouterr().err == "still here"
 
 
 @pytest.mark.parametrize("seed", range(5))
