@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from rmvpe import locks
 from rmvpe.errors import DISK_FULL, UserError
 from rmvpe.leftovers import remove_leftovers, temporary_name
 from rmvpe.signals import before_death
@@ -70,8 +71,20 @@ def check_replaceable(path: Path) -> bool:
         raise UserError(f"cannot write {path}: {reason}; choose another output") from error
     if stat.S_ISREG(mode):
         return True
-    what = "a folder" if stat.S_ISDIR(mode) else "a link" if stat.S_ISLNK(mode) else "a device or pipe, no regular file"
+    what = kind_of_mode(mode)
     raise UserError(f"cannot write {path}: it is {what}; give the name of a file")
+
+
+def kind_of_mode(mode: int) -> str:
+    """What a file of this `st_mode` is, in words."""
+    kinds = (
+        (stat.S_ISREG, "a file"),
+        (stat.S_ISDIR, "a folder"),
+        (stat.S_ISLNK, "a link"),
+        (stat.S_ISFIFO, "a pipe"),
+        (stat.S_ISSOCK, "a socket"),
+    )
+    return next((name for test, name in kinds if test(mode)), "a device")
 
 
 @contextmanager
@@ -197,15 +210,7 @@ class OutputFolder:
             yield temporary
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-            # The lock file goes while it is locked: a run that waits for it sees that it is no longer the one here.
-            # It stays as a mark where `discard` has kept something.
-            with suppress(OSError):
-                if [path.name for path in self.work.iterdir()] == [LOCK]:
-                    (self.work / LOCK).unlink()
-            if lock is not None:
-                os.close(lock)
-            with suppress(OSError):
-                self.work.rmdir()
+            self._unlock(lock)
 
     def commit(self, temporary: Path) -> None:
         """Rename `temporary` to `path`. What was there steps aside first, and is discarded afterwards.
@@ -243,37 +248,34 @@ class OutputFolder:
         self.discard(self.old)
 
     def _lock(self, wait: bool) -> int | None:
-        """Make the work folder and lock it; returns the open file, or None where the system has no such lock."""
-        path = self.work / LOCK
-        while True:
-            self.work.mkdir(exist_ok=True)
-            with suppress(FileNotFoundError):  # the run before has just removed the folder: make it again
-                names = [inside.name for inside in self.work.iterdir()]
-                if names and LOCK not in names:
-                    raise UserError(f"{self.work} is needed for the work but holds something else: move it away")
-                handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-                try:
-                    _lock_file(handle, wait)
-                    if os.path.samestat(os.fstat(handle), path.stat()):
-                        return handle
-                    os.close(handle)  # the run before has removed this file, and a new one is there
-                except BlockingIOError as error:
-                    os.close(handle)
-                    raise UserError(f"{self.path} is in use by another run: wait, or choose another folder") from error
-                except FileNotFoundError:
-                    os.close(handle)
-                except OSError:  # Windows, or a network disk without locks
-                    os.close(handle)
-                    return None
+        """Make the work folder and lock it; returns the open file, or None where the disk has no locks."""
+        try:
+            return locks.acquire(self.work / LOCK, wait=wait, make_folder=self._make_work_folder)
+        except locks.InUseError as error:
+            raise UserError(f"{self.path} is in use by another run: wait, or choose another folder") from error
+        except locks.NoLocksError:
+            return None
 
+    def _make_work_folder(self) -> None:
+        self.work.mkdir(exist_ok=True)
+        with suppress(FileNotFoundError):  # the run before has just removed the folder
+            names = [inside.name for inside in self.work.iterdir()]
+            if names and LOCK not in names:
+                raise UserError(f"{self.work} is needed for the work but holds something else: move it away")
 
-def _lock_file(handle: int, wait: bool) -> None:
-    """Lock an open file until it is closed or the process ends. Raises BlockingIOError if it is locked, or OSError."""
-    try:
-        import fcntl
-    except ImportError as error:
-        raise OSError("this system has no such lock") from error
-    fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    def _unlock(self, lock: int | None) -> None:
+        """Free the lock and remove the work folder; both stay as a mark where `discard` has kept something."""
+        with suppress(OSError):
+            if [path.name for path in self.work.iterdir()] != [LOCK]:
+                if lock is not None:
+                    os.close(lock)
+                return
+        if lock is None:
+            (self.work / LOCK).unlink(missing_ok=True)
+        else:
+            locks.release(self.work / LOCK, lock)
+        with suppress(OSError):  # the next run has begun to work there
+            self.work.rmdir()
 
 
 def check_folder(folder: Path) -> None:

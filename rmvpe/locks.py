@@ -2,11 +2,13 @@
 
 import errno
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 AT_BYTE = 1 << 30  # on Windows a locked byte cannot be read: this one is far behind the file's text
+TRY_AGAIN_S = 0.2
 BUSY = (errno.EACCES, errno.EAGAIN, errno.EWOULDBLOCK, errno.EDEADLK)  # Windows says EACCES or EDEADLK
 
 
@@ -26,7 +28,7 @@ def held(path: Path, text: str = "") -> Iterator[None]:
     Raises InUseError if it is held, also by this process, NoLocksError where the disk has no locks, and OSError if the
     file cannot be made.
     """
-    handle = _acquired(path)
+    handle = acquire(path)
     open_here = [handle]
 
     def close_in_fork() -> None:
@@ -43,7 +45,7 @@ def held(path: Path, text: str = "") -> Iterator[None]:
     finally:
         if open_here:  # a forked process may leave the block too: the file is not its own
             open_here.clear()
-            _release(path, handle)
+            release(path, handle)
 
 
 def check_free(path: Path) -> None:
@@ -54,17 +56,28 @@ def check_free(path: Path) -> None:
         return
     try:
         with suppress(NoLocksError):
-            _lock(handle, path)
+            _lock(handle, path, wait=False)
     finally:
         os.close(handle)
 
 
-def _acquired(path: Path) -> int:
-    """The file `path`, open and locked."""
+def acquire(path: Path, *, wait: bool = False, make_folder: Callable[[], object] | None = None) -> int:
+    """The lock file `path`, open and locked; `release` is for its end.
+
+    wait: until nobody else holds it. make_folder: makes the folder of `path`, which the holder before may remove, so
+    that it is called before each try. Raises as `held`.
+    """
     while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)  # Python closes it in programs that this one starts
+        if make_folder is not None:
+            make_folder()
         try:
-            _lock(handle, path)
+            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)  # Python closes it in programs that this one starts
+        except FileNotFoundError:
+            if make_folder is None:
+                raise
+            continue
+        try:
+            _lock(handle, path, wait)
             if os.path.samestat(os.fstat(handle), path.stat()):
                 return handle
         except FileNotFoundError:  # the program before has just removed this file: make a new one
@@ -75,25 +88,8 @@ def _acquired(path: Path) -> int:
         os.close(handle)
 
 
-def _lock(handle: int, path: Path) -> None:
-    try:
-        if os.name == "nt":
-            import msvcrt
-
-            os.lseek(handle, AT_BYTE, os.SEEK_SET)
-            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
-            os.lseek(handle, 0, os.SEEK_SET)
-        else:
-            import fcntl
-
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in BUSY:
-            raise InUseError(_text(path)) from error
-        raise NoLocksError(error.strerror) from error
-
-
-def _release(path: Path, handle: int) -> None:
+def release(path: Path, handle: int) -> None:
+    """Remove the lock file and free the lock."""
     if os.name == "nt":  # an open file has no other name there, and none can be removed
         os.close(handle)
         with suppress(OSError):
@@ -102,6 +98,36 @@ def _release(path: Path, handle: int) -> None:
     with suppress(OSError):  # removed before it is unlocked: who waits for it sees that it is another file
         path.unlink()
     os.close(handle)
+
+
+def _lock(handle: int, path: Path, wait: bool) -> None:
+    try:
+        if os.name == "nt":
+            _lock_byte(handle, wait)
+        else:
+            import fcntl
+
+            fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in BUSY:
+            raise InUseError(_text(path)) from error
+        raise NoLocksError(error.strerror) from error
+
+
+def _lock_byte(handle: int, wait: bool) -> None:
+    """As flock, on Windows, whose own way of waiting gives up after ten seconds."""
+    import msvcrt
+
+    os.lseek(handle, AT_BYTE, os.SEEK_SET)
+    while True:
+        try:
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
+            break
+        except OSError:
+            if not wait:
+                raise
+            time.sleep(TRY_AGAIN_S)
+    os.lseek(handle, 0, os.SEEK_SET)
 
 
 def _text(path: Path) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 from rmvpe.config import ConfigError
 from rmvpe.errors import UserError
+from rmvpe.files import kind_of_mode
 from rmvpe.json_text import MAX_BYTES, NotJson, parse_json
 
 COPY_AGAIN = "copy or download it again"
@@ -48,7 +49,7 @@ def check_regular(path: Name, fix: str) -> None:
     """
     mode = os.stat(path).st_mode
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-        raise UserError(f"{path} is no regular file: {fix}")
+        raise UserError(f"{path} is {kind_of_mode(mode)}, not a regular file: {fix}")
 
 
 def read_bytes(path: Name, fix: str, max_bytes: int = MAX_BYTES) -> bytes:

@@ -67,7 +67,11 @@ class Pending:
 
 
 class ViterbiPath:
-    """The path through salience that comes in blocks. Start: uniform. Observation: salience normalised per frame."""
+    """The most likely path through salience that comes in blocks.
+
+    Start: uniform. Observation: salience normalised per frame. Transition: `max(30 - |i - j|, 0)`, each row normalised.
+    Source: Viterbi 1967, doi 10.1109/TIT.1967.1054010; the transition is that of https://github.com/yxlllc/RMVPE.
+    """
 
     def __init__(self) -> None:
         self._pending: list[Pending] = []
@@ -150,15 +154,6 @@ def path_in_blocks(
         for start in range(0, len(block), block_frames):
             yield from path.add(block[start : start + block_frames])
     yield from path.finish()
-
-
-def viterbi_path(salience: np.ndarray, *, block_frames: int = BLOCK_FRAMES) -> np.ndarray:
-    """Most likely path of bins, int64 [frames], through salience [frames > 0, bins].
-
-    Observation: salience normalised per frame. Transition: `max(30 - |i - j|, 0)`, each row normalised. Start: uniform.
-    Source: Viterbi 1967, doi 10.1109/TIT.1967.1054010; the transition is that of https://github.com/yxlllc/RMVPE.
-    """
-    return np.concatenate([part for _, part in path_in_blocks([salience], block_frames=block_frames)])
 
 
 def log_observations(salience: np.ndarray) -> Iterator[np.ndarray]:

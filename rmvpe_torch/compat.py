@@ -4,7 +4,6 @@ Tecorigin's older stack has PyTorch 2.0.0a0, a build from before 2.0.0.
 """
 
 import inspect
-import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,15 +47,9 @@ class _Output:
         self.file.flush()
 
 
-def load(path: str | os.PathLike[str]) -> Any:
-    """`torch.load` onto the CPU, of tensors and plain types only."""
-    with _quiet_storages():
-        return torch.load(path, map_location="cpu", weights_only=True)
-
-
 @contextmanager
 def _quiet_storages() -> Iterator[None]:
-    """Torch 2.0 warns of its own use of TypedStorage in `torch.save` and `torch.load`."""
+    """Torch 2.0 warns of its own use of TypedStorage in `torch.save`."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="TypedStorage is deprecated", category=UserWarning)
         yield

@@ -24,7 +24,6 @@ HOST_LIBRARIES = {
     "mir_eval",
     "pandas",
     "pyworld",
-    "safetensors",
     "shtab",
     "soundfile",
     "soxr",

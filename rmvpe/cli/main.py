@@ -22,7 +22,6 @@ DISTRIBUTIONS = (
     "numpy",
     "soundfile",
     "soxr",
-    "safetensors",
     "torch",
     "torch_sdaa",
     "jax",

@@ -3,7 +3,6 @@
 import os
 import re
 import stat
-import sys
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -12,9 +11,8 @@ from pathlib import Path, PurePath
 from typing import BinaryIO
 
 from rmvpe.errors import UserError
+from rmvpe.files import ONE_CASE, kind_of_mode
 from rmvpe.sound.sniff import HEAD, may_be_sound
-
-ONE_CASE = sys.platform in ("win32", "darwin")  # there A.wav and a.wav are usually one file
 
 # File name suffixes to look for in folders. A file given by its path may have any.
 SUFFIXES = frozenset(
@@ -174,12 +172,6 @@ def below_common_folder(paths: Sequence[PurePath]) -> list[PurePath]:
         return [type(path)(re.sub(r"\W+", "_", path.drive).strip("_"), *path.parts[1:]) for path in paths]
     base = os.path.commonpath([path.parent for path in paths])
     return [path.relative_to(base) for path in paths]
-
-
-def kind_of_mode(mode: int) -> str:
-    """What a file is that is no regular file."""
-    kinds = ((stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"), (stat.S_ISCHR, "a device"))
-    return next((name for test, name in kinds if test(mode)), "a device")
 
 
 def check_exists(path: Path) -> None:

@@ -18,7 +18,6 @@ KBPS = {
 }
 RATES = (44_100, 48_000, 32_000)
 IN_A_ROW = 3  # frames that must follow each other before a stream is believed
-DECODER_DELAY = 529  # samples by which every decoder is late
 RESERVOIR = 511  # bytes of earlier frames that a frame can need
 
 

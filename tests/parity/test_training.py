@@ -24,13 +24,14 @@ from rmvpe.evaluation.recommend import NAMES  # noqa: E402
 from rmvpe.training.loop import FAILED_BATCH, Trainer, fit, resume  # noqa: E402
 from rmvpe.training.run_log import read_log  # noqa: E402
 from rmvpe.training.schedule import learning_rate  # noqa: E402
-from rmvpe.training.state import RunState, changes, fingerprint  # noqa: E402
+from rmvpe.training.state import changes, fingerprint  # noqa: E402
 from rmvpe_jax import checkpoint as jax_checkpoint  # noqa: E402
 from rmvpe_jax.train import JaxTrainer  # noqa: E402
 from rmvpe_torch.train import TorchTrainer  # noqa: E402
 from tests.helpers.batches import mapped  # noqa: E402
 from tests.helpers.hybrid import make_hybrid  # noqa: E402
 from tests.helpers.settings import decoding  # noqa: E402
+from tests.helpers.states import assert_same_state  # noqa: E402
 
 TINY = ModelConfig(name="tiny", levels=2, blocks=1, inter_layers=1, channels=2, gru_hidden=16, dropout=0.0)
 CONFIG = TrainConfig(
@@ -280,17 +281,6 @@ def recommended(path: Path) -> dict[str, str]:
     return {name: text for name, text in load(path).metadata.items() if name in NAMES}
 
 
-def same_state(a: RunState, b: RunState) -> None:
-    """All numbers and texts, bit for bit."""
-    assert (a.step, a.examples, a.updates, a.config) == (b.step, b.examples, b.updates, b.config)
-    assert (dict(a.about), dict(a.scaler)) == (dict(b.about), dict(b.scaler))
-    for part in ("weights", "average", "first_moment", "second_moment", "generators"):
-        tensors, others = getattr(a, part), getattr(b, part)
-        assert tensors.keys() == others.keys()
-        for name, tensor in tensors.items():
-            np.testing.assert_array_equal(tensor, others[name], err_msg=f"{part} {name}")
-
-
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_threshold_and_calibration_are_part_of_the_state(framework, hybrid, tmp_path):
     """A run that is stopped between two validations, or just after one, goes on as the one that was not."""
@@ -315,7 +305,7 @@ def test_threshold_and_calibration_are_part_of_the_state(framework, hybrid, tmp_
         if stop == 1:
             assert {name: state.about[name] for name in NAMES} == OWN
         fit(resumed, CONFIG, source, valid, part, state)
-        same_state(states.load(states.find(part)[4]), stored)
+        assert_same_state(states.load(states.find(part)[4]), stored)
         assert (part / "last.safetensors").read_bytes() == (whole / "last.safetensors").read_bytes()
 
 

@@ -61,7 +61,7 @@ def test_a_file_of_any_length_is_read_up_to_the_limit(tmp_path: Path) -> None:
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs here")
 def test_a_fifo_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "f")
-    with pytest.raises(UserError, match="no regular file: fix"):
+    with pytest.raises(UserError, match="not a regular file: fix"):
         read_json(tmp_path / "f", "fix")
 
 

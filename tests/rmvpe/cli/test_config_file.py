@@ -55,7 +55,7 @@ def test_what_is_no_file_is_a_sentence(tmp_path: Path) -> None:
         load_config(tmp_path / "c.py")
     if hasattr(os, "mkfifo"):
         os.mkfifo(tmp_path / "c.py")
-        with pytest.raises(UserError, match="no regular file"):
+        with pytest.raises(UserError, match="not a regular file"):
             load_config(tmp_path / "c.py")
 
 

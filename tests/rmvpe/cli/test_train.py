@@ -450,17 +450,23 @@ def test_a_resumed_run_says_what_has_changed(hybrid, config, tmp_path, capsys):
     assert "holds 3 items, was 4 items" in line
 
 
-@pytest.mark.parametrize("workers", ["0", "1"])
-def test_a_recording_that_breaks_during_training_is_named_and_the_state_saved(workers, config, tmp_path, capsys):
-    """A real file that is no sound any more once the first steps are done."""
-    data, logdir = make_hybrid(tmp_path / "Hybrid"), tmp_path / "my run"
-    flags = ("--config", config, "--data", data, "--logdir", logdir, "--device", "cpu", "--num_workers", workers)
+def in_its_third_step(logdir: Path, *flags: object) -> subprocess.Popen[str]:
+    """A training that would go on for ever, in a process of its own, after three steps."""
     command = [sys.executable, "-m", "rmvpe", "train", "torch", *flags, "--iterations", "100000", "-vi", "100000"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     running = subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True, env=environment)
     while not any(row.get("step") == 3 for row in read_log(logdir)):
         assert running.poll() is None
         time.sleep(0.02)
+    return running
+
+
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_a_recording_that_breaks_during_training_is_named_and_the_state_saved(workers, config, tmp_path, capsys):
+    """A real file that is no sound any more once the first steps are done."""
+    data, logdir = make_hybrid(tmp_path / "Hybrid"), tmp_path / "my run"
+    flags = ("--config", config, "--data", data, "--logdir", logdir, "--device", "cpu", "--num_workers", workers)
+    running = in_its_third_step(logdir, *flags)
     no_sound(data / "train")
     err = running.communicate(timeout=120)[1]
     assert running.returncode == 2, err
@@ -476,12 +482,7 @@ def test_a_recording_that_breaks_during_training_is_named_and_the_state_saved(wo
 def test_the_advice_after_ctrl_c_can_be_pasted(hybrid, config, tmp_path):
     logdir = tmp_path / "my run"
     flags = ("--config", config, "--data", hybrid, "--logdir", logdir, "--device", "cpu")
-    command = [sys.executable, "-m", "rmvpe", "train", "torch", *flags, "--iterations", "100000", "-vi", "100000"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    running = subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True, env=environment)
-    while not any(row.get("step") == 3 for row in read_log(logdir)):
-        assert running.poll() is None
-        time.sleep(0.02)
+    running = in_its_third_step(logdir, *flags)
     running.send_signal(signal.SIGINT)
     err = running.communicate(timeout=120)[1]
     assert running.returncode == 130, err

@@ -178,5 +178,5 @@ def test_a_fifo_is_no_label_and_nothing_waits(tmp_path: Path) -> None:
     if not hasattr(os, "mkfifo"):
         pytest.skip("no FIFOs here")
     os.mkfifo(tmp_path / "a.pv")
-    with pytest.raises(UserError, match="no regular file"):
+    with pytest.raises(UserError, match="not a regular file"):
         read_label(tmp_path / "a.pv")
