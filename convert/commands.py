@@ -13,7 +13,8 @@ from rmvpe.checkpoint.architecture import HasShape, summarize
 from rmvpe.checkpoint.folders import is_only_orbax, is_orbax, load_orbax
 from rmvpe.checkpoint.store import KNOWN_FILES, Checkpoint, locate, save, select, sha256
 from rmvpe.checkpoint.tensor_file import open_tensors
-from rmvpe.config import ModelConfig, to_json
+from rmvpe.config import ModelConfig
+from rmvpe.config_check import to_json
 from rmvpe.errors import UserError
 from rmvpe.text import printable
 from rmvpe_jax.params import BATCH_STATISTICS

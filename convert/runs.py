@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from convert.io import check_folder, needs
-from rmvpe.config import to_json
+from rmvpe.config_check import to_json
 from rmvpe.errors import UserError
 from rmvpe.files import output_folder, system_error, write_text
 from rmvpe.text import printable

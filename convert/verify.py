@@ -12,7 +12,7 @@ from rmvpe import audio, estimator
 from rmvpe.backends import installed_backends, is_installed
 from rmvpe.checkpoint.architecture import compare_shapes, summarize
 from rmvpe.checkpoint.store import Checkpoint
-from rmvpe.config import to_dict
+from rmvpe.config_check import to_dict
 from rmvpe.errors import UserError
 from rmvpe.evaluation.agreement import CENTS_TOLERANCE, FLIP_MARGIN, SALIENCE_TOLERANCE, Comparison, compare_salience
 

@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rmvpe.audio import find_audio, to_mono_16k
     from rmvpe.checkpoint.store import Checkpoint
-    from rmvpe.config import ConfigError, DecodeConfig, MelConfig, ModelConfig, TrainConfig
+    from rmvpe.config import DecodeConfig, MelConfig, ModelConfig, TrainConfig
+    from rmvpe.config_check import ConfigError
     from rmvpe.errors import UserError
     from rmvpe.estimator import Estimator, load
     from rmvpe.plot import plot_track
@@ -51,7 +52,7 @@ __all__ = [
 # Where each name is; it is imported when it is used first, so that a program has its signal handlers before numpy
 _HOMES = {
     "Checkpoint": "rmvpe.checkpoint.store",
-    "ConfigError": "rmvpe.config",
+    "ConfigError": "rmvpe.config_check",
     "DecodeConfig": "rmvpe.config",
     "Estimator": "rmvpe.estimator",
     "F0Track": "rmvpe.track",

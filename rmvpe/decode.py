@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from rmvpe.calibration import calibrated
-from rmvpe.config import ConfigError, DecodeConfig
+from rmvpe.config import DecodeConfig
+from rmvpe.config_check import ConfigError
 from rmvpe.pitch import N_BINS, bins_to_cents, cents_to_hz, hz_to_bins
 from rmvpe.viterbi import path_in_blocks
 

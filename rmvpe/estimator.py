@@ -27,7 +27,8 @@ from rmvpe.calibration import calibrated
 from rmvpe.checkpoint.store import Checkpoint
 from rmvpe.checkpoint.store import load as load_checkpoint
 from rmvpe.chunked_gru import BLOCK_FRAMES
-from rmvpe.config import USUAL, ConfigError, DecodeConfig, ModelConfig
+from rmvpe.config import USUAL, DecodeConfig, ModelConfig
+from rmvpe.config_check import ConfigError
 from rmvpe.decode import PitchCurve, pitch_in_blocks
 from rmvpe.errors import UserError
 from rmvpe.framing import frame_levels_db, frame_times, frames_at_hop, samples_to_frames

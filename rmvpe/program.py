@@ -15,38 +15,30 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
+from rmvpe.arguments import KNOWN_AS
 from rmvpe.console import configure_logging
 from rmvpe.errors import UserError, run_cli
 
-# Names that other tools use for what a flag of ours does, without dashes and with "-" for "_"
+# The flags of arguments that other programs call otherwise (`rmvpe.arguments`)
+FLAGS = {
+    "f0_min_hz": "--f0-min",
+    "f0_max_hz": "--f0-max",
+    "hop_s": "--hop-ms",
+    "threshold": "--threshold",
+    "weights": "--weights",
+    "decoder": "--decoder viterbi",
+    "device": "--device",
+}
+# Names of other programs for flags of ours, without dashes and with "-" for "_"
 OTHER_NAMES = {
-    "fmin": "--f0-min",
-    "f0-floor": "--f0-min",
-    "fmax": "--f0-max",
-    "f0-ceil": "--f0-max",
-    "hop": "--hop-ms",
-    "hop-size": "--hop-ms",
-    "hop-length": "--hop-ms",
-    "hop-s": "--hop-ms",
-    "hop-seconds": "--hop-ms",
-    "step-size": "--hop-ms",
-    "thred": "--threshold",
-    "thresh": "--threshold",
-    "threhold": "--threshold",
-    "model": "--weights",
-    "model-path": "--weights",
-    "checkpoint": "--weights",
-    "ckpt": "--weights",
     "input": "INPUT, without a flag",
     "out": "--output",
     "outdir": "--output",
     "output-dir": "--output",
-    "viterbi": "--decoder viterbi",
-    "gpu": "--device",
     "overwrite": "--force",
     "resume": "--skip-existing",
     "verbose": "-v",
-}
+} | {name.replace("_", "-"): flag for right, flag in FLAGS.items() for name in (right, *KNOWN_AS[right][0])}
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rmvpe.config import ConfigError
+from rmvpe.config_check import ConfigError
 from rmvpe.errors import UserError
 from rmvpe.files import kind_of_mode
 from rmvpe.json_text import MAX_BYTES, NotJson, parse_json

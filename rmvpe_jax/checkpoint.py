@@ -22,7 +22,8 @@ from rmvpe.checkpoint.architecture import expected_tensors
 from rmvpe.checkpoint.content_hash import CONTENT_HASH, check_content, hash_of_arrays
 from rmvpe.checkpoint.folders import is_only_orbax
 from rmvpe.checkpoint.store import FORMAT, Checkpoint
-from rmvpe.config import ConfigError, ModelConfig, from_dict, to_dict
+from rmvpe.config import ModelConfig
+from rmvpe.config_check import ConfigError, from_dict, to_dict
 from rmvpe.errors import UserError
 from rmvpe.files import output_folder
 from rmvpe.json_text import MAX_BYTES, parse_json

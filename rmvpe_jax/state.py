@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from rmvpe.checkpoint.content_hash import CONTENT_HASH, hash_of_arrays
-from rmvpe.config import ConfigError, TrainConfig, from_dict, to_dict
+from rmvpe.config import TrainConfig
+from rmvpe.config_check import ConfigError, from_dict, to_dict
 from rmvpe.errors import UserError
 from rmvpe.reading import reading
 from rmvpe.training.state import RunState, Tensors

@@ -16,7 +16,7 @@ from torch import Tensor
 from rmvpe.checkpoint.architecture import expected_tensors, timbre_filter_tensors
 from rmvpe.checkpoint.store import FORMAT, Checkpoint, check_writable
 from rmvpe.checkpoint.tensor_file import TORCH_METADATA_RECORD
-from rmvpe.config import to_json
+from rmvpe.config_check import to_json
 from rmvpe.errors import UserError
 from rmvpe.files import atomic_path
 from rmvpe_torch import compat

@@ -23,7 +23,8 @@ from rmvpe.checkpoint.torch_state import (
     STATE_TEXTS,
     read_state,
 )
-from rmvpe.config import ConfigError, TrainConfig, from_dict, to_dict
+from rmvpe.config import TrainConfig
+from rmvpe.config_check import ConfigError, from_dict, to_dict
 from rmvpe.errors import UserError
 from rmvpe.files import atomic_path, flush_folder
 from rmvpe.reading import reading

@@ -23,7 +23,8 @@ from rmvpe.checkpoint.content_hash import CONTENT_HASH
 from rmvpe.checkpoint.folders import is_orbax, load_orbax, weights_in
 from rmvpe.checkpoint.safetensors_file import write_safetensors
 from rmvpe.checkpoint.tensor_file import FORMAT, StoredTensor, TensorFile, open_tensors
-from rmvpe.config import PRESETS, ConfigError, ModelConfig, from_json, to_json
+from rmvpe.config import PRESETS, ModelConfig
+from rmvpe.config_check import ConfigError, from_json, to_json
 from rmvpe.errors import UserError
 
 if TYPE_CHECKING:

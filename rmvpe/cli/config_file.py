@@ -4,7 +4,8 @@ import runpy
 import traceback
 from pathlib import Path
 
-from rmvpe.config import ConfigError, TrainConfig, from_json
+from rmvpe.config import TrainConfig
+from rmvpe.config_check import ConfigError, from_json
 from rmvpe.errors import UserError
 from rmvpe.reading import check_regular, first_line, read_bytes
 

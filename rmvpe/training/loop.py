@@ -22,7 +22,8 @@ import numpy as np
 from rmvpe.backends import Backend
 from rmvpe.calibration import NONE as NO_CALIBRATION
 from rmvpe.checkpoint.store import Checkpoint, save
-from rmvpe.config import DecodeConfig, TrainConfig, to_json
+from rmvpe.config import DecodeConfig, TrainConfig
+from rmvpe.config_check import to_json
 from rmvpe.data.pipeline import Batch, training_batches
 from rmvpe.data.readers.base import Source
 from rmvpe.errors import UserError, user_message

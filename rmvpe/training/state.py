@@ -15,7 +15,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from rmvpe.config import ModelConfig, TrainConfig, to_dict
+from rmvpe.config import ModelConfig, TrainConfig
+from rmvpe.config_check import to_dict
 from rmvpe.data.readers.base import Source
 from rmvpe.errors import UserError
 

@@ -12,7 +12,8 @@ from convert.program import main
 from rmvpe import locks
 from rmvpe.checkpoint.architecture import expected_tensors
 from rmvpe.checkpoint.store import Checkpoint, load, save
-from rmvpe.config import ModelConfig, TrainConfig, to_json
+from rmvpe.config import ModelConfig, TrainConfig
+from rmvpe.config_check import to_json
 from rmvpe.training.state import RunState
 
 TINY = ModelConfig(name="tiny", levels=1, blocks=1, inter_layers=1, channels=1, head_channels=1, gru_hidden=2)

@@ -20,7 +20,8 @@ import numpy as np
 
 from rmvpe.checkpoint.architecture import expected_tensors
 from rmvpe.checkpoint.store import Checkpoint, save
-from rmvpe.config import ModelConfig, TrainConfig, to_json
+from rmvpe.config import ModelConfig, TrainConfig
+from rmvpe.config_check import to_json
 from rmvpe.errors import UserError
 from tests.fuzz import mutations
 
@@ -338,7 +339,7 @@ def write_configs(folder: Path) -> None:
 
 def read_config(path: Path) -> None:
     """As resuming and loading do; a network of a config that is accepted must be possible."""
-    from rmvpe.config import from_json
+    from rmvpe.config_check import from_json
     from rmvpe.training import jsonl
     from rmvpe.training.loss_curves import read_curve
 

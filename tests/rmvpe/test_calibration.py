@@ -7,7 +7,8 @@ import pytest
 
 from rmvpe.calibration import NONE, calibrated
 from rmvpe.checkpoint.store import Checkpoint
-from rmvpe.config import ConfigError, ModelConfig
+from rmvpe.config import ModelConfig
+from rmvpe.config_check import ConfigError
 from rmvpe.decode import decode
 from rmvpe.errors import UserError
 from rmvpe.estimator import default_config

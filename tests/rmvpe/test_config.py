@@ -7,8 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from rmvpe import config
-from rmvpe.config import AugmentConfig, ConfigError, DecodeConfig, MelConfig, ModelConfig, TrainConfig
+from rmvpe import config, config_check
+from rmvpe.config import AugmentConfig, DecodeConfig, MelConfig, ModelConfig, TrainConfig
+from rmvpe.config_check import ConfigError
 
 
 def test_e2e0_is_the_network_of_the_published_weights() -> None:
@@ -50,17 +51,17 @@ def test_unknown_preset_lists_the_known_ones() -> None:
     ],
 )
 def test_json_round_trip(value: object) -> None:
-    again = config.from_json(type(value), config.to_json(value))
+    again = config_check.from_json(type(value), config_check.to_json(value))
     assert again == value
     assert hash(again) == hash(value)
 
 
 def test_json_of_a_partial_table_fills_in_defaults() -> None:
-    assert config.from_json(ModelConfig, '{"channels": 4}') == ModelConfig(channels=4)
+    assert config_check.from_json(ModelConfig, '{"channels": 4}') == ModelConfig(channels=4)
 
 
 def test_whole_numbers_are_accepted_for_floats_and_become_floats() -> None:
-    rebuilt = config.from_json(MelConfig, '{"f_min_hz": 40}')
+    rebuilt = config_check.from_json(MelConfig, '{"f_min_hz": 40}')
     assert isinstance(rebuilt.f_min_hz, float)
     assert rebuilt.f_min_hz == 40.0
 
@@ -83,12 +84,12 @@ def test_whole_numbers_are_accepted_for_floats_and_become_floats() -> None:
 )
 def test_a_wrong_model_config_is_refused_by_name(text: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        config.from_json(ModelConfig, text)
+        config_check.from_json(ModelConfig, text)
 
 
 def test_a_range_needs_both_its_ends() -> None:
     with pytest.raises(ConfigError, match=r"AugmentConfig\.snr_db.*2 values"):
-        config.from_json(AugmentConfig, '{"snr_db": [1.0]}')
+        config_check.from_json(AugmentConfig, '{"snr_db": [1.0]}')
 
 
 @pytest.mark.parametrize(
@@ -137,7 +138,7 @@ def test_configs_are_frozen() -> None:
 
 
 def test_json_is_a_plain_table() -> None:
-    table = json.loads(config.to_json(ModelConfig.small()))
+    table = json.loads(config_check.to_json(ModelConfig.small()))
     assert table["mel"]["hop_samples"] == 160
     assert table["name"] == "small"
 
@@ -163,7 +164,7 @@ def test_every_number_of_every_config_has_a_range(make: type) -> None:
         for value in NOT_NUMBERS:
             message = ""
             try:
-                config.from_dict(make, {field.name: value})
+                config_check.from_dict(make, {field.name: value})
             except ConfigError as error:
                 message = str(error)
             assert len(message) < 1500
@@ -195,7 +196,7 @@ def test_every_number_of_every_config_has_a_range(make: type) -> None:
 )
 def test_a_network_out_of_range_is_refused_before_anything_is_computed(settings: dict[str, object]) -> None:
     with pytest.raises(ConfigError):
-        config.from_dict(ModelConfig, settings)
+        config_check.from_dict(ModelConfig, settings)
 
 
 def test_the_estimate_of_a_networks_size_is_never_too_small() -> None:
@@ -225,8 +226,8 @@ def test_a_batch_of_gigabytes_is_refused() -> None:
 )
 def test_json_that_is_not_ours_is_a_sentence(text: str | bytes, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        config.from_json(ModelConfig, text)
+        config_check.from_json(ModelConfig, text)
 
 
 def test_a_byte_order_mark_is_no_fault() -> None:
-    assert config.from_json(ModelConfig, b"\xef\xbb\xbf{}") == ModelConfig()
+    assert config_check.from_json(ModelConfig, b"\xef\xbb\xbf{}") == ModelConfig()

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from rmvpe.config import DECODERS, ConfigError
+from rmvpe.config import DECODERS
+from rmvpe.config_check import ConfigError
 from rmvpe.decode import (
     CENTRES,
     check_salience,

@@ -5,7 +5,7 @@ import errno
 import pytest
 
 import rmvpe
-from rmvpe.config import ConfigError
+from rmvpe.config_check import ConfigError
 from rmvpe.errors import UserError, exit_code, run_cli
 
 MISTAKES = [

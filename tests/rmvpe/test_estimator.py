@@ -19,7 +19,8 @@ from rmvpe import audio, backends
 from rmvpe.backends import choose_backend, is_installed
 from rmvpe.checkpoint.architecture import expected_tensors
 from rmvpe.checkpoint.store import Checkpoint, bundled_weights
-from rmvpe.config import DECODERS, ConfigError, DecodeConfig, ModelConfig
+from rmvpe.config import DECODERS, DecodeConfig, ModelConfig
+from rmvpe.config_check import ConfigError
 from rmvpe.decode import decode
 from rmvpe.errors import UserError
 from rmvpe.estimator import WINDOW_FRAMES, Estimator, default_config

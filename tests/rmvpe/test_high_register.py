@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from rmvpe.backends import BACKENDS, is_installed
 from rmvpe.calibration import calibrated
 from rmvpe.cli import evaluate, predict
-from rmvpe.config import ConfigError, ModelConfig
+from rmvpe.config import ModelConfig
+from rmvpe.config_check import ConfigError
 from rmvpe.decode import decode
 from rmvpe.estimator import Estimator
 from rmvpe.evaluation.agreement import compare_salience

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from rmvpe.checkpoint.store import Checkpoint, load
-from rmvpe.config import USUAL, ConfigError, DecodeConfig, ModelConfig
+from rmvpe.config import USUAL, DecodeConfig, ModelConfig
+from rmvpe.config_check import ConfigError
 from rmvpe.decode import PitchCurve, decode, pitch, voicing
 from rmvpe.estimator import Estimator
 from rmvpe.estimator import load as load_estimator

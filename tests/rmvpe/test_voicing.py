@@ -13,7 +13,8 @@ import rmvpe
 from rmvpe import audio, backends
 from rmvpe.checkpoint.store import bundled_weights
 from rmvpe.cli import predict
-from rmvpe.config import ConfigError, MelConfig, ModelConfig
+from rmvpe.config import MelConfig, ModelConfig
+from rmvpe.config_check import ConfigError
 from rmvpe.decode import PitchCurve, decode, hold_voiced, pitch, voicing
 from rmvpe.estimator import Estimator
 from rmvpe.framing import frame_levels_db

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from rmvpe.config import shown
+from rmvpe.config_check import shown
 from rmvpe.errors import UserError
 from rmvpe.pitch import midi_to_hz
 from rmvpe.reading import check_regular, read_bytes, read_json, reading

@@ -18,7 +18,8 @@ import safetensors.numpy
 from rmvpe.checkpoint import store as checkpoints
 from rmvpe.checkpoint.architecture import expected_tensors, infer_config, timbre_filter_tensors
 from rmvpe.checkpoint.store import Checkpoint, load, save
-from rmvpe.config import PRESETS, ModelConfig, preset, to_json
+from rmvpe.config import PRESETS, ModelConfig, preset
+from rmvpe.config_check import to_json
 from rmvpe.errors import UserError
 
 TINY = ModelConfig(name="custom", levels=2, blocks=1, inter_layers=1, channels=2, gru_hidden=4, dropout=0.0)

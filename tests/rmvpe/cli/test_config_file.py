@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from rmvpe.cli.config_file import load_config, stored_config
-from rmvpe.config import TrainConfig, to_json
+from rmvpe.config import TrainConfig
+from rmvpe.config_check import to_json
 from rmvpe.errors import UserError
 
 IMPORT = "from rmvpe.config import ModelConfig, TrainConfig\n"

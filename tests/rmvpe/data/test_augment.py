@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rmvpe.config import AugmentConfig, ConfigError, MelConfig
+from rmvpe.config import AugmentConfig, MelConfig
+from rmvpe.config_check import ConfigError
 from rmvpe.data import augment, effects
 from rmvpe.data.mixing import active_rms, mix_at_snr, rms
 from rmvpe.mel import log_mel
