@@ -16,7 +16,7 @@ import soundfile
 from rmvpe.backends import BACKENDS, is_installed
 from rmvpe.cli.main import PROGRAM
 from rmvpe.program import whole_parser
-from tests.helpers.messages import occurs
+from tests.helpers.messages import occurs, pattern_of, user_messages
 from tests.helpers.paths import DEMO_RECORDING, ROOT
 
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md")), *sorted(ROOT.glob("*/README.md"))]
@@ -151,6 +151,17 @@ def test_quoted_messages_are_raised_by_the_code() -> None:
     assert len(quoted) > 80  # the pattern finds the messages at all
     assert [message for message in quoted if not occurs(message)] == []
     assert not occurs("… cannot be read as music")
+
+
+def test_every_message_of_a_users_mistake_is_answered() -> None:
+    page = ROOT / "docs" / "troubleshooting.md"
+    quoted = re.findall(r"^- `(.*)`$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    patterns = [pattern_of(quote) for quote in quoted]
+    assert all(len(re.findall("[A-Za-z]{2,}", quote)) >= 2 for quote in quoted)  # a single word would answer anything
+    messages = user_messages()
+    assert len(messages) > 250
+    missing = {place: text for text, place in messages.items() if not any(found.search(text) for found in patterns)}
+    assert missing == {}
 
 
 @pytest.mark.skipif(not is_installed("torch"), reason="torch is not installed")  # one of the pages asks for it

@@ -67,7 +67,10 @@ LIBRARIES: dict[str, set[str]] = {
 }
 # These decide what the answer is: numpy is all they need
 NUMPY_ONLY = {
-    *(f"rmvpe/{name}.py" for name in ("config", "config_check", "errors", "pitch", "interpolation", "framing", "mel", "decode")),
+    *(
+        f"rmvpe/{name}.py"
+        for name in ("config", "config_check", "errors", "pitch", "interpolation", "framing", "mel", "decode")
+    ),
     *(f"rmvpe/{name}.py" for name in ("backends", "calibration", "chunked_gru", "high_register", "processes")),
     "rmvpe/arguments.py",
     "rmvpe/arrays.py",
