@@ -137,7 +137,10 @@ def is_ours(path: Path, kind: str) -> bool:
 
 
 def is_complete(path: Path, kind: str) -> bool:
-    """Whether the file is a whole result of ours; only its beginning and its end are read."""
+    """Whether the file is a whole result of ours, by its beginning and its end.
+
+    A csv or pv that somebody cut at the end of a line looks whole. We write a file beside its place and rename it.
+    """
     if not os.path.isfile(path) or os.path.islink(path) or not is_ours(path, kind):
         return False
     with path.open("rb") as file:
