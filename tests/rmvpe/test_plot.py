@@ -1,6 +1,7 @@
 """Pictures: whole or absent, for any audio, without touching pyplot."""
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -33,7 +34,19 @@ def test_a_picture_is_written(ending: str, tmp_path: Path):
     starts = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
     assert content.startswith(starts[ending.lower()])
     assert [path.name for path in tmp_path.iterdir()] == [f"voice.{ending}"]
-    assert "matplotlib.pyplot" not in sys.modules  # no window, no global state
+
+
+def test_a_picture_needs_no_pyplot(tmp_path: Path):
+    """No window, no global state; in a process of its own, because other tests use pyplot."""
+    code = f"""
+import sys, numpy as np
+from rmvpe.plot import plot_track
+from rmvpe.track import F0Track
+plot_track(np.zeros(1600), F0Track(np.arange(11) * 0.01, *np.zeros((3, 11))), {str(tmp_path / "a.png")!r})
+print("matplotlib" in sys.modules, "matplotlib.pyplot" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.split() == ["True", "False"], done.stderr
 
 
 @pytest.mark.parametrize("n", [0, 1, 100, 5000])

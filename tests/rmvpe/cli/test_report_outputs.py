@@ -80,7 +80,7 @@ def test_no_output_lands_on_another_a_folder_a_link_or_a_device(
     assert "it is a link" in refused(capsys, command, "--json", "link.json", "--force")
     if os.name != "nt":
         os.mkfifo(here / "pipe")
-        assert "it is a device or pipe" in refused_beside_a_pipe(capsys, command)
+        assert "it is a pipe" in refused_beside_a_pipe(capsys, command)
 
 
 def refused_beside_a_pipe(capsys: pytest.CaptureFixture[str], command: str) -> str:
