@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rmvpe.errors import UserError
 from rmvpe.program import Command, Group
+from rmvpe.text import printable
 
 OFFICIAL = "the official archive"
 WORKERS = "processes; the result is the same for any number (default: %(default)s)"
@@ -53,9 +54,9 @@ def run_mir1k(arguments: argparse.Namespace) -> int:
         strict=arguments.strict,
         force=arguments.force,
         progress=not arguments.quiet,
-        log=(lambda line: None) if arguments.quiet else lambda line: tqdm.write(line, file=sys.stderr),
+        log=(lambda line: None) if arguments.quiet else lambda line: tqdm.write(printable(line), file=sys.stderr),
     )
-    print("\n".join([*mir1k.summary_lines(summary), f"made {arguments.out}; licence: {mir1k.LICENCE}"]))
+    print("\n".join([*mir1k.summary_lines(summary), f"made {printable(arguments.out)}; licence: {mir1k.LICENCE}"]))
     return 0
 
 
@@ -97,7 +98,7 @@ def run_synthetic(arguments: argparse.Namespace) -> int:
         workers=arguments.workers,
         resume=arguments.resume,
         progress=not arguments.quiet,
-        log=(lambda line: None) if arguments.quiet else lambda line: tqdm.write(line, file=sys.stderr),
+        log=(lambda line: None) if arguments.quiet else lambda line: tqdm.write(printable(line), file=sys.stderr),
     )
     return 0
 

@@ -19,6 +19,7 @@ from rmvpe.config import CHOICES, PRESETS, AugmentConfig, ModelConfig, TrainConf
 from rmvpe.data.synthesis.demo import make_demo
 from rmvpe.errors import UserError
 from rmvpe.program import Command, Group
+from rmvpe.text import printable_lines
 from rmvpe.training.folder import check_new
 from rmvpe.training.launch import Job, Runtime, add_flag, check_libraries, train
 from rmvpe.training.state import resume_command
@@ -209,7 +210,7 @@ def trial(arguments: argparse.Namespace, framework: str, config: TrainConfig) ->
 
     def say(text: str) -> None:
         if not arguments.quiet:
-            sys.stderr.write(text)
+            sys.stderr.write(printable_lines(text))
 
     if not DEMO_DATA.is_dir():
         say(f"making the demo data set in {DEMO_DATA}\n")

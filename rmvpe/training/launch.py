@@ -24,6 +24,7 @@ from rmvpe.data.readers.segments import Segments, excerpts
 from rmvpe.errors import UserError
 from rmvpe.evaluation.evaluate import Evaluation
 from rmvpe.processes import Ranks, ReportedByMain
+from rmvpe.text import printable
 from rmvpe.training.folder import LAST, owned
 from rmvpe.training.loop import Trainer, fit, resume
 from rmvpe.training.run_log import read_log
@@ -247,4 +248,4 @@ def summary(step: int, scores: Evaluation | None, logdir: Path) -> str:
         was = f"{100 * before[name]['RPA']:.1f} % -> " if name in before else ""
         parts.append(f"{name}: RPA {was}{100 * row['RPA']:.1f} %, OA {100 * row['OA']:.1f} %")
     scored = f" ({'; '.join(parts)})" if parts else ""
-    return f"{step} iterations done{scored}: see {logdir / 'results.md'} and loss.png beside it"
+    return f"{step} iterations done{scored}: see {printable(logdir / 'results.md')} and loss.png beside it"
