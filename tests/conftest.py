@@ -7,6 +7,7 @@ import signal
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -56,7 +57,7 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
 @pytest.fixture
 def usual_signals() -> Iterator[None]:
     """Signals as a terminal gives them: nohup ignores SIGHUP and `&` SIGINT, and what is started here inherits that."""
-    usual = {"SIGINT": signal.default_int_handler, "SIGHUP": signal.SIG_DFL, "SIGTERM": signal.SIG_DFL}
+    usual: dict[str, Any] = {"SIGINT": signal.default_int_handler, "SIGHUP": signal.SIG_DFL, "SIGTERM": signal.SIG_DFL}
     numbers = {getattr(signal, name): handler for name, handler in usual.items() if hasattr(signal, name)}
     ignored = {number: handler for number, handler in numbers.items() if signal.getsignal(number) == signal.SIG_IGN}
     for number, handler in ignored.items():
