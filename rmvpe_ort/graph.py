@@ -15,6 +15,7 @@ OPSET = 17
 IR_VERSION = 8
 SMALL_BYTES = 1024  # constants up to this size are written into the model even where the weights stay outside
 
+END = np.iinfo(np.int64).max  # for `Graph.slice`: up to the last
 Value = str  # the name of a tensor in the graph
 
 
@@ -50,21 +51,33 @@ class Graph:
             self.constants[name] = np.ascontiguousarray(array, stored)
         return self.op("Cast", name, to=self.onnx_dtype) if self.half_weights else name
 
+    def constant(self, array: np.ndarray) -> Value:
+        """A constant in the type of `array`."""
+        key = (array.dtype.str, array.shape, array.tobytes())
+        if key not in self._by_content:
+            self._by_content[key] = self._new("constant")
+            self.constants[self._by_content[key]] = array
+        return self._by_content[key]
+
     def floats(self, array: Any) -> Value:
         """A constant in the graph's floating-point type."""
-        return self._constant(np.asarray(array, self.dtype))
+        return self.constant(np.asarray(array, self.dtype))
 
     def integers(self, *values: int) -> Value:
         """A constant int64 [n]."""
-        return self._constant(np.array(values, np.int64))
+        return self.constant(np.array(values, np.int64))
 
     def integer(self, value: int) -> Value:
         """A constant int64 without axes."""
-        return self._constant(np.array(value, np.int64))
+        return self.constant(np.array(value, np.int64))
 
     def name(self, value: Value, name: str) -> None:
         """Give a result the name under which it leaves the graph."""
         self.nodes.append(helper.make_node("Identity", [value], [name]))
+
+    def slice(self, x: Value, start: int, stop: int, axis: int, step: int = 1) -> Value:
+        """x[..., start:stop:step, ...] along an axis, as in Python."""
+        return self.op("Slice", x, *(self.integers(number) for number in (start, stop, axis, step)))
 
     @property
     def onnx_dtype(self) -> int:
@@ -103,13 +116,6 @@ class Graph:
         """The constants that a model made with `outside` lacks."""
         return {name: array for name, array in self.constants.items() if array.nbytes > SMALL_BYTES}
 
-    def _constant(self, array: np.ndarray) -> Value:
-        key = (array.dtype.str, array.shape, array.tobytes())
-        if key not in self._by_content:
-            self._by_content[key] = self._new("constant")
-            self.constants[self._by_content[key]] = array
-        return self._by_content[key]
-
     def _new(self, kind: str) -> Value:
         self._count += 1
         return f"{kind}_{self._count}"
@@ -136,7 +142,7 @@ def fold_batch_norm(graph: Graph) -> None:
         if conv is None or conv.op_type not in ("Conv", "ConvTranspose"):
             kept.append(node)
             continue
-        scale, shift = batch_norm_factors(*(graph.constants.pop(name) for name in node.input[1:]), epsilon_of(node))
+        scale, shift = batch_norm_factors([graph.constants.pop(name) for name in node.input[1:]], epsilon_of(node))
         weight = graph.constants[conv.input[1]]
         along = (None, slice(None), None, None) if conv.op_type == "ConvTranspose" else (slice(None), None, None, None)
         graph.constants[conv.input[1]] = (weight * scale[along]).astype(weight.dtype)
@@ -147,10 +153,9 @@ def fold_batch_norm(graph: Graph) -> None:
     graph.nodes[:] = kept
 
 
-def batch_norm_factors(
-    scale: np.ndarray, bias: np.ndarray, mean: np.ndarray, variance: np.ndarray, epsilon: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Batch norm as `x * factor + shift`, float64 [channels] each."""
+def batch_norm_factors(numbers: Sequence[np.ndarray], epsilon: float) -> tuple[np.ndarray, np.ndarray]:
+    """Batch norm by (scale, bias, mean, variance) as `x * factor + shift`, float64 [channels] each."""
+    scale, bias, mean, variance = numbers
     factor = scale.astype(np.float64) / np.sqrt(variance.astype(np.float64) + epsilon)
     return factor, bias - mean * factor
 

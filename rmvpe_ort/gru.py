@@ -1,7 +1,7 @@
 """The bidirectional GRU in ONNX, from torch's weights.
 
-Torch orders the gates reset, update, new, and ONNX update, reset, hidden; `linear_before_reset` is torch's formula, with
-a bias of its own inside the reset gate. https://onnx.ai/onnx/operators/onnx__GRU.html,
+Torch orders the gates reset, update, new, and ONNX update, reset, hidden. `linear_before_reset` is torch's formula,
+whose second bias the reset gate scales. https://onnx.ai/onnx/operators/onnx__GRU.html,
 https://docs.pytorch.org/docs/stable/generated/torch.nn.GRU.html
 """
 

@@ -1,4 +1,4 @@
-"""The layers of the network, as ONNX operators. Images are [B, C, T, F], as in torch, whose weights they take as they are.
+"""The layers of the network, as ONNX operators. Images are [B, C, T, F] and weights as in torch.
 
 A layer is made with the dotted path of its tensors in the checkpoint, and called with a value of the graph.
 """
@@ -41,21 +41,29 @@ class Layers:
 
     def conv(self, name: str, *, bias: bool = True) -> Layer:
         """A convolution with "same" padding: of 3x3, or of whatever size its weight has."""
-        weight, *rest = (self._weight(f"{name}.{part}") for part in ("weight", "bias")[: 1 + bias])
         pads = [size // 2 for size in self.tensor(f"{name}.weight").shape[2:]] * 2
-        return self._remembered(name, lambda x: self.graph.op("Conv", x, weight, *rest, pads=pads))
+        parts = ("weight", "bias")[: 1 + bias]
+
+        def layer(x: Value) -> Value:
+            return self.graph.op("Conv", x, *(self._weight(f"{name}.{part}") for part in parts), pads=pads)
+
+        return self._remembered(name, layer)
 
     def conv_transpose(self, name: str) -> Layer:
         """A transposed 3x3 convolution that doubles time and frequency."""
-        weight = self._weight(f"{name}.weight")
         sizes = {"strides": [2, 2], "pads": [1, 1, 1, 1], "output_padding": [1, 1]}
-        return self._remembered(name, lambda x: self.graph.op("ConvTranspose", x, weight, **sizes))
+        return self._remembered(
+            name, lambda x: self.graph.op("ConvTranspose", x, self._weight(f"{name}.weight"), **sizes)
+        )
 
     def batch_norm(self, name: str) -> Layer:
         """Batch norm by the running statistics."""
-        parts = [self._number(f"{name}.{part}") for part in ("weight", "bias", "running_mean", "running_var")]
-        epsilon = self.config.bn_epsilon
-        return self._remembered(name, lambda x: self.graph.op("BatchNormalization", x, *parts, epsilon=epsilon))
+
+        def layer(x: Value) -> Value:
+            parts = (self._number(f"{name}.{part}") for part in ("weight", "bias", "running_mean", "running_var"))
+            return self.graph.op("BatchNormalization", x, *parts, epsilon=self.config.bn_epsilon)
+
+        return self._remembered(name, layer)
 
     def relu(self, x: Value) -> Value:
         """The positive part."""
@@ -67,9 +75,12 @@ class Layers:
 
     def linear(self, name: str) -> Layer:
         """[..., features] -> [..., outputs]."""
-        weight = self.graph.weight(self.at(f"{name}.weight").path, self.tensor(f"{name}.weight").T)
-        bias = self._weight(f"{name}.bias")
-        return self._remembered(name, lambda x: self.graph.op("Add", self.graph.op("MatMul", x, weight), bias))
+
+        def layer(x: Value) -> Value:
+            weight = self.graph.weight(self.at(f"{name}.weight").path, self.tensor(f"{name}.weight").T)
+            return self.graph.op("Add", self.graph.op("MatMul", x, weight), self._weight(f"{name}.bias"))
+
+        return self._remembered(name, layer)
 
     def tensor(self, name: str) -> np.ndarray:
         """A tensor of the checkpoint, by its name below this module."""

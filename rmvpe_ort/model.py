@@ -11,7 +11,7 @@ from itertools import pairwise
 
 from rmvpe_ort.graph import Value
 from rmvpe_ort.gru import GRU
-from rmvpe_ort.layers import Layers, chain
+from rmvpe_ort.layers import Layer, Layers, chain
 
 
 class ConvBlockRes:
@@ -169,7 +169,9 @@ class RMVPE:
         self.make = make
         self.unet = DeepUnet(make.at("unet"))
         self.cnn = make.conv("cnn")
-        self.fc = [BiGRU(make.at("fc.0")), make.linear("fc.1")]
+        self.bigru = BiGRU(make.at("fc.0"))
+        self.linear = make.linear("fc.1")
+        self.fc: list[Layer] = [self.bigru, self.linear]
 
     def features(self, log_mel: Value) -> Value:
         """Log-mel [B, T, F] -> input of the GRU [B, T, head_channels * F]; a frame depends on a bounded part of it."""

@@ -29,6 +29,8 @@ DISTRIBUTIONS = (
     "flax",
     "optax",
     "orbax-checkpoint",
+    "onnxruntime",
+    "onnx",
     "grain",
     "mir_eval",
 )

@@ -7,7 +7,7 @@ from typing import Any
 from rmvpe.config import DECODERS, DEFAULT_THRESHOLD, PAD_MODES, DecodeConfig
 from rmvpe.estimator import Estimator
 
-Load = Callable[[str, str, str], Estimator]  # weights, backend, device
+Load = Callable[..., Estimator]  # of weights, backend, device, and what else `rmvpe.load` takes by name
 # Fields of `DecodeConfig` that have a flag, and how a headline prints their values
 SETTINGS = {
     "threshold": "threshold {:g}",
