@@ -1,7 +1,7 @@
 """RMVPE with ONNX Runtime: the network as an ONNX graph, prediction (`infer`), and files for other programs (`export`).
 
-Importing it imports neither onnx nor onnxruntime, but switches off the reports that onnxruntime 1.32 sends to its maker,
-unless the user has set that variable: a pitch tracker sends nothing, and the thread for it keeps a forked process from
+Importing it imports neither onnx nor onnxruntime. It switches off the reports that onnxruntime 1.32 sends to its maker,
+unless the user has set the variable: a pitch tracker sends nothing, and the thread for them keeps a forked process from
 ending.
 """
 

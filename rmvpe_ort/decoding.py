@@ -112,9 +112,7 @@ def decode(
     return Decoded(f0, unvoiced, squeezed(graph, confidence))
 
 
-def confidences(
-    graph: Graph, largest: Value, calibration: tuple[float, float], shift: float
-) -> tuple[Value, Value]:
+def confidences(graph: Graph, largest: Value, calibration: tuple[float, float], shift: float) -> tuple[Value, Value]:
     """The calibrated confidence of the largest salience [...], and the same with its logit moved down by `shift`."""
     if calibration == NONE and not shift:
         return largest, largest

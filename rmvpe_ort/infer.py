@@ -180,7 +180,6 @@ class Session:
         result: np.ndarray = self._session.run(None, given)[0]
         return result
 
-
     def abandon(self) -> None:
         """Never free the session, for a forked process: freeing would wait for threads that the parent has."""
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._session))

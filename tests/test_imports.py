@@ -52,7 +52,7 @@ ROOMS: dict[str, set[str]] = {
     "rmvpe/__main__.py": {"*"},
     "rmvpe_torch": {"rmvpe", "rmvpe/checkpoint", "rmvpe/data", "rmvpe/evaluation", "rmvpe/training", "rmvpe_torch"},
     "rmvpe_jax": {"rmvpe", "rmvpe/checkpoint", "rmvpe/data", "rmvpe/evaluation", "rmvpe/training", "rmvpe_jax"},
-    "rmvpe_ort": {"rmvpe", "rmvpe/checkpoint", "rmvpe_ort"},
+    "rmvpe_ort": {"rmvpe", "rmvpe/checkpoint", "rmvpe/evaluation", "rmvpe_ort"},
     "convert": {
         "rmvpe",
         "rmvpe/checkpoint",
