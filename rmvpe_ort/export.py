@@ -5,8 +5,8 @@
     mel-pitch   mel [1, 128, frames], threshold []  -> pitchf [1, frames]
 
 The names, their order and their types are those that programs ask for: docs/onnx-files.md has a table. A program that
-passes a threshold means "the usual" by a number that was chosen for other weights. `threshold_for` is that
-number: inside the graph it then stands for the threshold that these weights recommend, and others move smoothly with it.
+passes a threshold means "the usual" by a number that was chosen for other weights. `threshold_for` is that number:
+inside the graph it then stands for the threshold that these weights recommend, and others move smoothly with it.
 """
 
 import math
