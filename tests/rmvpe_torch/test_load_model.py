@@ -1,4 +1,4 @@
-"""The network as an nn.Module for other programs: by name, file and folder; any length; compiled, exported, as a loss."""
+"""The network as an nn.Module for other programs: by name and file; any length; compiled, exported, as a loss."""
 
 import copy
 import os
@@ -95,11 +95,17 @@ def test_the_spectrogram_keeps_float64() -> None:
     assert log_mel(torch.ones(1, 2048, dtype=torch.float64), MelConfig()).dtype == torch.float64
 
 
-@pytest.mark.skipif(shutil.which(os.environ.get("CXX", "c++")) is None, reason="torch.compile needs a C++ compiler")
+NEEDS_COMPILER = pytest.mark.skipif(
+    shutil.which(os.environ.get("CXX", "c++")) is None, reason="torch's inductor needs a C++ compiler"
+)
+
+
+# aot_eager: torch traces the network and its gradient, and inductor's kernels, the slow part, are not compiled
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=[pytest.mark.slow, NEEDS_COMPILER])])
 @pytest.mark.filterwarnings("ignore")  # of torch's compiler, about torch's own code
-def test_compiled_it_is_the_same(checkpoint: Checkpoint) -> None:
+def test_compiled_it_is_the_same(checkpoint: Checkpoint, backend: str) -> None:
     model = rmvpe_torch.load_model(checkpoint).requires_grad_(False)
-    compiled = torch.compile(model)
+    compiled = torch.compile(model, backend=backend)
     inputs = [mel_of(1, 9, 8).requires_grad_(True) for _ in range(2)]
     results = [function(x) for function, x in zip((model, compiled), inputs)]
     for result in results:
