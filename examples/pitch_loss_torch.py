@@ -47,7 +47,7 @@ def main(argv: list[str] | None = None) -> None:
     model = rmvpe_torch.load_model("small").requires_grad_(False)  # gradients pass through it; it does not learn
     target = target_salience(arguments.target_hz).expand(1, FRAMES, N_BINS)
     octaves = torch.tensor(math.log2(arguments.start_hz), requires_grad=True)
-    optimizer = torch.optim.Adam([octaves], lr=0.01)
+    optimizer = torch.optim.Adam([octaves], lr=0.01, betas=(0.5, 0.99))
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, arguments.steps)
     for step in range(arguments.steps + 1):
         salience = model(log_mel(tone(2**octaves), MEL))  # [1, T, 128] -> [1, T, 360]
