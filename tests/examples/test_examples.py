@@ -52,8 +52,8 @@ def test_pitch_as_a_loss(name: str, tmp_path: Path) -> None:
     if "jax" in name:
         pytest.importorskip("flax")
         pytest.importorskip("orbax.checkpoint")
-    lines = run(name, tmp_path, "--steps", "10").splitlines()
+    lines = run(name, tmp_path).splitlines()
     losses = [float(line.partition("loss ")[2].partition(",")[0]) for line in lines]
     assert losses[-1] < losses[0] / 2
     pitch = float(lines[-1].partition("f0 ")[2].strip("[ ").split()[0])
-    assert abs(pitch - 233.08) < 4.0  # it started at 220
+    assert abs(pitch - 233.08) < 2.0  # Hz; it started at 220
