@@ -10,6 +10,7 @@ The tone stands for a vocoder or synthesiser of yours: anything that gives sound
 import argparse
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -32,7 +33,7 @@ def tone(f0_hz: Tensor) -> Tensor:
 
 def target_salience(f0_hz: float) -> Tensor:
     """A Gaussian around the bin of f0 [N_BINS]."""
-    distance = torch.arange(N_BINS) - float(hz_to_bins(f0_hz))
+    distance = torch.arange(N_BINS) - float(hz_to_bins(np.array(f0_hz)))
     return torch.exp(-0.5 * (distance / TARGET_WIDTH_BINS) ** 2)
 
 

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax import Array
+from jax.typing import ArrayLike
 
 from rmvpe.checkpoint import store
 from rmvpe.checkpoint.store import Checkpoint
@@ -67,7 +68,7 @@ def to_checkpoint(params: Params, metadata: Mapping[str, str] | None = None) -> 
     return Checkpoint(params.config, nnx_to_torch(arrays, params.config), dict(metadata or {}))
 
 
-def salience(params: Params, log_mel: Array) -> Array:
+def salience(params: Params, log_mel: ArrayLike) -> Array:
     """Salience [..., T, 360] in 0..1 of log-mel [..., T, n_mels], in the wider type of both: a pure function.
 
     No leading axis, or any number of them; any T > 0. If T is not a multiple of the U-Net's stride (2^levels: 32),
@@ -75,7 +76,7 @@ def salience(params: Params, log_mel: Array) -> Array:
     be differentiated. No product is rounded to TF32 or bfloat16, on any device. Raises ValueError for a log-mel of
     another shape. The network: https://arxiv.org/abs/2306.15412
     """
-    config = params.config
+    config, log_mel = params.config, jnp.asarray(log_mel)
     if log_mel.ndim < 2 or log_mel.shape[-1] != config.mel.n_mels or not log_mel.shape[-2]:
         raise ValueError(f"log_mel must be [..., frames, {config.mel.n_mels}], not {list(log_mel.shape)}")
     *batch, frames, bands = log_mel.shape

@@ -4,6 +4,7 @@ import copy
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ TINY = ModelConfig(
 )
 
 
-def mel_of(*shape: int) -> torch.Tensor:
+def mel_of(*shape: int) -> Any:
     return torch.from_numpy(np.random.default_rng(3).normal(-6.0, 3.0, shape).astype(np.float32))  # as a log-mel
 
 
@@ -72,7 +73,7 @@ def test_frozen_weights_get_no_gradient_and_the_input_does(checkpoint: Checkpoin
 
 def test_the_gru_is_in_the_mode_in_which_cudnn_gives_gradients(checkpoint: Checkpoint) -> None:
     """cuDNN refuses the gradient of a GRU in evaluation mode, where it computes the same: it has no dropout."""
-    model = rmvpe_torch.load_model(checkpoint)
+    model: Any = rmvpe_torch.load_model(checkpoint)
     gru = model.fc[0].gru
     assert gru.training
     assert gru.dropout == 0
