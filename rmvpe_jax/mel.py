@@ -11,8 +11,10 @@ from rmvpe.mel import filterbank, hann, shifted_window
 def log_mel(audio: Array, config: MelConfig, *, key_shift_semitones: float = 0.0) -> Array:
     """Log-mel [B, frames, n_mels] of audio [B, samples] at 16 kHz, in its type; frame k starts at sample k * hop.
 
-    Float64 audio: within 1e-5 of `rmvpe.mel.log_mel(..., centred=False)`, which computes in float64 too. Float32 audio:
-    within 2e-4, and within 1e-3 in nearly silent bands beside loud ones. Raises ValueError if the audio is shorter than
+    It can be differentiated, under `jit` and `vmap` too. For frames around sample k * hop, as an estimator has them,
+    pad the audio by half a window of mirrored samples on both sides. Float64 audio: within 1e-5 of
+    `rmvpe.mel.log_mel(..., centred=False)`, which computes in float64 too. Float32 audio: within 2e-4, and within 1e-3
+    in nearly silent bands beside loud ones. Raises ValueError if the audio is shorter than
     one window.
     """
     window_samples = shifted_window(config, key_shift_semitones)

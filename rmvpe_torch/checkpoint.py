@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rmvpe.checkpoint import store
 from rmvpe.checkpoint.architecture import expected_tensors, timbre_filter_tensors
 from rmvpe.checkpoint.store import FORMAT, Checkpoint, check_writable
 from rmvpe.checkpoint.tensor_file import TORCH_METADATA_RECORD
@@ -25,11 +26,18 @@ from rmvpe_torch.model import RMVPE
 LAYOUTS = ("rvc", "yxlllc")
 
 
-def load_model(checkpoint: Checkpoint, conv_dtype: torch.dtype = torch.float32) -> RMVPE:
-    """The checkpoint's network on the CPU, in evaluation mode, with float32 copies of the weights.
+def load_model(
+    weights: str | os.PathLike[str] | Checkpoint = "small", conv_dtype: torch.dtype = torch.float32
+) -> RMVPE:
+    """The network of bundled weights, of a file or folder (as `rmvpe.load` takes them), or of a `Checkpoint`.
 
-    Raises RuntimeError, as torch's strict loading does, if the tensors are not exactly those of the config.
+    An `nn.Module` on the CPU in evaluation mode, with float32 copies of the weights: log-mel [B, T, n_mels] -> salience
+    [B, T, 360] in 0..1, for any T > 0. It can be differentiated with respect to its input, on GPUs too; to use it as a
+    loss, freeze the weights with `model.requires_grad_(False)`. `rmvpe_torch.mel.log_mel` makes a log-mel that can be
+    differentiated. Raises UserError if there are no such weights; RuntimeError, as torch's strict loading does, if the
+    tensors of a `Checkpoint` are not exactly those of its config.
     """
+    checkpoint = weights if isinstance(weights, Checkpoint) else store.load(weights)
     with torch.device("meta"):  # no random numbers for weights that are replaced below
         model = RMVPE(checkpoint.config, conv_dtype)
     model.to_empty(device="cpu")

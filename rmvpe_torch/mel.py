@@ -14,11 +14,13 @@ from rmvpe_torch.device import kind_of
 def log_mel(
     audio: Tensor, config: MelConfig, *, key_shift_semitones: float = 0.0, complex_fft: bool | None = None
 ) -> Tensor:
-    """Log-mel [B, frames, n_mels] of float32 audio [B, samples] at 16 kHz; frame k starts at sample k * hop.
+    """Log-mel [B, frames, n_mels] of audio [B, samples] at 16 kHz, in its type; frame k starts at sample k * hop.
 
-    Within 1e-5 of `rmvpe.mel.log_mel(..., centred=False)`. `complex_fft=False` computes the spectrum as a product with
-    cosines and sines in float32, for devices without complex numbers or float64: within 2e-4, and 1e-3 in bands that
-    are almost silent beside loud ones; the key shift must give a window of an even length. None: as the device can.
+    It can be differentiated. For frames around sample k * hop, as an estimator has them, pad the audio by half a window
+    of mirrored samples on both sides. Within 1e-5 of `rmvpe.mel.log_mel(..., centred=False)`. `complex_fft=False`
+    computes the spectrum as a product with cosines and sines in float32, for devices without complex numbers or
+    float64: within 2e-4, and 1e-3 in bands that are almost silent beside loud ones; the key shift must give a window of
+    an even length. None: as the device can.
     Raises ValueError if the audio is shorter than one window.
     """
     window_samples = shifted_window(config, key_shift_semitones)
@@ -34,8 +36,8 @@ def log_mel(
 
 
 def _magnitude_by_fft(frames: Tensor) -> Tensor:
-    frames = frames.double()  # as the definition does
-    return torch.fft.rfft(frames * _on(hann(frames.shape[-1]), frames)).abs().float()
+    wide = frames.double()  # as the definition does
+    return torch.fft.rfft(wide * _on(hann(wide.shape[-1]), wide)).abs().to(frames.dtype)
 
 
 def _magnitude_by_product(frames: Tensor) -> Tensor:
@@ -45,7 +47,8 @@ def _magnitude_by_product(frames: Tensor) -> Tensor:
     left, right = frames[..., 1:half], frames[..., half + 1 :].flip(-1)
     even = torch.cat([frames[..., :1], left + right, frames[..., half : half + 1]], dim=-1)  # samples 0 to half
     cosine, sine = (_on(matrix, frames) for matrix in _fourier(frames.shape[-1]))
-    return ((even @ cosine).square() + ((left - right) @ sine).square()).sqrt()
+    power = (even @ cosine).square() + ((left - right) @ sine).square()
+    return power.clamp(min=torch.finfo(power.dtype).tiny).sqrt()  # at 0 the gradient of a root is infinite
 
 
 @lru_cache(maxsize=2)

@@ -6,6 +6,7 @@ published checkpoints, so that their `state_dict` loads here. Paper: https://arx
 Shapes: B batch, T frames (a multiple of 2^levels), F mel bands, C channels. Torch keeps images as [B, C, T, F].
 """
 
+import math
 from itertools import pairwise
 
 import torch
@@ -162,13 +163,20 @@ class BiGRU(nn.Module):
         super().__init__()
         self.gru = nn.GRU(features, config.gru_hidden, config.gru_layers, batch_first=True, bidirectional=True)
 
+    def train(self, mode: bool = True) -> "BiGRU":
+        """As `nn.Module.train`, but the GRU stays in training mode: it has no dropout, so that both modes compute the
+        same, and cuDNN gives gradients in this one only. Callers differentiate a network in evaluation mode too."""
+        super().train(mode)
+        self.gru.train()
+        return self
+
     def forward(self, x: Tensor) -> Tensor:
         """[B, T, features] -> [B, T, 2 * hidden]."""
         return self.gru(x)[0]
 
 
 class RMVPE(nn.Module):
-    """Log-mel [B, T, n_mels] -> salience [B, T, 360] in 0..1; T must be a multiple of 2^levels.
+    """Log-mel [B, T, n_mels] -> salience [B, T, 360] in 0..1; `features` and `logits` want a multiple of 2^levels.
 
     `conv_dtype` below float32 computes the U-Net's convolutions in that precision, on inputs and weights kept in
     float32; GRU, output layer and sigmoid stay in float32 always (a float64 model stays float64 throughout).
@@ -199,8 +207,19 @@ class RMVPE(nn.Module):
         return self.fc(self.features(log_mel))
 
     def forward(self, log_mel: Tensor) -> Tensor:
-        """Log-mel [B, T, n_mels] -> salience [B, T, 360] in 0..1."""
-        return torch.sigmoid(self.logits(log_mel))
+        """Log-mel [B, T, n_mels] -> salience [B, T, 360] in 0..1, for any T > 0.
+
+        If T is not a multiple of 2^levels, frames of silence are added at the end and removed from the result. Raises
+        ValueError for a log-mel of another shape.
+        """
+        bands = self.config.mel.n_mels
+        if log_mel.ndim != 3 or log_mel.shape[-1] != bands or not log_mel.shape[1]:
+            raise ValueError(f"log_mel must be [batch, frames, {bands}], not {list(log_mel.shape)}")
+        frames = log_mel.shape[1]
+        missing = -frames % self.config.time_multiple
+        if missing:
+            log_mel = nn.functional.pad(log_mel, (0, 0, 0, missing), value=math.log(self.config.mel.floor))
+        return torch.sigmoid(self.logits(log_mel))[:, :frames]
 
 
 def batch_norm(channels: int, config: ModelConfig) -> nn.BatchNorm2d:

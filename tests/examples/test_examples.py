@@ -45,3 +45,15 @@ def test_fine_tune(tmp_path: Path) -> None:
     assert all(60.0 < score <= 100.0 for score in scores.values())
     written = load(tmp_path / "fine-tuned" / "run" / "best.safetensors")
     assert written.threshold is not None
+
+
+@pytest.mark.parametrize("name", ["pitch_loss_torch.py", "pitch_loss_jax.py"])
+def test_pitch_as_a_loss(name: str, tmp_path: Path) -> None:
+    if "jax" in name:
+        pytest.importorskip("flax")
+        pytest.importorskip("orbax.checkpoint")
+    lines = run(name, tmp_path).splitlines()
+    losses = [float(line.partition("loss ")[2].partition(",")[0]) for line in lines]
+    assert losses[-1] < losses[0] / 2
+    pitch = float(lines[-1].partition("f0 ")[2].strip("[ ").split()[0])
+    assert abs(pitch - 233.08) < 2.0  # Hz; it started at 220
