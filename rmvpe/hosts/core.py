@@ -6,8 +6,8 @@ recommend a threshold c0, the host's default t0 therefore means c0, and another 
 
     logit(c) = logit(t) + logit(c0) - logit(t0)
 
-So 0 and 1 stay what they are, and a host's slider keeps its direction. Weights that recommend none, such as the published
-ones, get t itself.
+So 0 and 1 stay what they are, and a host's slider keeps its direction. Weights that recommend none, such as the
+published ones, get t itself.
 
 Frame k is at k * 10 ms, and n samples at 16 kHz have n // 160 + 1 frames; 0 samples have none. A frame is voiced if its
 confidence reaches the threshold; RVC and the projects that follow it want more than the threshold, which differs in

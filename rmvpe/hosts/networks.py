@@ -19,7 +19,8 @@ from rmvpe.text import printable
 from rmvpe.turns import Turns
 
 LOG = logging.getLogger("rmvpe")
-Weights = str | os.PathLike[str] | Checkpoint
+Named = str | os.PathLike[str]  # bundled by name, or a file or folder
+Weights = Named | Checkpoint
 Identity = tuple[str, int, int]  # resolved path or bundled name, time of the last change in ns, size in bytes
 TRUE_WORDS, FALSE_WORDS = ("true", "1", "yes", "on"), ("false", "0", "no", "off", "none", "")
 
@@ -101,7 +102,7 @@ class _Networks:
                 self._asked[identity, backend, device, half] = found
             return found
 
-    def _load(self, identity: Identity, weights: Weights, backend: str, device: str, half: bool) -> Loaded:
+    def _load(self, identity: Identity, weights: Named, backend: str, device: str, half: bool) -> Loaded:
         checkpoint = load_checkpoint(weights)
         estimator, precision = self._build(checkpoint, backend, device, half)
         self._asked = {key: row for key, row in self._asked.items() if key[0] == identity or key[0][0] != identity[0]}
@@ -129,7 +130,7 @@ class _Networks:
         raise AssertionError("the last attempt returns or raises")
 
 
-def _identity(weights: str | os.PathLike[str]) -> Identity:
+def _identity(weights: Named) -> Identity:
     if isinstance(weights, str) and weights in bundled_weights():
         return weights, 0, 0
     with locate(weights) as path:
