@@ -1,9 +1,9 @@
 """Vietnamese-RVC, Advanced-RVC-Inference and TTS-Audio-Suite: RVC's class with more arguments and a range of f0.
 
 Sources: https://github.com/PhamHuynhAnh16/Vietnamese-RVC, https://github.com/ArkanDash/Advanced-RVC-Inference,
-https://github.com/diodiogod/TTS-Audio-Suite (`engines/rvc/impl/lib/rmvpe.py`). Their generators pass a filter radius over
-100, which is 0.03 by default. The third positional argument is `device` in two of them and `onnx` in TTS-Audio-Suite, so
-that a bool there is `onnx`.
+https://github.com/diodiogod/TTS-Audio-Suite (`engines/rvc/impl/lib/rmvpe.py`). Their generators pass a filter radius
+over 100, which is 0.03 by default. The third positional argument is `device` in two of them and `onnx` in
+TTS-Audio-Suite, so that a bool there is `onnx`.
 """
 
 import os
