@@ -51,7 +51,7 @@ class PitchExtractor:
         backend that is not there, and another hop.
         """
         if hop_length != HOP_LENGTH:
-            raise UserError(f"hop_length is {hop_length!r}, but the network's is {HOP_LENGTH}: give hop_size to get_pitch")
+            raise UserError(f"hop_length must be {HOP_LENGTH}, not {hop_length!r}: the hop_size of get_pitch is free")
         self._host = Host(
             self.FAMILY,
             model_path,

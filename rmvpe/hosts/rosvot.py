@@ -56,7 +56,7 @@ class RMVPE(PitchExtractor):
         thred: float | None = None,
         use_viterbi: bool = False,
     ) -> list[np.ndarray]:
-        """`infer_from_audio` of each recording: of a list of arrays [n], or of the rows of an array or tensor [B, n]."""
+        """`infer_from_audio` of each recording: a list of arrays [n], or an array or tensor [B, n]."""
         return [self.infer_from_audio(row, sample_rate, thred, use_viterbi) for row in rows_of(audios)]
 
     @right_names(drop_in=True)
