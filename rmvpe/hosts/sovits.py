@@ -27,7 +27,7 @@ HALF = ("torch.float16", "torch.bfloat16", "float16", "bfloat16")
 
 
 class RMVPE:
-    """The inner class. `model`: the estimator. `device`, `dtype`, `hop_length`: as given. `resample_kernel` is empty."""
+    """The inner class. `model`: the estimator; `device`, `dtype`, `hop_length`: as given; `resample_kernel` is empty."""
 
     @right_names(drop_in=True)
     def __init__(
