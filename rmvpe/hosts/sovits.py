@@ -27,7 +27,7 @@ HALF = ("torch.float16", "torch.bfloat16", "float16", "bfloat16")
 
 
 class RMVPE:
-    """The inner class. `model`: the estimator; `device`, `dtype`, `hop_length`: as given; `resample_kernel` is empty."""
+    """The inner class. `model`: the estimator; `device`, `dtype`, `hop_length`: as given; `resample_kernel`: empty."""
 
     @right_names(drop_in=True)
     def __init__(
@@ -125,6 +125,7 @@ class RMVPEF0Predictor:
             backend=backend,
             threshold_scale=threshold_scale,
         )
+        self._host = self.rmvpe._host
         self.name = "rmvpe"
         self.hop_length, self.sampling_rate = hop_length, sampling_rate
         self.f0_min, self.f0_max, self.threshold = f0_min, f0_max, threshold

@@ -52,7 +52,8 @@ class RMVPE:
         }
         self._default_device = device
         self._hosts: dict[str, Host] = {}
-        self.model: Any = self._host(None).estimator
+        self._host = self._host_on(None)
+        self.model: Any = self._host.estimator
 
     @right_names(drop_in=True)
     def infer_from_audio(
@@ -72,9 +73,9 @@ class RMVPE:
         decoding: dict[str, Any] = {"decoder": "viterbi" if use_viterbi else "local-average"}
         if self.hop_length != HOP_LENGTH:
             decoding["hop_s"] = self.hop_length / SAMPLE_RATE_HZ
-        return self._host(device).f0(audio, thred, sample_rate=sample_rate, **decoding)
+        return self._host_on(device).f0(audio, thred, sample_rate=sample_rate, **decoding)
 
-    def _host(self, device: Any) -> Host:
+    def _host_on(self, device: Any) -> Host:
         """The estimator on a device, None for the default one."""
         wanted = self._default_device if device is None else device
         if str(wanted) not in self._hosts:

@@ -9,7 +9,20 @@ import numpy as np
 import soundfile
 
 from rmvpe.backends import installed_backends
-from rmvpe.hosts import applio, fumiama, rvc, seedvc, vietnamese, wokada
+from rmvpe.hosts import (
+    applio,
+    ddsp,
+    diffsinger,
+    fumiama,
+    rosvot,
+    rvc,
+    seedvc,
+    some,
+    sovits,
+    vietnamese,
+    wokada,
+    yxlllc,
+)
 from rmvpe.hosts.tensors import to_numpy
 from tests.helpers.paths import DEMO_RECORDING
 
@@ -36,6 +49,22 @@ def in_batch(host: Any, audio: Any, *threshold: float) -> Any:
     return host.infer_from_audio_batch(audio[None], *threshold)[0]
 
 
+def at_16k(host: Any, audio: Any, *threshold: float) -> Any:
+    return host.infer_from_audio(audio, 16000, *threshold)
+
+
+def at_16k_on_a_device(host: Any, audio: Any, *threshold: float) -> Any:
+    return host.infer_from_audio(audio, 16000, None, *threshold)
+
+
+def on_the_networks_grid(host: sovits.RMVPEF0Predictor, audio: Any, *threshold: float) -> Any:
+    """f0 of so-vits-svc's predictor with its gaps: one frame for each of the network."""
+    host.threshold = threshold[0] if threshold else None
+    f0_hz, voiced = host.compute_f0_uv(audio, len(audio) // 160 + (len(audio) > 0))
+    f0_hz[voiced == 0] = 0
+    return f0_hz
+
+
 DROP_INS = {
     "rvc": DropIn(rvc.RMVPE, rvc.RMVPE.infer_from_audio, 0.03),
     "vietnamese": DropIn(vietnamese.RMVPE, vietnamese.RMVPE.infer_from_audio, 0.03),
@@ -60,6 +89,23 @@ DROP_INS = {
         lambda host, audio, *threshold: host.compute_f0(audio, len(audio) // 160 + (len(audio) > 0), *threshold),
         0.03,
         dtype="float64",
+    ),
+    "yxlllc": DropIn(yxlllc.RMVPE, at_16k_on_a_device, 0.03),
+    "ddsp": DropIn(ddsp.RMVPE, at_16k_on_a_device, 0.03),
+    "sovits": DropIn(
+        lambda **named: sovits.RMVPEF0Predictor(160, sampling_rate=16000, **named),
+        on_the_networks_grid,
+        0.05,
+        dtype="float64",
+    ),
+    "sovits-inner": DropIn(sovits.RMVPE, at_16k, 0.05, tensor=True),
+    "diffsinger": DropIn(diffsinger.RMVPE, at_16k, 0.03),
+    "some": DropIn(some.RMVPE, at_16k, 0.03),
+    "rosvot": DropIn(rosvot.RMVPE, at_16k, 0.03),
+    "rosvot-batch": DropIn(
+        rosvot.RMVPE,
+        lambda host, audio, *threshold: host.infer_from_audio_batch([audio], 16000, *threshold)[0],
+        0.03,
     ),
 }
 
