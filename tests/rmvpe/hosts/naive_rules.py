@@ -39,8 +39,8 @@ def filled_in_octaves(f0_hz: list[float]) -> list[float]:
 
 def at_time(values: list[float], time_s: float) -> float:
     """The value at a time, on a straight line between two frames, the last one for later times."""
-    place = time_s / FRAME_S
-    left = math.floor(place + 1e-9)
+    place = round(time_s / FRAME_S, 12)  # a time on a frame is that frame's, whatever the rounding of the division
+    left = math.floor(place)
     if left >= len(values) - 1:
         return values[-1]
     share = place - left
