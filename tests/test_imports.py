@@ -132,7 +132,8 @@ def edges(path: str) -> set[str]:
 
 @pytest.mark.parametrize("path", FILES)
 def test_a_file_imports_its_own_room_or_lower_ones(path: str):
-    allowed = ROOMS[room_of(path)]
+    # The table of public names may name any room below the commands: it imports nothing by itself
+    allowed = ROOMS[room_of(path)] | ({"rmvpe/hosts"} if path == "rmvpe/__init__.py" else set())
     wrong = [other for other in edges(path) if "*" not in allowed and room_of(other) not in allowed]
     assert not wrong, f"{path} imports {sorted(wrong)}"
 

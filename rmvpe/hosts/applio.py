@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from rmvpe.arguments import right_names
-from rmvpe.hosts.core import Family, Host
+from rmvpe.hosts.core import Family, Host, Threshold
 from rmvpe.hosts.networks import Weights
 from rmvpe.hosts.pieces import Pieces
 
@@ -47,6 +47,6 @@ class RMVPE0Predictor(Pieces):
         self.resample_kernel: dict[Any, Any] = {}
 
     @right_names(drop_in=True)
-    def infer_from_audio(self, audio: Any, thred: float | None = None) -> np.ndarray:
+    def infer_from_audio(self, audio: Any, thred: Threshold = None) -> np.ndarray:
         """The f0 of audio, as `rmvpe.hosts.rvc.RMVPE.infer_from_audio` gives it: float32 [n // 160 + 1]."""
         return self._host.f0(audio, thred)

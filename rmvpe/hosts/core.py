@@ -17,7 +17,7 @@ exact ties only. Digital silence is unvoiced whatever the threshold (`DecodeConf
 import math
 import os
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, SupportsFloat
 
 import numpy as np
 
@@ -31,6 +31,7 @@ from rmvpe.track import F0Track
 
 SAMPLE_RATE_HZ = 16000
 THRESHOLD_SCALES = ("host", "own")
+Threshold = SupportsFloat | None  # a number of Python, numpy or torch; None is the host's default
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class Host:
         pad = "silence" if self.own else family.pad
         self.estimator: Estimator = loaded.estimator.with_config(pad=pad)
 
-    def config(self, threshold: float | None = None, **decoding: Any) -> DecodeConfig:
+    def config(self, threshold: Threshold = None, **decoding: Any) -> DecodeConfig:
         """How to decode for a threshold of the host, None for its default. decoding: other fields of `DecodeConfig`.
 
         For our weights the default is the estimator's own threshold, for others the family's.
@@ -86,7 +87,7 @@ class Host:
         return replace(self.estimator.config, threshold=self._confidence(threshold), **decoding)
 
     def track(
-        self, audio: Any, threshold: float | None = None, *, sample_rate: float = SAMPLE_RATE_HZ, **decoding: Any
+        self, audio: Any, threshold: Threshold = None, *, sample_rate: float = SAMPLE_RATE_HZ, **decoding: Any
     ) -> F0Track:
         """The track of audio [n] or [1, n], at `sample_rate` Hz: times, f0 in Hz in float64, voicing, confidence.
 
@@ -96,7 +97,7 @@ class Host:
         return self.estimator.from_audio(mono(audio), sample_rate, **decoding)
 
     def f0(
-        self, audio: Any, threshold: float | None = None, *, sample_rate: float = SAMPLE_RATE_HZ, **decoding: Any
+        self, audio: Any, threshold: Threshold = None, *, sample_rate: float = SAMPLE_RATE_HZ, **decoding: Any
     ) -> np.ndarray:
         """The f0 of `track` in Hz, 0 where unvoiced: a new, writable float32 array [frames]."""
         return self.track(audio, threshold, sample_rate=sample_rate, **decoding).f0_hz.astype(np.float32)
@@ -105,7 +106,7 @@ class Host:
         """The pitch of every frame, voiced or not, with its confidence and level (`Estimator.pitch_curve`)."""
         return self.estimator.with_config(**decoding).pitch_curve(mono(audio), sample_rate)
 
-    def _confidence(self, threshold: float | None) -> float:
+    def _confidence(self, threshold: Threshold) -> float:
         own = self.estimator.config.known_threshold
         if threshold is None:
             return own if self.own else self.family.threshold

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from rmvpe.arguments import right_names
-from rmvpe.hosts.core import Family, Host, mono
+from rmvpe.hosts.core import Family, Host, Threshold, mono
 from rmvpe.hosts.networks import Weights
 
 FAMILY = Family(threshold=0.03, pad="zero")
@@ -51,7 +51,7 @@ class RMVPE:
         self._fill_gaps = fill_gaps
 
     @right_names(drop_in=True)
-    def compute_f0(self, wav: Any, p_len: int | None = None, filter_radius: float | None = None) -> np.ndarray:
+    def compute_f0(self, wav: Any, p_len: int | None = None, filter_radius: Threshold = None) -> np.ndarray:
         """The f0 of mono audio [n] at 16 kHz in Hz: float64 [p_len], by default [n // 160]; 0 if nothing is voiced.
 
         filter_radius is the voicing threshold, as fumiama passes it; None is 0.03, which means the weights' own. Raises

@@ -17,7 +17,7 @@ from rmvpe.chunked_gru import salience_of_features
 from rmvpe.config import MelConfig
 from rmvpe.decode import NEIGHBOURS, decode
 from rmvpe.framing import plan_windows, round_up, stitch
-from rmvpe.hosts.core import Host
+from rmvpe.hosts.core import Host, Threshold
 from rmvpe.hosts.tensors import like, to_numpy
 from rmvpe.mel import log_mel
 from rmvpe.pitch import N_BINS, bins_to_cents, hz_to_cents
@@ -71,12 +71,12 @@ class Pieces:
         clips = to_numpy(mel)
         return like(np.stack([self._salience(clip.T) for clip in clips]), mel)
 
-    def decode(self, hidden: Any, thred: float | None = None) -> Any:
+    def decode(self, hidden: Any, thred: Threshold = None) -> Any:
         """f0 in Hz, float32 [T], 0 where unvoiced, of salience [T, 360]; thred as for `infer_from_audio`."""
         f0_hz, _, _ = decode(to_numpy(hidden), self._host.config(thred))
         return like(f0_hz.astype(np.float32), hidden)
 
-    def to_local_average_cents(self, salience: Any, thred: float | None = None) -> Any:
+    def to_local_average_cents(self, salience: Any, thred: Threshold = None) -> Any:
         """Cents above 10 Hz, float32 [T], 0 where unvoiced, of salience [T, 360]; thred as for `infer_from_audio`."""
         f0_hz, voiced, _ = decode(to_numpy(salience), self._host.config(thred))
         return like(np.where(voiced, hz_to_cents(f0_hz), 0.0).astype(np.float32), salience)

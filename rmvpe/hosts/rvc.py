@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from rmvpe.arguments import right_names
-from rmvpe.hosts.core import Family, Host
+from rmvpe.hosts.core import Family, Host, Threshold
 from rmvpe.hosts.networks import Weights
 from rmvpe.hosts.pieces import Pieces
 
@@ -62,7 +62,7 @@ class RMVPE(Pieces):
         self.resample_kernel: dict[Any, Any] = {}
 
     @right_names(drop_in=True)
-    def infer_from_audio(self, audio: Any, thred: float | None = None) -> np.ndarray:
+    def infer_from_audio(self, audio: Any, thred: Threshold = None) -> np.ndarray:
         """The f0 of mono audio [n] at 16 kHz in Hz, 0 where unvoiced: float32 [n // 160 + 1], one frame per 10 ms.
 
         audio: an array of any float type, or a tensor on any device. thred: the voicing threshold on RVC's scale, on

@@ -10,6 +10,7 @@ import numpy as np
 
 from rmvpe.arguments import right_names
 from rmvpe.arrays import rows_of
+from rmvpe.hosts.core import Threshold
 from rmvpe.hosts.rvc import RMVPE as RVCRMVPE
 from rmvpe.hosts.tensors import is_tensor, to_tensor
 
@@ -18,7 +19,7 @@ class RMVPE(RVCRMVPE):
     """The class of these projects: `rmvpe.hosts.rvc.RMVPE` and `infer_from_audio_batch`."""
 
     @right_names(drop_in=True)
-    def infer_from_audio_batch(self, audio: Any, thred: float | None = None) -> Any:
+    def infer_from_audio_batch(self, audio: Any, thred: Threshold = None) -> Any:
         """The f0 of a batch [B, n] at 16 kHz as a tensor of torch, float32 [B, n // 160 + 1], on the batch's device.
 
         An array's answer is on the CPU. Each row is that of `infer_from_audio`, to the bit: a row never depends on the

@@ -13,6 +13,7 @@ import numpy as np
 
 from rmvpe.arguments import right_names
 from rmvpe.errors import UserError
+from rmvpe.hosts.core import Threshold
 from rmvpe.hosts.networks import Weights
 from rmvpe.hosts.rvc import RMVPE as RVCRMVPE
 from rmvpe.hosts.tensors import is_tensor, to_tensor
@@ -65,13 +66,13 @@ class RMVPE(RVCRMVPE):
         self._out_of_range = out_of_range
 
     @right_names(drop_in=True)
-    def infer_from_audio(self, audio: Any, thred: float | None = None) -> Any:
+    def infer_from_audio(self, audio: Any, thred: Threshold = None) -> Any:
         """As `rmvpe.hosts.rvc.RMVPE.infer_from_audio`; a tensor if the class was built with `return_tensor`."""
         return self._answer(self._host.f0(audio, thred), audio)
 
     @right_names(drop_in=True)
     def infer_from_audio_with_pitch(
-        self, audio: Any, thred: float | None = None, f0_min: float | None = None, f0_max: float | None = None
+        self, audio: Any, thred: Threshold = None, f0_min: float | None = None, f0_max: float | None = None
     ) -> Any:
         """As `infer_from_audio`, within f0_min and f0_max in Hz, both inclusive; None is the constructor's."""
         f0_hz = self._host.f0(audio, thred)

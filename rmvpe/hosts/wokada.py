@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from rmvpe.arguments import right_names
-from rmvpe.hosts.core import Family
+from rmvpe.hosts.core import Family, Threshold
 from rmvpe.hosts.rvc import RMVPE as RVCRMVPE
 from rmvpe.hosts.tensors import is_tensor, to_tensor
 
@@ -22,7 +22,7 @@ class RMVPE(RVCRMVPE):
     FAMILY = Family(threshold=0.03, pad="reflect")
 
     @right_names(drop_in=True)
-    def infer_from_audio_t(self, audio: Any, thred: float | None = None) -> np.ndarray:
+    def infer_from_audio_t(self, audio: Any, thred: Threshold = None) -> np.ndarray:
         """As `infer_from_audio`; audio is usually a tensor, and the answer an array float32 [n // 160 + 1]."""
         return self._host.f0(audio, thred)
 
@@ -33,7 +33,7 @@ class TensorRMVPE(RVCRMVPE):
     FAMILY = Family(threshold=0.05, pad="reflect")
 
     @right_names(drop_in=True)
-    def infer_from_audio_t(self, audio: Any, threshold: float | None = None) -> Any:
+    def infer_from_audio_t(self, audio: Any, threshold: Threshold = None) -> Any:
         """As `infer_from_audio`; a tensor of torch, float32 [n // 160 + 1], on the audio's device.
 
         threshold: on the scale on which 0.05 means the weights' own; None is 0.05. An array's answer is on the CPU.
