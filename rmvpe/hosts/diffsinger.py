@@ -14,7 +14,7 @@ import numpy as np
 from rmvpe.arguments import right_names
 from rmvpe.errors import UserError
 from rmvpe.hosts import curves
-from rmvpe.hosts.core import SAMPLE_RATE_HZ, Family, Host
+from rmvpe.hosts.core import SAMPLE_RATE_HZ, Family, Host, Threshold
 from rmvpe.hosts.networks import Weights
 from rmvpe.hosts.pieces import MelExtractor
 from rmvpe.track import check_hop
@@ -69,7 +69,7 @@ class PitchExtractor:
         self,
         audio: Any,
         sample_rate: float = SAMPLE_RATE_HZ,
-        thred: float | None = None,
+        thred: Threshold = None,
         use_viterbi: bool = False,
     ) -> np.ndarray:
         """The f0 of mono audio [n] at `sample_rate` Hz, in Hz, 0 where unvoiced: float32 [floor(duration / 10 ms) + 1].

@@ -15,7 +15,7 @@ from rmvpe.arguments import right_names
 from rmvpe.arrays import rows_of
 from rmvpe.errors import UserError
 from rmvpe.hosts import curves
-from rmvpe.hosts.core import SAMPLE_RATE_HZ, Family
+from rmvpe.hosts.core import SAMPLE_RATE_HZ, Family, Threshold
 from rmvpe.hosts.diffsinger import PitchExtractor, on_grid
 
 FAMILY = Family(threshold=0.03, pad="zero")
@@ -53,7 +53,7 @@ class RMVPE(PitchExtractor):
         self,
         audios: Any,
         sample_rate: float = SAMPLE_RATE_HZ,
-        thred: float | None = None,
+        thred: Threshold = None,
         use_viterbi: bool = False,
     ) -> list[np.ndarray]:
         """`infer_from_audio` of each recording: a list of arrays [n], or an array or tensor [B, n]."""

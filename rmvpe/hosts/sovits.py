@@ -14,7 +14,7 @@ import numpy as np
 from rmvpe.arguments import right_names
 from rmvpe.errors import UserError
 from rmvpe.hosts import curves
-from rmvpe.hosts.core import SAMPLE_RATE_HZ, Family, Host, mono
+from rmvpe.hosts.core import SAMPLE_RATE_HZ, Family, Host, Threshold, mono
 from rmvpe.hosts.networks import Weights
 from rmvpe.hosts.tensors import is_tensor, to_tensor
 from rmvpe.track import check_hop
@@ -68,7 +68,7 @@ class RMVPE:
         self,
         audio: Any,
         sample_rate: float = SAMPLE_RATE_HZ,
-        thred: float | None = None,
+        thred: Threshold = None,
         use_viterbi: bool = False,
     ) -> Any:
         """The f0 of mono audio [n] at `sample_rate` Hz, in Hz, 0 where unvoiced: a tensor of torch, float32 [T].
@@ -81,7 +81,7 @@ class RMVPE:
         f0_hz = self._f0(audio, sample_rate, thred, use_viterbi)
         return to_tensor(f0_hz, audio.device if is_tensor(audio) else "cpu")
 
-    def _f0(self, audio: Any, sample_rate: float, thred: float | None, use_viterbi: bool = False) -> np.ndarray:
+    def _f0(self, audio: Any, sample_rate: float, thred: Threshold, use_viterbi: bool = False) -> np.ndarray:
         """What `infer_from_audio` answers, as an array."""
         decoding: dict[str, Any] = {"decoder": "viterbi" if use_viterbi else "local-average"}
         if self.hop_length != HOP_LENGTH:
@@ -104,7 +104,7 @@ class RMVPEF0Predictor:
         dtype: Any = None,
         device: Any = None,
         sampling_rate: float = 44100,
-        threshold: float | None = None,
+        threshold: Threshold = None,
         *,
         model_path: str | os.PathLike[str] | None = WEIGHTS_PATH,
         weights: Weights | None = None,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from rmvpe.arguments import right_names
-from rmvpe.hosts.core import SAMPLE_RATE_HZ, Family, Host
+from rmvpe.hosts.core import SAMPLE_RATE_HZ, Family, Host, Threshold
 from rmvpe.hosts.networks import Weights
 from rmvpe.track import check_hop
 
@@ -61,7 +61,7 @@ class RMVPE:
         audio: Any,
         sample_rate: float = SAMPLE_RATE_HZ,
         device: Any = None,
-        thred: float | None = None,
+        thred: Threshold = None,
         use_viterbi: bool = False,
     ) -> np.ndarray:
         """The f0 of mono audio [n] at `sample_rate` Hz, in Hz, 0 where unvoiced: float32 [floor(duration / hop) + 1].
