@@ -23,7 +23,6 @@ import numpy as np
 
 from rmvpe.arrays import as_numpy
 from rmvpe.config import DecodeConfig
-from rmvpe.decode import PitchCurve
 from rmvpe.errors import UserError
 from rmvpe.estimator import Estimator
 from rmvpe.hosts.networks import Weights, choose_weights, is_true, open_network
@@ -101,10 +100,6 @@ class Host:
     ) -> np.ndarray:
         """The f0 of `track` in Hz, 0 where unvoiced: a new, writable float32 array [frames]."""
         return self.track(audio, threshold, sample_rate=sample_rate, **decoding).f0_hz.astype(np.float32)
-
-    def curve(self, audio: Any, *, sample_rate: float = SAMPLE_RATE_HZ, **decoding: Any) -> PitchCurve:
-        """The pitch of every frame, voiced or not, with its confidence and level (`Estimator.pitch_curve`)."""
-        return self.estimator.with_config(**decoding).pitch_curve(mono(audio), sample_rate)
 
     def _confidence(self, threshold: Threshold) -> float:
         own = self.estimator.config.known_threshold
