@@ -84,6 +84,7 @@ NUMPY_ONLY = {
     "rmvpe/viterbi.py",
     "rmvpe/checkpoint/architecture.py",
     "rmvpe/checkpoint/flops.py",
+    "rmvpe/hosts/curves.py",
     "rmvpe_jax/params.py",
 }
 
