@@ -147,6 +147,32 @@ def test_rosvot_erases_what_is_short_or_out_of_range(
         assert unvoiced.tolist() == expected[1]
 
 
+class KnownPitch(rosvot.RMVPE):
+    """ROSVOT's class with a pitch that is known, with runs of all short lengths: a voice has few."""
+
+    f0_hz = np.concatenate([np.r_[np.zeros(run % 3 + 1), np.full(run, 200.0 + run)] for run in range(1, 12)])
+
+    def infer_from_audio(self, audio: Any, *others: Any, **named: Any) -> np.ndarray:
+        return self.f0_hz.astype(np.float32)
+
+
+@pytest.mark.parametrize("hop", [128, 240, 480])
+def test_rosvot_erases_runs_of_two_frames_and_in_a_batch_of_six(hop: int):
+    host, known = KnownPitch(**SMALL), KnownPitch.f0_hz.tolist()
+    kept = []
+    for gap in (2, 6):
+        expected = naive_rules.rosvot(known, 24000, 200, hop, gap=gap)
+        if gap == 2:
+            f0_hz, unvoiced = host.get_pitch(np.zeros(1), 24000, hop, 200)
+        else:
+            f0_hz, unvoiced = (rows[0] for rows in host.get_pitch_batch([np.zeros(1)], 24000, hop, [200]))
+        np.testing.assert_allclose(f0_hz, expected[0], **EXACT)
+        assert unvoiced.tolist() == expected[1]
+        kept.append({round(float(hz)) for hz in f0_hz} & set(range(201, 212)))
+    assert min(kept[0]) == 203
+    assert min(kept[1]) == 207
+
+
 def test_a_batch_of_rosvot_may_be_a_table_and_rows_are_alone():
     host = rosvot.RMVPE(**SMALL)
     table = np.zeros((2, len(sound(24000))), np.float32)
