@@ -122,7 +122,7 @@ def fetched(name: str, folder: Path | None = None) -> Path:
         other = f", or give ./{name} for the file of that name here" if os.path.lexists(name) else ""
         raise UserError(f"the weights {name!r} are not on this machine yet: run `rmvpe fetch {name}`{other}")
     with reading(path, f"run `rmvpe fetch {name}` again"), path.open("rb") as file:
-        found, _ = copied(file, None)
+        found, _ = copied(file)
     if found != PUBLISHED[name].sha256:
         raise UserError(
             f"{path} is damaged: its sha256 is {found}, expected {PUBLISHED[name].sha256}; run `rmvpe fetch {name}` "
@@ -182,13 +182,10 @@ def one_at_a_time(path: Path, log: Callable[[str], None]) -> Iterator[None]:
             locks.release(path, handle)
 
 
-def copied(source: IO[bytes], target: IO[bytes] | None, most: int | None = None) -> tuple[str, int]:
-    """The SHA-256 and the size of what was read from `source`, and written to `target` if it is given.
-
-    Reading stops when there are more than `most` bytes: then the size is larger than `most`, and the rest is unknown.
-    """
+def copied(source: IO[bytes], target: IO[bytes] | None = None) -> tuple[str, int]:
+    """The SHA-256 and the size of what was read from `source`, and written to `target` if it is given."""
     digest, size = hashlib.sha256(), 0
-    while (most is None or size <= most) and (block := source.read(BLOCK_BYTES)):
+    while block := source.read(BLOCK_BYTES):
         digest.update(block)
         size += len(block)
         if target is not None:
@@ -204,9 +201,11 @@ def _check_present(target: Path, item: Published, name: str) -> None:
     with reading(target, "move it away"):
         check_regular(target, "move it away")
         with target.open("rb") as file:
-            found, size = copied(file, None)
-    if found != item.sha256:
-        _reject(target, target, _difference(found, size, item), f"run `rmvpe fetch {name}` again")
+            found, size = copied(file)
+    try:
+        _compare(found, size, item)
+    except _OtherFile as fault:
+        _reject(target, target, str(fault), f"run `rmvpe fetch {name}` again")
 
 
 def _take(source: Path, target: Path, item: Published) -> None:
@@ -217,12 +216,14 @@ def _take(source: Path, target: Path, item: Published) -> None:
     try:
         if zipped:
             _unpack(source, target, item)
-        else:
-            with atomic_path(target) as temporary:
-                with reading(source, "give another file"), source.open("rb") as file, temporary.open("wb") as copy:
-                    found, size = copied(file, copy, item.size)
-                if found != item.sha256:
-                    raise _OtherFile(_difference(found, size, item))
+            return
+        with reading(source, "give another file"), source.open("rb") as file:
+            found, size = copied(file)
+        _compare(found, size, item)  # before a copy of who knows what fills the disk
+        with atomic_path(target) as temporary:
+            with source.open("rb") as file, temporary.open("wb") as copy:
+                found, size = copied(file, copy)
+            _compare(found, size, item)
     except _OtherFile as fault:
         raise UserError(f"{source} is not the published file: {fault}; {GET_AGAIN}") from fault
 
@@ -237,9 +238,8 @@ def _download(url: str, target: Path, item: Published, progress: bool, log: Call
             got.unlink()
         else:
             with got.open("rb") as file:
-                found, size = copied(file, None)
-            if found != item.sha256:
-                raise _OtherFile(_difference(found, size, item))
+                found, size = copied(file)
+            _compare(found, size, item)
             replace_file(got, target)
     except _OtherFile as fault:
         _reject(got, target, str(fault), "try again later, or give a file of your own with --from")
@@ -251,12 +251,11 @@ def _reject(path: Path, target: Path, why: str, remedy: str) -> None:
     raise UserError(f"{target.name} is not the published file: {why}; what came is kept as {rejected}, {remedy}")
 
 
-def _difference(found: str, size: int, item: Published) -> str:
-    """How a file differs from the published one: both checksums, or both sizes if only so much was read."""
-    if size > item.size:
-        return f"it has more than {item.size} bytes"
-    known = f", that of {KNOWN_FILES[found]}" if found in KNOWN_FILES else ""
-    return f"its sha256 is {found}{known}, expected {item.sha256} ({size} bytes, expected {item.size})"
+def _compare(found: str, size: int, item: Published) -> None:
+    """Raise _OtherFile, with both checksums and sizes, unless a file of this checksum is the published one."""
+    if found != item.sha256:
+        known = f", that of {KNOWN_FILES[found]}" if found in KNOWN_FILES else ""
+        raise _OtherFile(f"its sha256 is {found}{known}, expected {item.sha256} ({size} bytes, expected {item.size})")
 
 
 def _is_release(path: Path, item: Published) -> bool:
@@ -273,19 +272,18 @@ def _members(archive: zipfile.ZipFile, name: str) -> list[zipfile.ZipInfo]:
 
 
 def _unpack(path: Path, target: Path, item: Published) -> None:
-    """Write the one file that is wanted of a zip to `target`, no byte more than it has. Raises _OtherFile."""
+    """Write the one file that is wanted of a zip to `target`. Raises _OtherFile."""
     name = item.member or ""
     try:
         with zipfile.ZipFile(path) as archive:
             members = _members(archive, name)
             if len(members) != 1:
                 raise _OtherFile(f"the zip holds {len(members)} files {name}, expected one")
-            if members[0].file_size != item.size:
+            if members[0].file_size != item.size:  # zipfile reads no byte more than this
                 raise _OtherFile(f"{name} in the zip has {members[0].file_size} bytes, expected {item.size}")
             with atomic_path(target) as temporary:
                 with archive.open(members[0]) as inside, temporary.open("wb") as copy:
-                    found, size = copied(inside, copy, item.size)
-                if found != item.sha256:
-                    raise _OtherFile(f"of {name} in the zip {_difference(found, size, item)}")
+                    found, size = copied(inside, copy)
+                _compare(found, size, item)
     except BAD_ZIP as error:
         raise _OtherFile(f"the zip cannot be read ({error})") from error
