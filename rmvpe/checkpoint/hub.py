@@ -19,6 +19,7 @@ PREFIX = "hf:"
 SUFFIX = ".safetensors"
 DEFAULT_FILES = ("model.safetensors", "best.safetensors")  # usual on the hub; what training writes
 FORM = "hf:OWNER/REPO, hf:OWNER/REPO/FILE.safetensors, or either with @REVISION at its end"
+TIMEOUT_S = 20.0
 INSTALL = "pip install huggingface_hub"
 
 
@@ -98,7 +99,9 @@ def files_of(address: Address) -> list[str]:
     hub = huggingface_hub.HfApi(library_name="rmvpe")
     try:
         with _asking(address):
-            return list(hub.list_repo_files(address.repository, revision=address.revision))
+            # Not list_repo_files, which tries for half a minute where there is no network
+            info = hub.model_info(address.repository, revision=address.revision, timeout=TIMEOUT_S)
+            return [sibling.rfilename for sibling in info.siblings or ()]
     except _NoConnection:
         with _asking(address):
             folder = Path(
