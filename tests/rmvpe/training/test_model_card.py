@@ -8,7 +8,7 @@ import pytest
 from rmvpe.backends import is_installed
 from rmvpe.checkpoint.store import Checkpoint
 from rmvpe.config import ModelConfig, TrainConfig
-from rmvpe.training.folder import TEMPORARY, check_new
+from rmvpe.training.folder import TEMPORARY, check_new, is_only_run
 from rmvpe.training.model_card import CARD, card, data_name, header, initial_name, is_own_card, write_card
 
 ABOUT = {
@@ -111,6 +111,15 @@ def test_a_run_begins_beside_a_readme_and_sweeps_no_editors_file(tmp_path: Path)
     check_new(tmp_path, "command")
     assert TEMPORARY.fullmatch(".README-rmvpe-0123abcd-12-abcdef.md")
     assert not TEMPORARY.fullmatch(".README.md.swp")
+
+
+def test_a_run_with_its_card_may_be_replaced_but_not_with_a_users(tmp_path: Path):
+    for name in ("config.json", "state-00000002.pt", "best.safetensors"):
+        (tmp_path / name).write_text("x")
+    assert write_card(tmp_path, "best.safetensors", checkpoint(), CONFIG, DATA, SCORES)
+    assert is_only_run(tmp_path)
+    (tmp_path / CARD).write_text("# My notes\n", encoding="utf-8")
+    assert not is_only_run(tmp_path)
 
 
 @pytest.mark.parametrize(
