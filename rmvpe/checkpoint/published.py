@@ -19,7 +19,6 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from rmvpe import locks
-from rmvpe.download import download
 from rmvpe.errors import UserError
 from rmvpe.files import atomic_path, check_folder, replace_file
 from rmvpe.reading import check_regular, reading
@@ -210,6 +209,8 @@ def _check_present(target: Path, item: Published, name: str) -> None:
 
 def _take(source: Path, target: Path, item: Published) -> None:
     """Copy the user's own file, or what the zip of the release holds, to `target`."""
+    if not source.exists():
+        raise UserError(f"{source} does not exist: give the file that you have brought to this machine")
     with reading(source, "give another file"):
         check_regular(source, "give another file")
         zipped = _is_release(source, item)
@@ -230,6 +231,8 @@ def _take(source: Path, target: Path, item: Published) -> None:
 
 def _download(url: str, target: Path, item: Published, progress: bool, log: Callable[[str], None]) -> None:
     """Fetch to a file beside `target`, check it, and give it its name; of a zip, what it holds."""
+    from rmvpe.download import download  # what it imports takes a tenth of a second, and only a fetch needs it
+
     ending = "zip" if item.member else "download"
     got = download(url, target.with_name(f"{target.name}.{ending}"), progress=progress, log=log)
     try:

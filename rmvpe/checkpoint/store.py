@@ -238,7 +238,9 @@ def check_hash(path: Path) -> None:
 
 def _no_such_weights(name: str, bundled: list[str]) -> str:
     if os.sep in name or "/" in name or Path(name).suffix:
-        return f"{name} does not exist: give a .safetensors or .pt file, or a bundled name ({_or_none(bundled)})"
+        return (
+            f"{name} does not exist: give a .safetensors or .pt file, or a name ({', '.join((*bundled, *PUBLISHED))})"
+        )
     known = (
         f"the bundled weights are: {_or_none(bundled)}; `rmvpe fetch` gets {' and '.join(PUBLISHED)}; or give the path "
         "of a .safetensors or .pt file"

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from convert.commands import inspect, jax2torch
+from rmvpe import download as downloads
 from rmvpe import locks
 from rmvpe.checkpoint import published
 from rmvpe.checkpoint.architecture import expected_tensors
@@ -38,7 +39,7 @@ def content(original: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     """A small file that stands for both published ones; the cache folder is one of the test."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setenv("RMVPE_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(published, "download", _hurried(published.download))
+    monkeypatch.setattr(downloads, "download", _hurried(downloads.download))
     save(tmp_path / "small.safetensors", original)
     data = (tmp_path / "small.safetensors").read_bytes()
     for name, item in PUBLISHED.items():
@@ -212,7 +213,7 @@ def test_another_file_of_the_users_is_refused_and_stays(content: bytes, tmp_path
         fetch("rvc", source=own)
     assert own.exists()
     assert _home() == []
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(UserError, match=r"gone\.pt does not exist: give the file"):
         fetch("rvc", source=tmp_path / "gone.pt")
 
 
