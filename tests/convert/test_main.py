@@ -11,6 +11,7 @@ from tests.helpers.paths import ROOT
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
 @pytest.mark.parametrize("module", ["convert.program", "numpy", "convert.commands"])
+@pytest.mark.usefixtures("usual_signals")
 @pytest.mark.parametrize(("number", "code", "sentence"), [(2, 130, "interrupted"), (15, 143, "stopped by SIGTERM")])
 def test_a_signal_during_imports_is_one_sentence(
     module: str, number: int, code: int, sentence: str, tmp_path: Path

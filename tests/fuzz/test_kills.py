@@ -18,6 +18,7 @@ from rmvpe.track import F0Track
 from tests.fuzz.targets import tone
 
 pytestmark = [
+    pytest.mark.usefixtures("usual_signals"),
     pytest.mark.slow,
     pytest.mark.skipif(sys.platform == "win32", reason="there a program cannot be sent these signals"),
 ]

@@ -13,7 +13,10 @@ import pytest
 from rmvpe.errors import run_cli
 from rmvpe.signals import STOPPING, Stopped, stop_code, stoppable
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="a program there cannot send itself a signal")
+pytestmark = [
+    pytest.mark.skipif(sys.platform == "win32", reason="a program there cannot send itself a signal"),
+    pytest.mark.usefixtures("usual_signals"),
+]
 CODES: dict[int, int] = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 SENTENCES: dict[int, str] = {
     signal.SIGINT: "interrupted",

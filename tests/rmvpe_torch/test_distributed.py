@@ -25,7 +25,10 @@ from rmvpe_torch.train import dropout_seed  # noqa: E402
 from tests.helpers.paths import ROOT  # noqa: E402
 from tests.rmvpe_torch.ranks_worker import CASES, STEPS, main, make_trainer, on_windows, results, train  # noqa: E402
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs signals and named pipes")
+pytestmark = [
+    pytest.mark.skipif(sys.platform == "win32", reason="needs signals and named pipes"),
+    pytest.mark.usefixtures("usual_signals"),
+]
 WORKER = str(Path(__file__).with_name("ranks_worker.py"))
 LIMIT_S = 120.0  # only a failing test waits so long
 

@@ -500,6 +500,7 @@ def test_a_recording_that_breaks_during_training_is_named_and_the_state_saved(wo
     assert f"the state of iteration {step} is saved, continue then with {resume}" in message
 
 
+@pytest.mark.usefixtures("usual_signals")
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGINT")
 def test_the_advice_after_ctrl_c_can_be_pasted(hybrid, config, tmp_path):
     logdir = tmp_path / "my run"
