@@ -57,7 +57,9 @@ def load(
     conv_dtype: str = "float32",
     front_end: str = "host",
 ) -> "Estimator":
-    """An estimator from bundled weights ("small"), a checkpoint file, or a `Checkpoint`.
+    """An estimator from weights with a name ("small", "rvc", "hf:OWNER/REPO"), a checkpoint file, or a `Checkpoint`.
+
+    Names and files: `rmvpe.checkpoint.store.load`.
 
     backend: "torch", "jax", or "auto" for the one that is installed (torch first). device: "auto", a name
     such as "cpu", "gpu", "cuda:1" or "mps", a `torch.device`, a device of JAX, or the number of a GPU. config: how to

@@ -19,6 +19,7 @@ HOST_LIBRARIES = {
     "absl",
     "av",
     "grain",
+    "huggingface_hub",
     "matplotlib",
     "mido",
     "mir_eval",

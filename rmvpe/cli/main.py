@@ -13,6 +13,7 @@ COMMANDS = {
     "compare": Module("compare pitch trackers on the same recordings", "rmvpe.cli.compare"),
     "train": Module("train a network with PyTorch or JAX", "rmvpe.cli.train", group=True),
     "convert": Module("carry weights between JAX and PyTorch; inspect, verify", "rmvpe.cli.convert", group=True),
+    "fetch": Module("get published weights by name: rvc, yxlllc", "rmvpe.cli.fetch"),
     "prepare": Module("make data sets to train on", "rmvpe.cli.prepare", group=True),
     "benchmark": Module("measure the speed of prediction on this machine", "rmvpe.cli.benchmark"),
     "info": Module("list the installed frameworks, devices and weights", "rmvpe.cli.info"),
@@ -31,6 +32,7 @@ DISTRIBUTIONS = (
     "orbax-checkpoint",
     "grain",
     "mir_eval",
+    "huggingface_hub",
 )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from rmvpe.config import DECODERS, DEFAULT_THRESHOLD, PAD_MODES, DecodeConfig
 from rmvpe.estimator import Estimator
 
+WEIGHTS_HELP = "a name (small, rvc, yxlllc, hf:OWNER/REPO) or a checkpoint file (default: %(default)s)"
 Load = Callable[[str, str, str], Estimator]  # weights, backend, device
 # Fields of `DecodeConfig` that have a flag, and how a headline prints their values
 SETTINGS = {

@@ -10,7 +10,7 @@ import os
 from typing import Any, NamedTuple
 
 from rmvpe.backends import device_name
-from rmvpe.checkpoint.store import Checkpoint, bundled_weights, locate
+from rmvpe.checkpoint.store import Checkpoint, bundled_weights, is_name, locate
 from rmvpe.checkpoint.store import load as load_checkpoint
 from rmvpe.errors import UserError
 from rmvpe.estimator import DEFAULT_WEIGHTS, Estimator
@@ -33,7 +33,7 @@ class Loaded(NamedTuple):
 
 
 def choose_weights(model_path: str | os.PathLike[str] | None, weights: Weights | None = None) -> Weights:
-    """The weights to load: `weights` if given, else the file, folder or bundled name `model_path`, if there is one.
+    """The weights to load: `weights` if given, else the file, folder or name `model_path`, if there is one.
 
     Without one they are the bundled ones, which a warning says once for each path. A file that exists is never
     replaced: if it is damaged, loading it raises UserError.
@@ -43,7 +43,7 @@ def choose_weights(model_path: str | os.PathLike[str] | None, weights: Weights |
     if model_path is None:
         _networks.warn_once("no file of weights is given: the bundled weights %s are used", DEFAULT_WEIGHTS)
         return DEFAULT_WEIGHTS
-    if os.path.exists(model_path) or os.fspath(model_path) in bundled_weights():
+    if os.path.exists(model_path) or is_name(model_path):
         return model_path
     path = printable(os.path.abspath(model_path))
     _networks.warn_once("%s does not exist: the bundled weights %s are used", path, DEFAULT_WEIGHTS)
