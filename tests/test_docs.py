@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from rmvpe.backends import BACKENDS, is_installed
+from rmvpe.backends import MODULES, PACKAGES, is_installed
 from rmvpe.cli.main import PROGRAM
 from rmvpe.program import whole_parser
 from tests.helpers.messages import occurs, pattern_of, user_messages
@@ -27,6 +27,7 @@ FOLDERS = (
     "rmvpe",
     "rmvpe_torch",
     "rmvpe_jax",
+    "rmvpe_ort",
     "convert",
     "scripts",
     "benchmarks",
@@ -97,10 +98,10 @@ def test_named_files_are_in_the_repository(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_named_modules_and_functions_exist(page: Path) -> None:
-    dotted = re.compile(r"`(rmvpe(?:_torch|_jax)?(?:\.[A-Za-z_]\w*)+)")
+    dotted = re.compile(r"`(rmvpe(?:_torch|_jax|_ort)?(?:\.[A-Za-z_]\w*)+)")
     for name in dotted.findall(page.read_text(encoding="utf-8")):
-        runtime = name.partition(".")[0].removeprefix("rmvpe_")
-        if runtime in BACKENDS and not is_installed(runtime):
+        backend = next((key for key, package in PACKAGES.items() if package == name.partition(".")[0]), None)
+        if backend and not is_installed(MODULES[backend]):
             continue
         if not name.endswith((".pt", ".zip")):  # files of other projects
             pkgutil.resolve_name(name)
