@@ -103,7 +103,7 @@ def test_named_modules_and_functions_exist(page: Path) -> None:
         backend = next((key for key, package in PACKAGES.items() if package == name.partition(".")[0]), None)
         if backend and not is_installed(MODULES[backend]):
             continue
-        if not name.endswith((".pt", ".zip")):  # files of other projects
+        if not name.endswith((".pt", ".zip", ".onnx")):  # files of other projects
             pkgutil.resolve_name(name)
 
 
