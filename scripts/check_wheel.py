@@ -16,7 +16,7 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from rmvpe.backends import BACKENDS, MODULES
+from rmvpe.backends import BACKENDS, MODULES, python_too_old
 from rmvpe.cli.info import row
 from rmvpe.errors import UserError
 from rmvpe.program import Command, run_program
@@ -78,7 +78,7 @@ def check_use(wheel: Path, framework: str, folder: Path) -> None:
     probe = f"import importlib.util as u, sys; sys.exit(any(u.find_spec(name) for name in {modules}))"
     call(python, "-I", "-c", probe, cwd=folder)  # -I: the folders here are named like the frameworks
     commands = [("--version", f"{MODULES[framework]} "), ("convert inspect small", "sha256")]
-    commands += [("info", row(name, "not installed")) for name in absent]
+    commands += [("info", row(name, "cannot be used" if python_too_old(name) else "not installed")) for name in absent]
     if framework == "onnx":
         commands.append(("export onnx -o waveform.onnx", "checked on a built-in recording"))
     for command, words in commands:
