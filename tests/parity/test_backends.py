@@ -1,4 +1,4 @@
-"""The three backends end to end on a real recording, from random weights: the bundled weights' test is `test_bundled.py`."""
+"""The three backends end to end on a real recording, from random weights; `test_bundled.py` has the bundled ones."""
 
 import dataclasses
 from collections.abc import Callable

@@ -1,5 +1,7 @@
 """Our GRUs against torch's: weights under torch's names and in its shapes, both directions, several layers."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -41,7 +43,8 @@ def evaluated(graph: Graph, output: str, **inputs: np.ndarray) -> np.ndarray:
     double = int(TensorProto.DOUBLE)
     described = {name: (double, list(array.shape)) for name, array in inputs.items()}
     model = graph.model(described, {output: (double, ["axis"] * (3 if inputs["x"].ndim == 3 else 2))})
-    return ReferenceEvaluator(model).run(None, inputs)[0]
+    results: Any = ReferenceEvaluator(model).run(None, inputs)
+    return results[0]
 
 
 def test_parameters_are_torchs():

@@ -127,12 +127,10 @@ def onnx_results(checkpoint: Checkpoint, log_mel: np.ndarray) -> dict[str, np.nd
     config, graph = checkpoint.config, Graph(np.float64)
     make = Layers(config, checkpoint.tensors, graph)
     values = {"": OnnxRMVPE(make)("log_mel")} | make.results
-    double, image = int(TensorProto.DOUBLE), ["batch", "channels", "frames", "bands"]
-    inputs = {"log_mel": (double, ["batch", "frames", config.mel.n_mels])}
-    outputs = {
-        value: (double, image if path.startswith(("unet", "cnn")) else image[:3]) for path, value in values.items()
-    }
-    evaluator = ReferenceEvaluator(graph.model(inputs, outputs))
+    double, axes = int(TensorProto.DOUBLE), ["batch", "frames", "bands"]
+    images = {path for path in values if path.startswith(("unet", "cnn"))}
+    outputs = {value: (double, ["channels"] * (path in images) + axes) for path, value in values.items()}
+    evaluator = ReferenceEvaluator(graph.model({"log_mel": (double, axes)}, outputs))
     return dict(zip(values, evaluator.run(list(values.values()), {"log_mel": log_mel})))
 
 
