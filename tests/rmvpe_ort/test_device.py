@@ -65,7 +65,7 @@ def test_a_missing_provider_is_one_sentence_with_the_remedy(device, provider, re
 
 @pytest.mark.parametrize("device", ["abacus", "tpu", "mps", "cuda:x", "cuda:-1", "", "cpu cpu"])
 def test_an_unknown_name_lists_the_known_ones(device):
-    with pytest.raises(UserError, match="unknown device .*: choose auto, cuda, dml, coreml, cpu, gpu"):
+    with pytest.raises(UserError, match=r"unknown device .*: choose auto, cuda, dml, coreml, cpu, gpu"):
         resolve(device, EVERYTHING)
 
 

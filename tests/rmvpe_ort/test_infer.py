@@ -89,7 +89,7 @@ def test_a_key_shift_is_a_spectrum_of_its_own():
     np.testing.assert_array_equal(backend.log_mel(sound), plain)
 
 
-def double(open_session: Any, device: Device = Device("cuda")) -> Session:
+def double(open_session: Any, device: Device) -> Session:
     """A session that doubles its input, opened by `open_session`."""
     graph = Graph()
     graph.name(graph.op("Add", "x", "x"), "y")
@@ -126,8 +126,8 @@ def test_a_cpu_that_silently_stands_in_for_a_device_is_refused():
         def get_providers(self) -> list[str]:
             return ["CPUExecutionProvider"]
 
-    with pytest.raises(UserError, match="device cuda:0 does not start: .*CUDAExecutionProvider.*or choose cpu"):
-        double(OnCpu)
+    with pytest.raises(UserError, match=r"device cuda:0 does not start: .*CUDAExecutionProvider.*or choose cpu"):
+        double(OnCpu, Device("cuda"))
 
 
 FORKING = """
@@ -175,7 +175,7 @@ def test_threads_must_be_a_number(threads):
 
 def test_a_missing_device_is_never_replaced_by_the_cpu():
     missing = next(kind for kind, row in KINDS.items() if row.provider not in onnxruntime.get_available_providers())
-    with pytest.raises(UserError, match=f"device '{missing}' cannot be used: .* {KINDS[missing].provider}"):
+    with pytest.raises(UserError, match=rf"device '{missing}' cannot be used: .* {KINDS[missing].provider}"):
         rmvpe.load("small", "onnx", missing)
     with pytest.raises(UserError, match=f"device '{missing}' cannot be used"):
         Backend(CHECKPOINT, missing)
