@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from rmvpe.accelerators import jax_has, onnx_has, torch_has, torch_has_one
+from rmvpe import accelerators
 from rmvpe.errors import UserError
 
 BACKENDS = ("torch", "jax", "onnx")
@@ -139,23 +139,24 @@ def choose_backend(
     conv_dtype: str = "float32",
     is_installed: Callable[[str], bool] = is_installed,
     python: tuple[int, ...] = THIS_PYTHON,
+    machine: Any = accelerators,
 ) -> str:
     """The name of an installed runtime: `backend` itself, or for "auto" the one that suits the device and precision.
 
     Without a device that is torch where it can use an accelerator of this machine, else ONNX, torch, JAX, whichever is
-    installed first. A device object of torch or JAX chooses its own runtime. Raises UserError if the backend is
-    unknown, not installed, or needs a newer Python.
+    installed first. A device object of torch or JAX chooses its own runtime. machine: says what this machine has, as
+    `rmvpe.accelerators`. Raises UserError if the backend is unknown, not installed, or needs a newer Python.
     """
     if backend not in ("auto", *BACKENDS):
         raise UserError(f"unknown backend {backend!r}: choose auto, {', '.join(BACKENDS[:-1])} or {BACKENDS[-1]}")
     if why := python_too_old(backend, python):
         raise UserError(why)
     installed = installed_backends(is_installed, python)
-    wanted = preferred(device, conv_dtype) if backend == "auto" else [backend]
+    wanted = preferred(device, conv_dtype, machine) if backend == "auto" else [backend]
     found = [name for name in wanted if name in installed]
     if found:
         kind = device_name(device).partition(":")[0]
-        return next((name for name in found if _has(name, kind)), found[0])
+        return next((name for name in found if _has(name, kind, machine)), found[0])
     if backend == "auto" and installed:  # none for this device: the first says what is missing
         return installed[0]
     possible = [name for name in wanted if python_too_old(name, python) is None] or list(BACKENDS[:1])
@@ -164,25 +165,26 @@ def choose_backend(
     )
 
 
-def preferred(device: Any, conv_dtype: str = "float32") -> list[str]:
+def preferred(device: Any, conv_dtype: str = "float32", machine: Any = accelerators) -> list[str]:
     """The backends that may have a device, the best first, whether or not they are installed."""
     library = type(device).__module__.partition(".")[0].replace("jaxlib", "jax")
     if library in ("torch", "jax"):
         return [library]
     kind = device_name(device).partition(":")[0]
     if kind == "auto":
-        kind = "cuda" if torch_has_one() else "cpu"
+        kind = "cuda" if machine.torch_has_one() else "cpu"
     order = list(DEVICE_BACKENDS.get(kind, BACKENDS))
     if conv_dtype != "float32" and kind == "cpu":  # onnxruntime computes them in float32 there
         order.sort(key="onnx".__eq__)
     return order
 
 
-def _has(backend: str, kind: str) -> bool:
+def _has(backend: str, kind: str, machine: Any) -> bool:
     """Whether the installed runtime can use such a device, as far as can be seen without importing it."""
     if kind not in ("cuda", "gpu"):
         return True
-    return {"torch": torch_has, "onnx": onnx_has, "jax": jax_has}[backend]()
+    has: bool = {"torch": machine.torch_has, "onnx": machine.onnx_has, "jax": machine.jax_has}[backend]()
+    return has
 
 
 def check_numpy(runtime: str, version: Callable[[str], str] | None = None) -> None:

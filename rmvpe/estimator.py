@@ -89,6 +89,14 @@ def load(
     return Estimator(network, checkpoint.config, decoding, recommended=recommended, front_end=front_end)
 
 
+def check_supported(model: ModelConfig) -> None:
+    """Raise UserError for a network of another sample rate, or whose salience has other bins."""
+    if model.mel.sample_rate != SAMPLE_RATE_HZ:
+        raise UserError(f"a network for {model.mel.sample_rate} Hz is not supported: only {SAMPLE_RATE_HZ} Hz is")
+    if model.n_bins != N_BINS:
+        raise UserError(f"a network of {model.n_bins} salience bins is not supported: only {N_BINS} are")
+
+
 def checked_threads(threads: int, backend: str) -> int:
     """`threads` of a backend. Raises UserError if it is no number above 0, or the backend takes none."""
     if isinstance(threads, bool) or not isinstance(threads, Integral) or threads < 1:
@@ -130,10 +138,7 @@ class Estimator:
         overlap_frames: int = OVERLAP_FRAMES,
         block_frames: int = BLOCK_FRAMES,
     ):
-        if model.mel.sample_rate != SAMPLE_RATE_HZ:
-            raise UserError(f"a network for {model.mel.sample_rate} Hz is not supported: only {SAMPLE_RATE_HZ} Hz is")
-        if model.n_bins != N_BINS:
-            raise UserError(f"a network of {model.n_bins} salience bins is not supported: only {N_BINS} are")
+        check_supported(model)
         check_config(config)
         self._reader = SalienceReader(backend, model, front_end, window_frames, overlap_frames, block_frames)
         self._recommended = recommended.resolved(USUAL)

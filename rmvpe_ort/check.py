@@ -49,8 +49,12 @@ def recording(path: str | Path | None = None) -> np.ndarray:
     return audio.read(RECORDING.read_bytes()).samples
 
 
-def check(file: Path, checkpoint: Checkpoint, settings: ExportSettings, samples: np.ndarray) -> Check:
+def check(
+    file: Path, checkpoint: Checkpoint, settings: ExportSettings, samples: np.ndarray, *, name: Path | None = None
+) -> Check:
     """Compare a file that was made with `settings` with the estimator of its checkpoint, on 16 kHz audio [n].
+
+    name: what messages call it, where it does not have its final name yet.
 
     Raises UserError if they disagree, or if no frame of the audio is voiced, so that nothing was compared.
     """
@@ -74,7 +78,7 @@ def check(file: Path, checkpoint: Checkpoint, settings: ExportSettings, samples:
     else:
         (salience,) = session.run(None, {settings.input_name: spectrogram(samples, checkpoint)})
         found_hz, found, _ = decode(salience[0][: len(voiced)], reader_of(decoding, settings))
-    return _judged(file, found_hz, found, curve.f0_hz, voiced, curve.confidence, decoding, settings)
+    return _judged(name or file, found_hz, found, curve.f0_hz, voiced, curve.confidence, decoding, settings)
 
 
 def _judged(

@@ -22,7 +22,7 @@ from rmvpe.checkpoint.content_hash import hash_of_arrays
 from rmvpe.checkpoint.store import Checkpoint
 from rmvpe.config import DecodeConfig
 from rmvpe.errors import UserError
-from rmvpe.estimator import default_config
+from rmvpe.estimator import check_supported, default_config
 from rmvpe.pitch import BIN0_CENTS
 from rmvpe_ort import mel as mel_graph
 from rmvpe_ort.decoding import below_gate, decode, padded
@@ -69,8 +69,9 @@ class ExportSettings:
 
 
 def build(checkpoint: Checkpoint, settings: ExportSettings = ExportSettings()) -> onnx.ModelProto:
-    """The model of a file. Raises UserError for a network that this front end or decoder does not fit."""
+    """The model of a file. Raises UserError for a network that `rmvpe.estimator.Estimator` refuses too."""
     config = checkpoint.config
+    check_supported(config)
     graph = Graph(half_weights=settings.dtype == "float16")
     network = RMVPE(Layers(config, checkpoint.tensors, graph))
     decoding = default_config(checkpoint)

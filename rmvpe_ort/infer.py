@@ -1,7 +1,7 @@
 """The ONNX Runtime backend: the network in parts, each a session of its own, so that every weight is held once."""
 
 import ctypes
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -147,7 +147,15 @@ class Backend:
 class Session:
     """A graph of one float32 result on a device, called with its inputs by name."""
 
-    def __init__(self, graph: Graph, inputs: Shapes, output: str, device: Device, threads: int):
+    def __init__(
+        self,
+        graph: Graph,
+        inputs: Shapes,
+        output: str,
+        device: Device,
+        threads: int,
+        open_session: Callable[..., Any] = onnxruntime.InferenceSession,
+    ):
         """Raises UserError if the device does not start."""
         floats = {name: (int(TensorProto.FLOAT), shape) for name, shape in inputs.items()}
         model = graph.model(floats, {output: (TensorProto.FLOAT, [])}, outside=True)
@@ -163,7 +171,7 @@ class Session:
         options.add_external_initializers(list(self._weights), list(self._weights.values()))
         wanted = KINDS[device.kind].provider
         try:
-            self._session = onnxruntime.InferenceSession(
+            self._session = open_session(
                 model.SerializeToString(), options, providers=device.providers, enable_fallback=0
             )
         except Exception as error:  # ONNX Runtime has an exception of its own for each kind of failure

@@ -66,7 +66,7 @@ def run_onnx(arguments: argparse.Namespace) -> int:
     content = build(checkpoint, settings).SerializeToString()
     with atomic_path(output) as path:
         path.write_bytes(content)
-        found = check(path, checkpoint, settings, samples)
+        found = check(path, checkpoint, settings, samples, name=output)
     print(f"wrote {printable(output)}: {settings.kind}, {settings.dtype}, {len(content) / 1e6:.1f} MB")
     print(f"checked on {printable(arguments.audio or 'a built-in recording')}: {found}")
     if threshold_for is not None and checkpoint.threshold is None:
