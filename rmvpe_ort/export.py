@@ -32,6 +32,7 @@ from rmvpe_ort.model import RMVPE
 
 KINDS = ("waveform", "mel", "mel-pitch")
 INPUT_NAMES = ("mel", "input")
+OUTPUT_NAMES = ("hidden", "f0")
 DTYPES = ("float32", "float16")
 FLOAT, BOOL = TensorProto.FLOAT, TensorProto.BOOL
 
@@ -41,7 +42,8 @@ class ExportSettings:
     """What to write. kind: one of `KINDS`. dtype: how weights are stored; all is computed in float32.
 
     threshold_for: the number by which the reading program means its usual threshold; None: the numbers are confidences.
-    salience_for: of the kind mel, the same for a program that compares salience itself. input_name: of the kind mel.
+    salience_for: of the kind mel, the same for a program that compares salience itself. input_name,
+    output_name: of the kind mel.
     Raises UserError for settings that do not exist or do not go together.
     """
 
@@ -50,19 +52,22 @@ class ExportSettings:
     threshold_for: float | None = None
     salience_for: float | None = None
     input_name: str = "mel"
+    output_name: str = "hidden"
 
     def __post_init__(self) -> None:
         for name, value, known in (
             ("kind", self.kind, KINDS),
             ("dtype", self.dtype, DTYPES),
             ("input name", self.input_name, INPUT_NAMES),
+            ("output name", self.output_name, OUTPUT_NAMES),
         ):
             if value not in known:
                 raise UserError(f"unknown {name} {value!r} of an ONNX file: choose {', '.join(known)}")
         if self.kind == "mel" and self.threshold_for is not None:
             raise UserError("a file of kind mel takes no threshold: give --salience-for, or another --kind")
-        if self.kind != "mel" and (self.salience_for is not None or self.input_name != "mel"):
-            raise UserError("--salience-for and --input-name are for files of --kind mel")
+        named = (self.input_name, self.output_name) != (INPUT_NAMES[0], OUTPUT_NAMES[0])
+        if self.kind != "mel" and (self.salience_for is not None or named):
+            raise UserError("--salience-for, --input-name and --output-name are for files of --kind mel")
         for number in (self.threshold_for, self.salience_for):
             if number is not None and not 0.0 < number < 1.0:
                 raise UserError(f"the threshold {number} of another program must be between 0 and 1, without both")
@@ -114,8 +119,8 @@ def _mel(
     logits = network.logits(log_mel)
     moved = salience_shift(decoding, settings.salience_for)
     salience = graph.op("Sigmoid", graph.op("Sub", logits, graph.floats([moved])) if moved else logits)
-    graph.name(graph.op("Slice", salience, graph.integers(0), n_frames, graph.integers(1)), "hidden")
-    outputs: Described = {"hidden": (FLOAT, ["batch", "frames", network.make.config.n_bins])}
+    graph.name(graph.op("Slice", salience, graph.integers(0), n_frames, graph.integers(1)), settings.output_name)
+    outputs: Described = {settings.output_name: (FLOAT, ["batch", "frames", network.make.config.n_bins])}
     return {name: (FLOAT, ["batch", bands, "frames"])}, outputs
 
 

@@ -207,6 +207,7 @@ def export_settings(arguments: argparse.Namespace) -> Any:
         threshold_for=threshold_for,
         salience_for=arguments.salience_for,
         input_name=arguments.input_name,
+        output_name=arguments.output_name,
     )
 
 

@@ -15,6 +15,7 @@ from rmvpe.text import printable
 
 KINDS = ("waveform", "mel", "mel-pitch")
 INPUT_NAMES = ("mel", "input")
+OUTPUT_NAMES = ("hidden", "f0")
 DTYPES = ("float32", "float16")
 
 
@@ -37,6 +38,7 @@ def add_onnx(parser: argparse.ArgumentParser) -> None:
     text = "of kind mel: the same for a program that compares salience itself (default: the salience as it is)"
     add("--salience-for", type=float, metavar="NUMBER", help=text)
     add("--input-name", choices=INPUT_NAMES, default=INPUT_NAMES[0], help="of kind mel (default: %(default)s)")
+    add("--output-name", choices=OUTPUT_NAMES, default=OUTPUT_NAMES[0], help="of kind mel (default: %(default)s)")
     text = "a recording to check the file with (default: a built-in one)"
     add("--audio", metavar="RECORDING", help=text)
     add("--force", action="store_true", help="replace a file that this command did not write")
@@ -60,6 +62,7 @@ def run_onnx(arguments: argparse.Namespace) -> int:
         threshold_for=threshold_for,
         salience_for=arguments.salience_for,
         input_name=arguments.input_name,
+        output_name=arguments.output_name,
     )
     samples = recording(arguments.audio)
     checkpoint = load(arguments.weights)

@@ -248,11 +248,11 @@ def test_a_programs_salience_stands_for_our_threshold(host: float, samples: np.n
     assert moved.max() <= 1
 
 
-@pytest.mark.parametrize("name", ["mel", "input"])
-def test_a_mel_file_takes_any_batch_and_any_number_of_frames(name: str):
-    found = session(ExportSettings("mel", input_name=name), narrow=True)
+@pytest.mark.parametrize(("name", "output"), [("mel", "hidden"), ("input", "hidden"), ("mel", "f0")])
+def test_a_mel_file_takes_any_batch_and_any_number_of_frames(name: str, output: str):
+    found = session(ExportSettings("mel", input_name=name, output_name=output), narrow=True)
     assert [entry.name for entry in found.get_inputs()] == [name]
-    assert [entry.name for entry in found.get_outputs()] == ["hidden"]
+    assert [entry.name for entry in found.get_outputs()] == [output]
     log_mel = np.random.default_rng(0).normal(-6.0, 3.0, (3, 128, 100)).astype(np.float32)
     for frames in (1, 2, 31, 32, 33, 64, 100):
         (together,) = found.run(None, {name: log_mel[:, :, :frames]})
@@ -323,6 +323,8 @@ def test_a_file_of_another_network_is_refused():
         {"kind": "mel", "threshold_for": 0.03},
         {"salience_for": 0.03},
         {"input_name": "input"},
+        {"output_name": "f0"},
+        {"output_name": "salience", "kind": "mel"},
         {"threshold_for": 0.0},
         {"threshold_for": 1.0},
         {"threshold_for": float("nan")},

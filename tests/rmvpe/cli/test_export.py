@@ -124,6 +124,7 @@ def test_a_check_that_fails_leaves_nothing(tmp_path: Path, capsys: pytest.Captur
         (["-o", "net.onnx", "--kind", "mel", "--salience-for", "x"], "--salience-for"),
         (["-o", "net.onnx", "--salience-for", "0.3"], "--kind mel"),
         (["-o", "net.onnx", "--input-name", "input"], "--kind mel"),
+        (["-o", "net.onnx", "--output-name", "f0"], "--kind mel"),
         (["-o", "net.onnx", "--kind", "audio"], "--kind"),
         (["-o", "net.onnx", "--dtype", "int8"], "--dtype"),
         ([], "--output"),
