@@ -11,7 +11,8 @@ from pathlib import Path
 from convert.io import check_file, check_folder, default_output, load_any, needs, orbax_folder, with_source
 from rmvpe.checkpoint.architecture import HasShape, summarize
 from rmvpe.checkpoint.folders import is_only_orbax, is_orbax, load_orbax
-from rmvpe.checkpoint.store import KNOWN_FILES, Checkpoint, locate, save, select, sha256
+from rmvpe.checkpoint.published import KNOWN_FILES
+from rmvpe.checkpoint.store import Checkpoint, locate, save, select, sha256
 from rmvpe.checkpoint.tensor_file import open_tensors
 from rmvpe.config import ModelConfig
 from rmvpe.config_check import to_json

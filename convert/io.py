@@ -8,7 +8,9 @@ from pathlib import Path
 
 from rmvpe.backends import INSTALL, check_numpy, python_too_old
 from rmvpe.checkpoint.folders import BEST, LAST, is_orbax, weights_in
-from rmvpe.checkpoint.store import Checkpoint, bundled_weights, load, sha256
+from rmvpe.checkpoint.hub import PREFIX as HUB_PREFIX
+from rmvpe.checkpoint.hub import parse_address
+from rmvpe.checkpoint.store import Checkpoint, bundled_weights, is_name, load, locate, sha256
 from rmvpe.errors import UserError
 from rmvpe.ownership import Output, check_outputs
 from rmvpe.training.folder import CONFIG, check_unused
@@ -20,8 +22,8 @@ def load_any(path: str) -> Checkpoint:
 
 
 def is_folder(path: str) -> bool:
-    """Whether `path` names a folder; a bundled name wins over a folder of that name, as in `store.load`."""
-    return Path(path).is_dir() and path not in bundled_weights()
+    """Whether `path` names a folder; a name of weights wins over a folder of that name, as in `store.load`."""
+    return Path(path).is_dir() and not is_name(path)
 
 
 def orbax_folder(path: str) -> Path | None:
@@ -34,15 +36,24 @@ def orbax_folder(path: str) -> Path | None:
 
 def with_source(checkpoint: Checkpoint, path: str) -> Checkpoint:
     """The checkpoint with the file it was converted from in its metadata, unless it already says where it came from."""
-    if "source" in checkpoint.metadata or not Path(path).is_file():
+    named = is_name(path)
+    if "source" in checkpoint.metadata or path in bundled_weights() or not (named or Path(path).is_file()):
         return checkpoint
-    return replace(checkpoint, metadata={**checkpoint.metadata, "source": f"{Path(path).name} sha256 {sha256(path)}"})
+    with locate(path) as file:
+        source = f"{path if named else file.name} sha256 {sha256(file)}"
+    return replace(checkpoint, metadata={**checkpoint.metadata, "source": source})
 
 
 def default_output(checkpoint: str, suffix: str) -> Path:
-    """Beside the input: `ckpt` and `ckpt.safetensors` -> `ckpt.pt`; `rmvpe.pt` -> `rmvpe`. Bundled names: here."""
+    """Beside the input: `ckpt` and `ckpt.safetensors` -> `ckpt.pt`; `rmvpe.pt` -> `rmvpe`. Weights with a name: here.
+
+    Those of the hub get the name of their repository.
+    """
+    if checkpoint.startswith(HUB_PREFIX):
+        path = Path(parse_address(checkpoint).repository.split("/")[1])
+        return path.with_name(path.name + (suffix or "-orbax"))
     path = Path(checkpoint)
-    if path.is_dir():
+    if is_folder(checkpoint):
         if path.name in ("", ".."):  # "." and "ckpt/.." have no name of their own
             path = path.resolve()
         return path.with_name(path.name + suffix)  # a folder's dots are part of its name: step.100
@@ -56,7 +67,7 @@ def check_file(output: Path, kind: str, checkpoint: str, *, force: bool) -> None
 
     The weights that training has put into the folder of a run are no results of a conversion.
     """
-    inputs = [] if checkpoint in bundled_weights() else [Path(checkpoint)]
+    inputs = [] if is_name(checkpoint) else [Path(checkpoint)]
     if is_folder(checkpoint):
         inputs.append(weights_in(checkpoint))
     check_outputs([Output(output, kind)], inputs, force)
@@ -82,7 +93,7 @@ def check_folder(
         return
     if not output.is_dir():
         raise UserError(f"{output} is no folder: choose another output")
-    if checkpoint not in bundled_weights() and Path(checkpoint).exists():
+    if not is_name(checkpoint) and Path(checkpoint).exists():
         source, target = Path(checkpoint).resolve(), output.resolve()
         if source.samefile(target):
             raise UserError(f"{output} is the input itself: choose another output")

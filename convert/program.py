@@ -26,7 +26,7 @@ EXAMPLES = """examples:
 A checkpoint is an Orbax folder (JAX), a .pt or .safetensors file (PyTorch and others), or the name of bundled weights.
 Files are recognised by content. Torch files are read without running anything in them: a pickled model is refused.
 """
-CHECKPOINT = "Orbax folder, .pt or .safetensors file, or bundled name"
+CHECKPOINT = "Orbax folder, .pt or .safetensors file, or a name: small, rvc, yxlllc, hf:OWNER/REPO"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

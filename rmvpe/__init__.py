@@ -1,4 +1,4 @@
-"""RMVPE: the pitch (f0) of voices, alone or inside music; the same f0 from PyTorch and JAX.
+"""RMVPE: the pitch (f0) of voices, alone or inside music; the same f0 from PyTorch, JAX and ONNX.
 
     import rmvpe
 
@@ -27,12 +27,14 @@ if TYPE_CHECKING:
     from rmvpe.config_check import ConfigError
     from rmvpe.errors import UserError
     from rmvpe.estimator import Estimator, load
+    from rmvpe.hosts.rvc import RMVPE
     from rmvpe.plot import plot_track
     from rmvpe.track import F0Track
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "RMVPE",
     "Checkpoint",
     "ConfigError",
     "DecodeConfig",
@@ -51,6 +53,7 @@ __all__ = [
 
 # Where each name is; it is imported when it is used first, so that a program has its signal handlers before numpy
 _HOMES = {
+    "RMVPE": "rmvpe.hosts.rvc",
     "Checkpoint": "rmvpe.checkpoint.store",
     "ConfigError": "rmvpe.config_check",
     "DecodeConfig": "rmvpe.config",

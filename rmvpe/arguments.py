@@ -59,11 +59,12 @@ class UnknownArgument(UserError, TypeError):
 
 
 def right_names(
-    *, also: Sequence[str] = (), decoding: Sequence[str] = ()
+    *, also: Sequence[str] = (), decoding: Sequence[str] = (), drop_in: bool = False
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """A decorator: the call refuses arguments that it does not have, with the right name (`check_names`).
 
-    also: names that its `**` takes. decoding: fields of `DecodeConfig`, if the call does not take them itself.
+    also: names that its `**` takes. decoding: fields of `DecodeConfig`, if the call does not take them itself. drop_in:
+    the call has the names of another project (`rmvpe.hosts`), so that ours are no advice.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
@@ -74,7 +75,7 @@ def right_names(
 
         @functools.wraps(function)
         def checked(*args: P.args, **kwargs: P.kwargs) -> R:
-            check_names(title, kwargs, known, decoding)
+            check_names(title, kwargs, known, decoding, drop_in_advice if drop_in else advice)
             return function(*args, **kwargs)
 
         return checked
@@ -82,11 +83,20 @@ def right_names(
     return decorate
 
 
-def check_names(call: str, given: Iterable[str], known: Sequence[str], decoding: Sequence[str] = ()) -> None:
-    """Raise UnknownArgument if one of the names `given` is not among those that the call has, `known`."""
+def check_names(
+    call: str,
+    given: Iterable[str],
+    known: Sequence[str],
+    decoding: Sequence[str] = (),
+    advise: Callable[[str, Sequence[str], Sequence[str]], str] | None = None,
+) -> None:
+    """Raise UnknownArgument if one of the names `given` is not among those that the call has, `known`.
+
+    advise: what says what to write instead, by default `advice`.
+    """
     for name in given:
         if name not in known:
-            raise UnknownArgument(f"{call} has no argument {name!r}: {advice(name, known, decoding)}")
+            raise UnknownArgument(f"{call} has no argument {name!r}: {(advise or advice)(name, known, decoding)}")
 
 
 def advice(name: str, known: Sequence[str], decoding: Sequence[str] = ()) -> str:
@@ -103,3 +113,10 @@ def advice(name: str, known: Sequence[str], decoding: Sequence[str] = ()) -> str
     if right in decoding:
         return f"give with_config({right}=...), or config=rmvpe.DecodeConfig({right}=...)"
     return f"it takes {', '.join(known)}"
+
+
+def drop_in_advice(name: str, known: Sequence[str], decoding: Sequence[str] = ()) -> str:
+    """As `advice`, for a call that has another project's names, one of which may mean the same."""
+    right = RIGHT_NAME.get(name.lower(), name)
+    same = [other for other in known if RIGHT_NAME.get(other, other) == right]
+    return f"use {same[0]}" if same else f"it takes {', '.join(known)}"

@@ -59,7 +59,9 @@ def load(
     front_end: str = "host",
     threads: int | None = None,
 ) -> "Estimator":
-    """An estimator from bundled weights ("small"), a checkpoint file, or a `Checkpoint`.
+    """An estimator from weights with a name ("small", "rvc", "hf:OWNER/REPO"), a checkpoint file, or a `Checkpoint`.
+
+    Names and files: `rmvpe.checkpoint.store.load`.
 
     backend: "torch", "jax", "onnx", or "auto": torch where it has an accelerator, else the first that is installed of
     ONNX Runtime, torch and JAX; an explicit device chooses a backend that has it. device: "auto", a name such as "cpu",

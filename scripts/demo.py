@@ -1,4 +1,4 @@
-"""`make demo`: the pitch of the bundled recording from both frameworks, how far they agree, and a picture.
+"""`make demo`: the pitch of the bundled recording from each framework, how far they agree, and a picture.
 
 A framework that is not installed is skipped and named.
 
@@ -65,8 +65,9 @@ def run(arguments: argparse.Namespace) -> int:
     results = {name: predict(arguments.recording, name) for name in names}
     print(table({name: (track, seconds) for name, (track, _, seconds) in results.items()}))
     config = rmvpe.load("small", names[0]).config
+    first = results[names[0]][1]
     for other in names[1:]:
-        print(agreement(f"{names[0]} and {other}", compare_salience(results[names[0]][1], results[other][1], config)))
+        print(agreement(f"{names[0]} and {other}", compare_salience(first, results[other][1], config)))
     for name in BACKENDS:
         if name not in results:
             print(f"{name} skipped: {python_too_old(name) or f'it is not installed, run pip install {INSTALL[name]}'}")

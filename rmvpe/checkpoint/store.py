@@ -21,6 +21,9 @@ import numpy as np
 from rmvpe.checkpoint.architecture import compare_shapes, expected_tensors, infer_config, summarize
 from rmvpe.checkpoint.content_hash import CONTENT_HASH
 from rmvpe.checkpoint.folders import is_orbax, load_orbax, weights_in
+from rmvpe.checkpoint.hub import PREFIX as HUB_PREFIX
+from rmvpe.checkpoint.hub import fetched_from_hub
+from rmvpe.checkpoint.published import PUBLISHED, fetched
 from rmvpe.checkpoint.safetensors_file import write_safetensors
 from rmvpe.checkpoint.tensor_file import FORMAT, StoredTensor, TensorFile, open_tensors
 from rmvpe.config import PRESETS, ModelConfig
@@ -35,17 +38,6 @@ DTYPES = ("float32", "float16")  # that are written
 FLOAT_DTYPES = ("float64", "float32", "float16", "bfloat16")  # that are read, and converted to float32
 
 NOT_METADATA = ("config", "format", CONTENT_HASH)  # what a file holds beside its tensors and belongs to that file
-
-# Files by their SHA-256. A file name does not identify the weights: there are two incompatible rmvpe.pt.
-KNOWN_FILES = {
-    "6d62215f4306e3ca278246188607209f09af3dc77ed4232efdd069798c4ec193": "RVC's rmvpe.pt of 2023-10-06 "
-    "(lj1995/VoiceConversionWebUI)",
-    "a5ed4719f59085d1affc5d81354c70828c740584f2d24e782523345a6a278962": "RVC's first rmvpe.pt of 2023-07-11, older "
-    "weights (lj1995/VoiceConversionWebUI)",
-    "19dc1809cf4cdb0a18db93441816bc327e14e5644b72eeaae5220560c6736fe2": "model.pt of yxlllc's release 230917",
-    "1d49bd662038808878c9d7420e0f583f506fe69086cc384f0da88f0b3a4e1115": "so-vits-svc's rmvpe.pt of 2023-07-10, which "
-    "its own project has withdrawn",
-}
 
 
 @dataclass(frozen=True)
@@ -102,13 +94,15 @@ class Selection:
 
 
 def load(name_or_path: str | os.PathLike[str], *, folder: "Traversable" = WEIGHTS) -> Checkpoint:
-    """Load bundled weights by name ("small"), or a checkpoint by path, as float32.
+    """Load weights by name ("small", "rvc", "hf:OWNER/REPO"), or a checkpoint by path, as float32.
 
-    A checkpoint is a .safetensors or torch .pt file, a training state, an Orbax folder (which needs JAX), or the folder
-    of a training run: its best.safetensors, else its newest state. Of a run that averages, a state gives the averaged
-    weights. `folder` holds the bundled weights. A bundled name has priority over a file of that name: give `./small`
-    for the file. Raises UserError if there is no such weight or file, if it is damaged, contains code, or has another
-    network.
+    "small" is bundled; `rmvpe fetch` brings "rvc" and "yxlllc", the published weights; `hf:OWNER/REPO[/FILE][@REV]` is
+    a safetensors file on the Hugging Face hub, which needs the package huggingface_hub. A checkpoint is
+    a .safetensors or torch .pt file, a training state, an Orbax folder (which needs JAX), or the folder of a training
+    run: its best.safetensors, else its newest state. Of a run that averages, a state gives the averaged weights.
+    `folder` holds the bundled weights. A name has priority over a file of that name: give `./small` for the
+    file. Raises UserError if there is no such weight or file, if it is not fetched yet, damaged, contains code, or has
+    another network.
     """
     with locate(name_or_path, folder=folder) as path:
         if is_orbax(path):
@@ -119,16 +113,22 @@ def load(name_or_path: str | os.PathLike[str], *, folder: "Traversable" = WEIGHT
 
 @contextmanager
 def locate(name_or_path: str | os.PathLike[str], *, folder: "Traversable" = WEIGHTS) -> Iterator[Path]:
-    """The file of bundled weights in `folder`, with its hash verified, or the given file or Orbax folder.
+    """The file of weights with a name (`is_name`), its hash verified, or the given file or Orbax folder.
 
-    Of a given folder it is what `rmvpe.checkpoint.folders.weights_in` finds. Raises UserError if there is neither, or
-    if the hash is another one.
+    `folder` holds the bundled weights. Of the folder of a run it is what `rmvpe.checkpoint.folders.weights_in`
+    finds. Raises UserError if there is neither, or if the hash is another one.
     """
     bundled = bundled_weights(folder)
     if isinstance(name_or_path, str) and name_or_path in bundled:
         with resources.as_file(folder / bundled[name_or_path]) as path:
             check_hash(path)
             yield path
+        return
+    if isinstance(name_or_path, str) and name_or_path in PUBLISHED:
+        yield fetched(name_or_path)
+        return
+    if isinstance(name_or_path, str) and name_or_path.startswith(HUB_PREFIX):
+        yield fetched_from_hub(name_or_path)
         return
     if not os.path.exists(name_or_path):
         raise UserError(_no_such_weights(os.fspath(name_or_path), sorted(bundled)))
@@ -204,6 +204,12 @@ def select(file: TensorFile) -> Selection:
     return Selection(config, declared, in_order, ignored, problems)
 
 
+def is_name(text: str | os.PathLike[str], folder: "Traversable" = WEIGHTS) -> bool:
+    """Whether `text` names weights, bundled in `folder`, published or on the hub, and is no path."""
+    named = isinstance(text, str) and (text in bundled_weights(folder) or text in PUBLISHED)
+    return named or (isinstance(text, str) and text.startswith(HUB_PREFIX))
+
+
 def bundled_weights(folder: "Traversable" = WEIGHTS) -> dict[str, str]:
     """Name -> file name of the weights in `folder`, e.g. {"small": "small-0123abcd.safetensors"}."""
     names = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
@@ -232,8 +238,13 @@ def check_hash(path: Path) -> None:
 
 def _no_such_weights(name: str, bundled: list[str]) -> str:
     if os.sep in name or "/" in name or Path(name).suffix:
-        return f"{name} does not exist: give a .safetensors or .pt file, or a bundled name ({_or_none(bundled)})"
-    known = f"the bundled weights are: {_or_none(bundled)}; or give the path of a .safetensors or .pt file"
+        return (
+            f"{name} does not exist: give a .safetensors or .pt file, or a name ({', '.join((*bundled, *PUBLISHED))})"
+        )
+    known = (
+        f"the bundled weights are: {_or_none(bundled)}; `rmvpe fetch` gets {' and '.join(PUBLISHED)}; or give the path "
+        "of a .safetensors or .pt file"
+    )
     if name.lower() in PRESETS:
         return f"{name!r} is a network (presets: {', '.join(PRESETS)}) without bundled weights; {known}"
     return f"there are no weights {name!r}; {known}"

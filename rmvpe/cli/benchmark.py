@@ -12,7 +12,7 @@ from rmvpe.audio import SAMPLE_RATE_HZ
 from rmvpe.backends import BACKENDS, choose_backend, installed_backends
 from rmvpe.checkpoint.architecture import expected_tensors
 from rmvpe.checkpoint.flops import flops_per_second
-from rmvpe.checkpoint.store import Checkpoint, bundled_weights
+from rmvpe.checkpoint.store import Checkpoint, is_name
 from rmvpe.config import PRESETS, preset
 from rmvpe.errors import UserError
 from rmvpe.estimator import DEFAULT_WEIGHTS, load
@@ -93,7 +93,7 @@ def benchmark(backends: Sequence[str], settings: Settings) -> None:
 
 def weights_of(name: str) -> str | Checkpoint:
     """Bundled weights or a path as given; random weights for a preset that has none."""
-    if name in bundled_weights() or name not in PRESETS:
+    if is_name(name) or name not in PRESETS:
         return name
     config, rng = preset(name), np.random.default_rng(0)
     return Checkpoint(config, {key: random_tensor(key, shape, rng) for key, shape in expected_tensors(config).items()})

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rmvpe.backends import BACKENDS
-from rmvpe.cli.options import Load, add_decode_arguments, decode_settings, describe_settings
+from rmvpe.cli.options import WEIGHTS_HELP, Load, add_decode_arguments, decode_settings, describe_settings
 from rmvpe.errors import UserError
 from rmvpe.errors import report as report_line
 from rmvpe.estimator import DEFAULT_WEIGHTS
@@ -41,13 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     text = "Hybrid folder, folder:PATH with NAME.csv (time_s,f0_hz) beside each recording, or KIND:FOLDER"
     add_data_arguments(parser, text)
     add = parser.add_argument
-    add("--weights", default=DEFAULT_WEIGHTS, help="bundled name or checkpoint file (default: %(default)s)")
-    add(
-        "--backend",
-        choices=("auto", *BACKENDS),
-        default="auto",
-        help="framework (default: by the device)",
-    )
+    add("--weights", default=DEFAULT_WEIGHTS, help=WEIGHTS_HELP)
+    add("--backend", choices=("auto", *BACKENDS), default="auto", help="framework (default: by the device)")
     add("--device", default="auto", help="as for predict (default: the fastest that is there)")
     add_decode_arguments(parser)
     add_output_arguments(parser)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rmvpe.backends import backend_class
 from rmvpe.checkpoint.store import load
+from rmvpe.cli.options import WEIGHTS_HELP
 from rmvpe.errors import UserError
 from rmvpe.estimator import DEFAULT_WEIGHTS
 from rmvpe.files import atomic_path
@@ -24,7 +25,7 @@ def add_onnx(parser: argparse.ArgumentParser) -> None:
         "DirectML and rmvpe-lite. mel-pitch: log-mel to f0. docs/onnx-files.md says which flags each program needs."
     )
     add = parser.add_argument
-    add("weights", nargs="?", default=DEFAULT_WEIGHTS, help="bundled name or checkpoint (default: %(default)s)")
+    add("weights", nargs="?", default=DEFAULT_WEIGHTS, help=WEIGHTS_HELP)
     add("-o", "--output", required=True, type=Path, metavar="FILE", help="the .onnx file to write")
     add("--kind", choices=KINDS, default=KINDS[0], help="what it takes and gives (default: %(default)s)")
     add("--dtype", choices=DTYPES, default=DTYPES[0], help="how weights are stored (default: %(default)s)")

@@ -1,4 +1,4 @@
-"""`rmvpe info`: which frameworks are installed, which devices they find, which weights are bundled."""
+"""`rmvpe info`: which frameworks are installed, which devices they find, which weights are here."""
 
 import argparse
 import platform
@@ -8,10 +8,12 @@ from pathlib import Path
 
 import rmvpe
 from rmvpe.backends import INSTALL, MODULES, backend_class, check_numpy, is_installed, python_too_old
+from rmvpe.checkpoint.published import PUBLISHED, place_of
 from rmvpe.checkpoint.store import bundled_weights
 from rmvpe.errors import UserError
+from rmvpe.text import printable
 
-SUMMARY = "List the installed frameworks with their devices, and the bundled weights."
+SUMMARY = "List the installed frameworks with their devices, and the weights that have a name."
 WIDTH = 11
 
 
@@ -74,7 +76,8 @@ def report(
     lines += [row(name, describe(name, found, packages[name])) for name, found in devices.items()]
     if is_installed("torch_sdaa"):
         lines.append(row("torch_sdaa", describe_sdaa()))
-    return lines + [row("weights", describe_weights(name, file)) for name, file in bundled_weights().items()]
+    lines += [row("weights", describe_weights(name, file)) for name, file in bundled_weights().items()]
+    return lines + [row("weights", describe_published(name)) for name in PUBLISHED]
 
 
 def describe(framework: str, devices: Callable[[], list[str]], packages: str) -> str:
@@ -127,6 +130,17 @@ def describe_weights(name: str, file: str) -> str:
     """Name, file and size of bundled weights."""
     with resources.as_file(resources.files("rmvpe") / "weights" / file) as path:
         return f"{name} ({file}, {path.stat().st_size / 1e6:.1f} MB)"
+
+
+def describe_published(name: str) -> str:
+    """Name, file and size of published weights, or the command that fetches them. The checksum is not computed."""
+    try:
+        path = place_of(name)
+        if path.is_file():
+            return f"{name} ({printable(path)}, {path.stat().st_size / 1e6:.1f} MB)"
+    except (UserError, OSError) as error:
+        return f"{name} cannot be looked for: {printable(str(error))}"
+    return f"{name}, not fetched: run rmvpe fetch {name}"
 
 
 def row(label: str, text: str) -> str:

@@ -14,6 +14,7 @@ COMMANDS = {
     "train": Module("train a network with PyTorch or JAX", "rmvpe.cli.train", group=True),
     "convert": Module("carry weights between JAX and PyTorch; inspect, verify", "rmvpe.cli.convert", group=True),
     "export": Module("write ONNX files for other programs", "rmvpe.cli.export", group=True),
+    "fetch": Module("get published weights by name: rvc, yxlllc", "rmvpe.cli.fetch"),
     "prepare": Module("make data sets to train on", "rmvpe.cli.prepare", group=True),
     "benchmark": Module("measure the speed of prediction on this machine", "rmvpe.cli.benchmark"),
     "info": Module("list the installed frameworks, devices and weights", "rmvpe.cli.info"),
@@ -34,6 +35,7 @@ DISTRIBUTIONS = (
     "onnx",
     "grain",
     "mir_eval",
+    "huggingface_hub",
 )
 
 

@@ -13,7 +13,7 @@ from rmvpe.audio import AudioFile
 from rmvpe.backends import BACKENDS
 from rmvpe.batch import STREAM, Job, run_jobs
 from rmvpe.cli.inputs import add_input_arguments, input_paths
-from rmvpe.cli.options import Load, add_decode_arguments, decode_settings
+from rmvpe.cli.options import WEIGHTS_HELP, Load, add_decode_arguments, decode_settings
 from rmvpe.errors import UserError, report
 from rmvpe.estimator import DEFAULT_WEIGHTS, Estimator
 from rmvpe.estimator import load as load_estimator
@@ -66,15 +66,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="OUT",
         help="a folder, or for a single file the file to write; -: stdout",
     )
-    add(
-        "--backend",
-        choices=("auto", *BACKENDS),
-        default="auto",
-        help="framework (default: by the device)",
-    )
+    add("--backend", choices=("auto", *BACKENDS), default="auto", help="framework (default: by the device)")
     add("--device", default="auto", help="cpu, cuda, cuda:1, sdaa, mps, gpu, tpu, dml, coreml (default: the fastest)")
     add("--threads", type=int, metavar="N", help="of the CPU, with ONNX Runtime (default: one for each CPU)")
-    add("--weights", default=DEFAULT_WEIGHTS, help="bundled name or checkpoint file (default: %(default)s)")
+    add("--weights", default=DEFAULT_WEIGHTS, help=WEIGHTS_HELP)
     add("--hop-ms", type=float, metavar="MS", help="milliseconds between frames (default: the network's own)")
     add_decode_arguments(parser)
     add("--plot", nargs="?", const="", metavar="PNG", help="draw a picture too, beside each result or to PNG")

@@ -40,7 +40,7 @@ def run_mir1k(arguments: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from rmvpe.data.prepare import mir1k
-    from rmvpe.data.prepare.download import Expected
+    from rmvpe.download import Expected
 
     if arguments.workers < 1:
         raise UserError(f"--workers {arguments.workers} must be 1 or more")

@@ -115,6 +115,8 @@ def add_arguments(parser: argparse.ArgumentParser, runtime: Runtime) -> None:
     add_flag(run_, "logdir", "-l", default=DEFAULT_LOGDIR, metavar="FOLDER", help=text)
     text = "go on from the state of iteration N, or from the newest; the run's own config unless flags change it"
     add_flag(run_, "resume_iteration", "-r", "-ri", metavar="N|latest", help=text)
+    text = "of the weights, for their model card: an identifier such as cc-by-4.0, or a name (default: not stated)"
+    add_flag(run_, "licence", metavar="NAME", help=text)
     add_flag(devices, "device", "-d", default="auto", help=f"{runtime.devices} (default: %(default)s)")
     text = "lower precision of the convolutions alone; auto: the device's fastest (default: off)"
     add_flag(devices, "amp", nargs="?", const="auto", choices=AMP_CHOICES, help=text)
@@ -158,6 +160,7 @@ def job_from(arguments: argparse.Namespace, framework: str) -> Job:
         initial=arguments.initial,
         resume_iteration=arguments.resume_iteration,
         quiet=arguments.quiet,
+        licence=arguments.licence,
     )
 
 
@@ -172,7 +175,7 @@ def command_from(arguments: argparse.Namespace, framework: str, logdir: Path) ->
 
 def is_trial(arguments: argparse.Namespace) -> bool:
     """Whether nothing about the run is given but its folder and its devices, and there is no data to train on."""
-    fields = ["config", "model_name", "hop_length", "initial", "resume_iteration"]
+    fields = ["config", "model_name", "hop_length", "initial", "resume_iteration", "licence"]
     fields += [flag.field for flags in FLAGS.values() for flag in flags.values()]
     if any(getattr(arguments, name) is not None for name in fields):
         return False

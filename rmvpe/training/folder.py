@@ -3,8 +3,9 @@
     .lock      held by the training that writes the folder; it is free when that process ends, also after kill -9
     .no-state  there while the run has no state yet: it may be started again, because there is nothing to resume
 
-Both begin with a dot, as temporary files do. Other files in the folder, such as a batch system's own log, are left
-alone.
+Both begin with a dot, as temporary files do. README.md is the model card; a run begins beside a README.md of somebody
+else's, and leaves it alone (`rmvpe.training.model_card`). Other files in the folder, such
+as a batch system's own log, are left alone.
 """
 
 import os
@@ -20,6 +21,7 @@ from rmvpe.checkpoint.folders import ITEMS, is_only_orbax
 from rmvpe.errors import UserError
 from rmvpe.training import jsonl, run_log
 from rmvpe.training.loss_curves import RUN_LOG
+from rmvpe.training.model_card import CARD, is_own_card
 
 CONFIG, LAST, BEST, FAILED_BATCH = "config.json", "last.safetensors", "best.safetensors", "failed-batch.json"
 NAMES = (
@@ -39,7 +41,10 @@ STATE = re.compile(r"state-\d{8,}(\.pt)?")
 STATE_ITEMS = ("adam_mu", "adam_nu", "raw", "random", "run")  # of a state of JAX, beside those of a checkpoint
 LOCK, NO_STATE = ".lock", ".no-state"
 # Temporary names of the files above: the name without its suffix after a dot, and before something
-TEMPORARY = re.compile(rf"\.({'|'.join(re.escape(Path(name).stem) for name in NAMES)}|state-\d{{8,}})[-.~].+")
+TEMPORARY = re.compile(
+    rf"\.({'|'.join(re.escape(Path(name).stem) for name in NAMES)}|state-\d{{8,}})[-.~].+"
+    rf"|\.{Path(CARD).stem}-rmvpe-.+"  # an editor's .README.md.swp is not ours
+)
 
 
 def check_new(logdir: Path, resume: str) -> None:
@@ -122,6 +127,8 @@ def _is_own(path: Path) -> bool:
         return path.is_file() if path.suffix else is_only_orbax(path, (*ITEMS, *STATE_ITEMS))
     if path.name == run_log.EVENTS:
         return path.is_dir() and all(inside.name.startswith("events.out.") for inside in path.iterdir())
+    if path.name == CARD:
+        return is_own_card(path)
     known = path.name in (*NAMES, LOCK, NO_STATE) or TEMPORARY.fullmatch(path.name) is not None
     return known and path.is_file()
 

@@ -27,6 +27,7 @@ from rmvpe.processes import Ranks, ReportedByMain
 from rmvpe.text import printable
 from rmvpe.training.folder import LAST, owned
 from rmvpe.training.loop import Trainer, fit, resume
+from rmvpe.training.model_card import initial_name
 from rmvpe.training.run_log import read_log
 from rmvpe.training.state import changes, fingerprint
 
@@ -54,6 +55,7 @@ class Job:
     resume_iteration: str | None = None
     validate_first: bool = False  # so that the scores before training are known
     quiet: bool = False
+    licence: str | None = None  # of the weights, for their card
 
 
 class Session(Protocol):
@@ -174,7 +176,7 @@ def run_in_folder(
         if differences and not job.quiet:
             sys.stderr.write(f"resuming iteration {state.step} with changes: {'; '.join(differences)}\n")
     first = (initial is not None or job.validate_first) and state is None and valid is not None
-    scores = fit(trainer, config, source, valid, job.logdir, state, first, initial, job.command, job.quiet)
+    scores = fit(trainer, config, source, valid, job.logdir, state, first, initial, job.command, job.quiet, job.licence)
     if is_main and not job.quiet:
         sys.stderr.write(summary(trainer.step, scores, job.logdir) + "\n")
         if valid is None:
@@ -207,7 +209,8 @@ def load_initial(weights: str, config: TrainConfig) -> Checkpoint:
             f"{weights} holds the network {checkpoint.config.name!r}, not this run's {config.model.name!r}: "
             "choose the --model_name or --config that belongs to it"
         )
-    return checkpoint
+    # Not what those weights started from themselves
+    return dataclasses.replace(checkpoint, metadata={**checkpoint.metadata, "initial": initial_name(weights)})
 
 
 def training_source(config: TrainConfig, ranks: Ranks) -> Source:

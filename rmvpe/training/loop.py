@@ -35,6 +35,7 @@ from rmvpe.processes import Ranks, ReportedByMain
 from rmvpe.signals import Stopped
 from rmvpe.training.folder import BEST, CONFIG, FAILED_BATCH, LAST, has_state
 from rmvpe.training.losses import dropout_floor
+from rmvpe.training.model_card import write_card
 from rmvpe.training.run_log import RunLog, best_so_far
 from rmvpe.training.schedule import learning_rate
 from rmvpe.training.state import RunState, StateStore, choose, fingerprint, prune, resume_command
@@ -46,6 +47,7 @@ THRESHOLDS = tuple(np.round(np.arange(0.02, 0.71, 0.02), 2).tolist())  # one of 
 # No limit at 0 dB: on the few files of a fine-tuning's validation split it set the threshold much too high
 # (docs/fine-tuning.md)
 MOST_FALSE_ALARMS = {snr_name(CLEAN): 0.05}
+ORIGIN = ("licence", "initial")  # in the metadata: who may use the weights, and what training started from
 MAX_NAMES = 8  # files of a batch in a message; FAILED_BATCH lists all
 
 
@@ -111,6 +113,7 @@ class Run:
     log: RunLog
     examples: int  # drawn so far by all ranks
     best: tuple[float, int | None]  # mean RPA of the best validation, and its step
+    origin: Mapping[str, str]  # metadata of the weights: `ORIGIN`, as far as it is known
     recommended: Mapping[str, str]  # the threshold and calibration of the last fit, as metadata; main process only
     data: str  # the fingerprint of the source
     command: str  # that continues the run
@@ -148,30 +151,36 @@ def fit(
     initial: Checkpoint | None = None,
     command: str | None = None,
     quiet: bool = False,
+    licence: str | None = None,
 ) -> Evaluation | None:
     """Train from `trainer.step` to `config.iterations`; returns the last validation (None without `valid`).
 
     `resumed` is the result of `resume`. `validate_first`: the weights that training starts from are validated too, so
     that the scores before and after can be compared; if none are better, they are the best. `initial`: the weights
     that the trainer started from, whose threshold and calibration are kept until the first validation finds others.
-    `command` continues the run; messages give it. `quiet`: no bar.
+    `command` continues the run; messages give it. `quiet`: no bar. `licence`: of the weights, for their metadata and
+    their card; of a resumed run by default what it was.
 
     Writes into `logdir`: config.json, the files of `rmvpe.training.run_log`, the training states, last.safetensors and
-    best.safetensors (by mean RPA over `VALIDATION_SNR_DB` on the validation split). On SIGTERM or Ctrl-C a run of one
-    process saves its state, then raises `Stopped`, a KeyboardInterrupt. Raises UserError if a loss or gradient is not
-    finite, or a file cannot be read or written.
+    best.safetensors (by mean RPA over `VALIDATION_SNR_DB` on the validation split), and their model card. On SIGTERM or
+    Ctrl-C a run of one process saves its state, then raises `Stopped`, a KeyboardInterrupt. Raises UserError if a loss
+    or gradient is not finite, or a file cannot be read or written.
     """
     if trainer.ranks.is_main_process:
         write_text(logdir / CONFIG, to_json(config))
     examples = resumed.examples if resumed else 0
     given = resumed.about if resumed else initial.metadata if initial else {}
     recommended = {name: given[name] for name in NAMES if name in given}
+    # The licence of the weights that a run starts from is not that of its own: who trains says which it is
+    origin = {name: given[name] for name in (ORIGIN if resumed else ORIGIN[1:]) if name in given}
+    if licence is not None:
+        origin["licence"] = licence
     command = command or resume_command(trainer.framework, logdir)
     batches = training_batches(source, config, trainer.ranks, examples)
     # The threads or processes that prepare batches are ended here: at the exit of Python they would print errors
     with closing(batches), RunLog(logdir, config, trainer.ranks, trainer.step) as log:
         best, data = best_so_far(logdir), fingerprint(source)
-        run = Run(trainer, config, source, valid, logdir, log, examples, best, recommended, data, command)
+        run = Run(trainer, config, source, valid, logdir, log, examples, best, origin, recommended, data, command)
         if validate_first:
             validate_and_publish(run)
         update_until_done(run, batches, quiet)
@@ -329,13 +338,16 @@ def validate_and_publish(run: Run) -> None:
             run.last = scored(rows, SCORED_AS)
             run.log.validation(trainer.step, run.last)
             run.recommended = updated(run.recommended, rows, SCORED_AS, THRESHOLDS, MOST_FALSE_ALARMS)
-        checkpoint = replace(checkpoint, metadata={**checkpoint.metadata, **run.recommended})
+        checkpoint = replace(checkpoint, metadata={**checkpoint.metadata, **run.origin, **run.recommended})
         if run.last is not None:
             mean_rpa = float(np.mean([row["RPA"] for row in run.last.pooled.values()]))
             if mean_rpa > run.best[0]:
                 run.best = (mean_rpa, trainer.step)
                 save(run.logdir / BEST, checkpoint)
+                write_card(run.logdir, BEST, checkpoint, config, run.data, run.last.pooled)
         save(run.logdir / LAST, checkpoint)
+        if run.last is None:
+            write_card(run.logdir, LAST, checkpoint, config, run.data, {})
 
 
 def save_state(run: Run) -> None:
@@ -346,6 +358,7 @@ def save_state(run: Run) -> None:
             "framework": trainer.framework,
             "ranks": str(trainer.ranks.total),
             "data": run.data,
+            **run.origin,
             **run.recommended,
         }
         store.save(run.logdir, replace(trainer.capture(), examples=run.examples, about=about))

@@ -1,1 +1,1 @@
-"""Making a Hybrid folder from a published data set: download, archives, conversion, the output folder."""
+"""Making a Hybrid folder from a published data set: archives, conversion, the output folder."""

@@ -27,9 +27,9 @@ import numpy as np
 
 from rmvpe.audio import SAMPLE_RATE_HZ
 from rmvpe.data.prepare.archives import MemberFault, Members, open_archive
-from rmvpe.data.prepare.download import Expected, check, digests, download
 from rmvpe.data.prepare.output_folder import MANIFEST, DataFolder
 from rmvpe.data.readers.hybrid import write_hybrid_pair
+from rmvpe.download import Expected, check, digests, download
 from rmvpe.errors import UserError
 from rmvpe.files import write_text
 from rmvpe.interpolation import f0_at_times

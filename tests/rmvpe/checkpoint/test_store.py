@@ -17,6 +17,7 @@ import safetensors.numpy
 
 from rmvpe.checkpoint import store as checkpoints
 from rmvpe.checkpoint.architecture import expected_tensors, infer_config, timbre_filter_tensors
+from rmvpe.checkpoint.published import KNOWN_FILES
 from rmvpe.checkpoint.store import Checkpoint, load, save
 from rmvpe.config import PRESETS, ModelConfig, preset
 from rmvpe.config_check import to_json
@@ -405,5 +406,5 @@ def test_an_orbax_folder_without_jax_is_one_sentence(tmp_path: Path, monkeypatch
 
 
 def test_known_files_are_identified_by_whole_hashes() -> None:
-    assert len(checkpoints.KNOWN_FILES) == 4
-    assert all(len(bytes.fromhex(digest)) == 32 for digest in checkpoints.KNOWN_FILES)
+    assert len(KNOWN_FILES) == 4
+    assert all(len(bytes.fromhex(digest)) == 32 for digest in KNOWN_FILES)

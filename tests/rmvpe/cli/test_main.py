@@ -12,6 +12,8 @@ import pytest
 
 import rmvpe
 from rmvpe.backends import is_installed, python_too_old
+from rmvpe.checkpoint.published import PUBLISHED
+from rmvpe.checkpoint.store import bundled_weights
 from rmvpe.cli.completion import completion_script
 from rmvpe.cli.info import report
 from rmvpe.cli.main import COMMANDS, PROGRAM, main
@@ -139,7 +141,8 @@ def test_the_versions_of_what_is_installed(capsys: pytest.CaptureFixture[str]):
 
 def test_info_lists_frameworks_devices_and_weights(capsys: pytest.CaptureFixture[str]):
     assert main(["info"]) == 0
-    lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    rows = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
+    lines = dict(rows)
     for name in ("torch", "jax"):
         if python_too_old(name):
             assert "needs Python 3.11" in lines[name]
@@ -149,7 +152,8 @@ def test_info_lists_frameworks_devices_and_weights(capsys: pytest.CaptureFixture
             assert "cpu" in lines[name]
         else:
             assert f"pip install {name}" in lines[name]
-    assert lines["weights"].startswith("small ")
+    weights = [text.split()[0].strip(",") for label, text in rows if label == "weights"]
+    assert weights == [*bundled_weights(), *PUBLISHED]
 
 
 def test_a_broken_framework_is_one_line_of_the_report():

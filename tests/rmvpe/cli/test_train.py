@@ -119,6 +119,28 @@ def test_a_run_resumes_and_guards_what_is_there(hybrid, config, tmp_path, capsys
     assert "'small'" in message
 
 
+def test_a_run_writes_its_card_and_keeps_licence_and_origin(hybrid, config, tmp_path):
+    flags = ("--config", config, "--data", hybrid, "--device", "cpu", "-q")
+    assert train(*flags, "--logdir", tmp_path / "first") == 0
+    card = (tmp_path / "first" / "README.md").read_text(encoding="utf-8")
+    assert 'license: "unknown"' in card
+    assert "random weights" in card
+    logdir, initial = tmp_path / "second", tmp_path / "first" / "best.safetensors"
+    assert train(*flags, "--logdir", logdir, "--initial", initial, "--licence", "CC-BY-4.0") == 0
+    assert train("--logdir", logdir, "-r", "latest", "--iterations", "3", "--device", "cpu", "-q") == 0
+    for file in ("last.safetensors", "best.safetensors"):
+        metadata = load(logdir / file).metadata
+        assert (metadata["licence"], metadata["initial"]) == ("CC-BY-4.0", "best.safetensors")
+    card = (logdir / "README.md").read_text(encoding="utf-8")
+    assert 'license: "cc-by-4.0"' in card
+    assert str(tmp_path) not in card
+    assert load(logdir / "best.safetensors").metadata["step"] in card
+    # The weights are new ones: without the flag nobody has said what may be done with them
+    assert train(*flags, "--logdir", tmp_path / "third", "--initial", logdir / "best.safetensors") == 0
+    assert "licence" not in load(tmp_path / "third" / "last.safetensors").metadata
+    assert main(["convert", "torch2jax", str(logdir), "-o", str(tmp_path / "orbax")]) == 0
+
+
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [

@@ -11,8 +11,8 @@ import pytest
 import soundfile
 
 from rmvpe.data.prepare import mir1k
-from rmvpe.data.prepare.download import Expected, digests
 from rmvpe.data.readers.hybrid import Hybrid
+from rmvpe.download import Expected, digests
 from rmvpe.errors import UserError
 from rmvpe.pitch import midi_to_hz
 from tests.helpers.mir1k import (

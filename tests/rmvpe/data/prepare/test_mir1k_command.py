@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from rmvpe.data.prepare.download import digests
 from rmvpe.data.readers.hybrid import Hybrid
+from rmvpe.download import digests
 from tests.helpers.mir1k import FILES, beside
 from tests.helpers.paths import ROOT
 from tests.helpers.webserver import Site, serve

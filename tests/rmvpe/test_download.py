@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rmvpe.data.prepare.download import Expected, check, digests, download
+from rmvpe.download import Expected, check, digests, download
 from rmvpe.errors import UserError
 from tests.helpers.webserver import Site, serve
 
@@ -197,7 +197,7 @@ def test_digests_are_those_of_hashlib(tmp_path: Path):
 def test_a_full_disk_is_reported_and_what_has_arrived_is_kept(tmp_path: Path):
     # A limit on the size of files stands in for a full disk: both fail in write()
     code = (
-        "import resource, sys; from rmvpe.data.prepare.download import download; from rmvpe.errors import run_cli\n"
+        "import resource, sys; from rmvpe.download import download; from rmvpe.errors import run_cli\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (700_000, resource.RLIM_INFINITY))\n"
         "def get(): download(sys.argv[1], sys.argv[2])\n"
         "sys.exit(run_cli('get', get))\n"
