@@ -84,7 +84,7 @@ def describe(framework: str, devices: Callable[[], list[str]], packages: str) ->
     """Version and devices of a framework, or what is wrong with it and what to do."""
     if why := python_too_old(framework):
         return f"cannot be used: {why}"
-    if not is_installed(MODULES[framework]):
+    if not is_installed(MODULES.get(framework, framework)):
         return f"not installed: run pip install {packages}"
     import importlib.metadata
 

@@ -1,4 +1,4 @@
-"""An Orbax folder loads directly as weights, for both backends and in the commands."""
+"""An Orbax folder loads directly as weights, for all backends and in the commands."""
 
 from pathlib import Path
 
@@ -8,6 +8,7 @@ import pytest
 import rmvpe
 import rmvpe_jax.checkpoint
 import rmvpe_torch
+from rmvpe.backends import BACKENDS
 from rmvpe.checkpoint.store import load
 from rmvpe.cli.main import main
 from tests.helpers.paths import ROOT
@@ -23,7 +24,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("backend", ["torch", "jax"])
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_an_estimator_of_the_folder_is_that_of_the_file(folder: Path, backend: str) -> None:
     samples = np.sin(0.08 * np.arange(8000)).astype(np.float32)
     found, expected = (

@@ -16,7 +16,7 @@ import soundfile
 
 import rmvpe
 from rmvpe import audio, backends
-from rmvpe.backends import choose_backend, is_installed
+from rmvpe.backends import choose_backend, installed_backends, is_installed
 from rmvpe.checkpoint.architecture import expected_tensors
 from rmvpe.checkpoint.store import Checkpoint, bundled_weights
 from rmvpe.config import DECODERS, DecodeConfig, ModelConfig
@@ -31,7 +31,7 @@ from tests.helpers.networks import StandInNetwork
 from tests.helpers.paths import ROOT
 
 MODEL = ModelConfig.small()
-FRAMEWORKS = [name for name in backends.BACKENDS if is_installed(name)]
+FRAMEWORKS = installed_backends()
 
 
 class MelPeaks(StandInNetwork):
@@ -305,7 +305,8 @@ def test_the_backend_is_the_one_installed():
         return choose_backend(backend, is_installed=installed.__contains__, python=(3, 11, 0))
 
     with pytest.raises(
-        UserError, match=r"neither torch nor jax is installed: run pip install torch or pip install jax"
+        UserError,
+        match=r"none of onnx, torch, jax is installed: run pip install onnxruntime onnx or pip install torch or ",
     ):
         choose()
     installed.add("jax")
@@ -314,7 +315,9 @@ def test_the_backend_is_the_one_installed():
         choose("torch")
     installed.add("torch")
     assert choose() == "torch"
-    with pytest.raises(UserError, match="unknown backend 'tensorflow': choose auto, torch or jax"):
+    installed.add("onnxruntime")
+    assert choose("auto") in ("torch", "onnx")  # by the machine: tests/rmvpe/test_backends.py
+    with pytest.raises(UserError, match="unknown backend 'tensorflow': choose auto, torch, jax or onnx"):
         choose("tensorflow")
 
 

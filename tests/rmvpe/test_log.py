@@ -12,12 +12,12 @@ import soundfile
 
 import rmvpe
 from rmvpe import audio
+from rmvpe.backends import installed_backends
 from tests.rmvpe.test_recommended import estimator
 
 
-@pytest.mark.parametrize("backend", ["torch", "jax"])
+@pytest.mark.parametrize("backend", installed_backends())
 def test_load_says_what_runs_where(backend: str, caplog: pytest.LogCaptureFixture):
-    pytest.importorskip(backend)
     caplog.set_level(logging.INFO, "rmvpe")
     loaded = rmvpe.load("small", backend, "cpu")
     (record,) = [record for record in caplog.records if record.name == "rmvpe"]

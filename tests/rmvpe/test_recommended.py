@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from rmvpe.backends import installed_backends
 from rmvpe.checkpoint.store import Checkpoint, load
 from rmvpe.config import USUAL, DecodeConfig, ModelConfig
 from rmvpe.config_check import ConfigError
@@ -98,10 +99,9 @@ def test_what_sees_no_weights_asks_for_a_value(missing: str):
             call()
 
 
-@pytest.mark.parametrize("backend", ["torch", "jax"])
+@pytest.mark.parametrize("backend", installed_backends())
 def test_load_keeps_the_bundled_weights_own(backend: str):
     """With a lower limit of the range alone, the demo recording is voiced as with the weights' recommendation."""
-    pytest.importorskip(backend)
     checkpoint: Checkpoint = load("small")
     assert checkpoint.threshold is not None
     limited = load_estimator(checkpoint, backend, "cpu", config=DecodeConfig(f0_min_hz=80.0))

@@ -16,13 +16,13 @@ import numpy as np
 import pytest
 
 import rmvpe
-from rmvpe.backends import BACKENDS, is_installed
+from rmvpe.backends import installed_backends
 from rmvpe.estimator import Estimator
 from rmvpe.turns import Turns
 from tests.helpers.paths import ROOT
 from tests.rmvpe.test_recommended import SOUND, estimator
 
-FRAMEWORKS = [name for name in BACKENDS if is_installed(name)]
+FRAMEWORKS = installed_backends()
 TIME_LIMIT_S = 240
 without_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 

@@ -196,7 +196,7 @@ def test_the_reliability_curve_by_hand(tmp_path: Path):
     assert (tmp_path / "a.png").stat().st_size > 10_000
 
 
-@pytest.fixture(scope="module", params=[name for name in backends.BACKENDS if backends.is_installed(name)])
+@pytest.fixture(scope="module", params=backends.installed_backends())
 def bundled(request: pytest.FixtureRequest) -> Estimator:
     if "small" not in bundled_weights():
         pytest.skip("no bundled weights")

@@ -131,18 +131,20 @@ def test_a_cpu_that_silently_stands_in_for_a_device_is_refused():
 
 
 FORKING = """
-import os, sys, warnings
+import os, signal, sys, warnings
 import numpy as np
 import rmvpe
 
 warnings.filterwarnings("ignore", message=".*fork.*")  # of Python 3.12, beside threads
-sound = np.sin(np.arange(24000) * 0.1).astype(np.float32)
-estimator = rmvpe.load("small", "onnx", "cpu", threads=2)
+signal.alarm(60)  # ends a process that hangs
+sound = np.sin(np.arange(160000) * 0.1).astype(np.float32)
+estimator = rmvpe.load("small", "onnx", "cpu", threads=4)
 expected = estimator.from_audio(sound, 16000)
 child = os.fork()
 if child == 0:
+    signal.alarm(60)
     found = estimator.from_audio(sound, 16000)
-    # One thread sums in another order than two
+    # One thread sums in another order than four
     same = np.array_equal(found.voiced, expected.voiced) and np.abs(found.confidence - expected.confidence).max() < 1e-5
     sys.exit(7 if same else 8)  # an end of a usual kind, at which everything is freed
 print("child", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), "telemetry", os.environ["ORT_DISABLE_TELEMETRY"])

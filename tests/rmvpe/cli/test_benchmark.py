@@ -2,11 +2,11 @@
 
 import pytest
 
-from rmvpe.backends import BACKENDS, is_installed
+from rmvpe.backends import installed_backends
 from rmvpe.cli.main import main
 
-INSTALLED = [name for name in BACKENDS if is_installed(name)]
-pytestmark = pytest.mark.skipif(not INSTALLED, reason="needs torch or jax")
+INSTALLED = installed_backends()
+pytestmark = pytest.mark.skipif(not INSTALLED, reason="needs torch, jax or onnxruntime")
 
 
 def test_a_line_for_each_measurement(capsys: pytest.CaptureFixture[str]):

@@ -1,7 +1,6 @@
 """`rmvpe evaluate` with the bundled weights: table, files, picture, messages, exit codes."""
 
 import csv
-import importlib.util
 import json
 import os
 import shutil
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from rmvpe.backends import installed_backends
 from rmvpe.cli import main
 from rmvpe.evaluation.evaluate import Evaluation
 from rmvpe.ownership import MARK
@@ -20,8 +20,8 @@ from tests.helpers.hybrid import glide, make_hybrid
 
 pytest.importorskip("mir_eval")
 pytest.importorskip("matplotlib")
-BACKENDS = [name for name in ("torch", "jax") if importlib.util.find_spec(name)]
-pytestmark = pytest.mark.skipif(not BACKENDS, reason="needs torch or jax")
+BACKENDS = installed_backends()
+pytestmark = pytest.mark.skipif(not BACKENDS, reason="needs torch, jax or onnxruntime")
 
 
 @pytest.fixture(scope="module")

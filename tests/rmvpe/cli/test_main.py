@@ -1,5 +1,6 @@
 """`rmvpe` itself: its commands, what it suggests, what it imports, versions, completion, `rmvpe info`."""
 
+import importlib
 import importlib.metadata
 import os
 import shutil
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 import rmvpe
-from rmvpe.backends import is_installed, python_too_old
+from rmvpe.backends import BACKENDS, INSTALL, MODULES, installed_backends, is_installed, python_too_old
 from rmvpe.checkpoint.published import PUBLISHED
 from rmvpe.checkpoint.store import bundled_weights
 from rmvpe.cli.completion import completion_script
@@ -21,7 +22,12 @@ from rmvpe.errors import UserError
 from rmvpe.program import Group, loaded, whole_parser
 from tests.helpers.paths import ROOT
 
-GROUPS = {"train": ["torch", "jax"], "convert": ["jax2torch", "verify"], "prepare": ["mir-1k", "synthetic"]}
+GROUPS = {
+    "train": ["torch", "jax"],
+    "convert": ["jax2torch", "verify"],
+    "prepare": ["mir-1k", "synthetic"],
+    "export": ["onnx"],
+}
 
 
 def python(code: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
@@ -132,7 +138,7 @@ def test_the_versions_of_what_is_installed(capsys: pytest.CaptureFixture[str]):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"rmvpe {rmvpe.__version__}"
     assert f"numpy {np.__version__}" in lines
-    for name in ("torch", "jax"):
+    for name in MODULES.values():
         assert any(line.startswith(f"{name} ") for line in lines) == is_installed(name)
 
 
@@ -143,15 +149,18 @@ def test_info_lists_frameworks_devices_and_weights(capsys: pytest.CaptureFixture
     assert main(["info"]) == 0
     rows = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
     lines = dict(rows)
-    for name in ("torch", "jax"):
+    for name in BACKENDS:
         if python_too_old(name):
             assert "needs Python 3.11" in lines[name]
-        elif is_installed(name):
-            version = importlib.metadata.version(name)  # torch itself adds the kind of build: 2.0.1+cu117
-            assert lines[name].startswith(f"{version}, devices: ")
+        elif name in installed_backends():
+            if name == "onnx":  # whose package may be onnxruntime-gpu
+                version = importlib.import_module("onnxruntime").__version__
+            else:
+                version = importlib.metadata.version(name)  # torch itself adds the kind of build: 2.0.1+cu117
+            assert f"{version}, devices: " in lines[name]
             assert "cpu" in lines[name]
         else:
-            assert f"pip install {name}" in lines[name]
+            assert f"pip install {INSTALL[name]}" in lines[name]
     weights = [text.split()[0].strip(",") for label, text in rows if label == "weights"]
     assert weights == [*bundled_weights(), *PUBLISHED]
 

@@ -1,6 +1,5 @@
 """`rmvpe predict` as its users meet it: files, folders, names, flags, bad input, exit codes."""
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -12,6 +11,7 @@ import pytest
 import soundfile
 
 from rmvpe import files
+from rmvpe.backends import installed_backends
 from rmvpe.checkpoint.architecture import expected_tensors
 from rmvpe.checkpoint.store import Checkpoint, save
 from rmvpe.cli import predict as cli
@@ -26,7 +26,7 @@ from tests.helpers.paths import ROOT
 from tests.helpers.settings import decoding
 
 Predict = Callable[..., int]
-BACKENDS = [name for name in ("torch", "jax") if importlib.util.find_spec(name)]
+BACKENDS = installed_backends()
 
 
 class OneNote(StandInNetwork):
@@ -340,7 +340,7 @@ def run(*command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *command], cwd=cwd, capture_output=True, text=True, env=environment)
 
 
-@pytest.mark.skipif(not BACKENDS, reason="needs torch or jax")
+@pytest.mark.skipif(not BACKENDS, reason="needs torch, jax or onnxruntime")
 def test_the_command_and_the_script_agree(folder: Path):
     random_weights(folder / "w.safetensors")
     done = run(
@@ -368,7 +368,7 @@ def test_the_command_and_the_script_agree(folder: Path):
     np.testing.assert_allclose(columns[:, 1], track.f0_hz, atol=1e-3)
 
 
-@pytest.mark.skipif(not BACKENDS, reason="needs torch or jax")
+@pytest.mark.skipif(not BACKENDS, reason="needs torch, jax or onnxruntime")
 def test_a_list_from_stdin(folder: Path):
     command = [sys.executable, "-m", "rmvpe", "predict", "--files-from", "-", "-o", "out", "--device", "cpu"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
@@ -377,7 +377,7 @@ def test_a_list_from_stdin(folder: Path):
     assert files_in("out") == ["a.csv", "b.csv"]
 
 
-@pytest.mark.skipif(not BACKENDS, reason="needs torch or jax")
+@pytest.mark.skipif(not BACKENDS, reason="needs torch, jax or onnxruntime")
 @pytest.mark.parametrize(
     ("weights", "device", "words"),
     [

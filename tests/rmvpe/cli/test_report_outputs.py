@@ -1,6 +1,5 @@
 """`rmvpe evaluate` and `rmvpe compare`: what an output may replace, names that no file can have, -q, a closed pipe."""
 
-import importlib.util
 import json
 import os
 import shutil
@@ -10,14 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from rmvpe.backends import installed_backends
 from rmvpe.cli.main import main
 from rmvpe.evaluation.trackers import adapters
 from tests.helpers.simple_trackers import SPECS
 from tests.helpers.voices import write_voices_and_music
 
 pytest.importorskip("mir_eval")
-BACKENDS = [name for name in ("torch", "jax") if importlib.util.find_spec(name)]
-pytestmark = pytest.mark.skipif(not BACKENDS, reason="needs torch or jax")
+BACKENDS = installed_backends()
+pytestmark = pytest.mark.skipif(not BACKENDS, reason="needs torch, jax or onnxruntime")
 COMMANDS = {"evaluate": ("--device", "cpu"), "compare": ("--trackers", "autocorrelation")}
 LONG = "x" * 300
 
