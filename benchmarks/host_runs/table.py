@@ -1,0 +1,36 @@
+"""The hosts: how a checkout is recognised, and what is run."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.host_runs import rvc
+from benchmarks.host_runs.stage import Demo, Report
+
+Run = Callable[[Path, Demo, Report], None]
+
+
+@dataclass(frozen=True)
+class Host:
+    """files: what the run reads, which no other host's checkout has all of. folder: where its imports start."""
+
+    files: tuple[str, ...]
+    run: Run
+    folder: str = "."
+
+
+HOSTS = {
+    "rvc": Host(("infer/vc/pipeline.py", "infer/rtrvc.py", "train/dataset/extract_f0.py"), rvc.main_branch),
+    "rvc-20240604": Host(
+        (
+            "infer/modules/vc/pipeline.py",
+            "infer/lib/rtrvc.py",
+            "infer/modules/train/extract/extract_f0_print.py",
+        ),
+        rvc.branch_20240604,
+    ),
+    "fumiama": Host(("rvc/f0/gen.py",), rvc.fumiama),
+    "mangio": Host(("vc_infer_pipeline.py",), rvc.mangio),
+    "aicovergen": Host(("src/vc_infer_pipeline.py",), rvc.aicovergen),
+    "vietnamese-rvc": Host(("main/library/predictors/Generator.py",), rvc.vietnamese),
+}
