@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.host_runs import rvc
+from benchmarks.host_runs import rvc, voices
 from benchmarks.host_runs.stage import Demo, Report
 
 Run = Callable[[Path, Demo, Report], None]
@@ -33,4 +33,24 @@ HOSTS = {
     "mangio": Host(("vc_infer_pipeline.py",), rvc.mangio),
     "aicovergen": Host(("src/vc_infer_pipeline.py",), rvc.aicovergen),
     "vietnamese-rvc": Host(("main/library/predictors/Generator.py",), rvc.vietnamese),
+    "applio": Host(
+        ("rvc/infer/pipeline.py", "rvc/realtime/pipeline.py", "rvc/lib/predictors/F0Extractor.py"), voices.applio
+    ),
+    "seed-vc": Host(("modules/length_regulator.py", "modules/rmvpe.py"), voices.seed_vc),
+    "w-okada": Host(
+        (
+            "server/voice_changer/RVC/pitchExtractor/RMVPEPitchExtractor.py",
+            "server/voice_changer/DiffusionSVC/pitchExtractor/rmvpe/rmvpe.py",
+        ),
+        voices.w_okada,
+        folder="server",
+    ),
+    "deiteris": Host(
+        (
+            "server/voice_changer/RVC/pitchExtractor/RMVPEPitchExtractor.py",
+            "server/voice_changer/common/rmvpe/rmvpe.py",
+        ),
+        voices.deiteris,
+        folder="server",
+    ),
 }
