@@ -53,7 +53,7 @@ def stage(folder: Path) -> Iterator[None]:
     """Imports start in `folder`, which is not written to; files are relative to a new, empty folder."""
     before, sys.dont_write_bytecode = os.getcwd(), True
     sys.path.insert(0, str(folder))
-    with tempfile.TemporaryDirectory() as empty:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as empty:
         os.chdir(empty)
         try:
             yield
@@ -76,7 +76,10 @@ def run(arguments: argparse.Namespace) -> int:
         try:
             HOSTS[name].run(checkout, demo, report)
         except ModuleNotFoundError as error:
-            raise UserError(f"{name} needs the package {error.name}: install it in this Python") from error
+            raise UserError(
+                f"{name} imports {error.name}, which neither {printable(checkout)} nor this Python has: "
+                f"install it, or give a complete clone"
+            ) from error
         except Exception as error:  # whatever a host's code raises is a failed run, with its place
             traceback.print_exc()
             report.check(f"{name} runs to its end", False, f"{type(error).__name__}: {error}")

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.host_runs import rvc, voices
+from benchmarks.host_runs import curves, rvc, voices
 from benchmarks.host_runs.stage import Demo, Report
 
 Run = Callable[[Path, Demo, Report], None]
@@ -53,4 +53,11 @@ HOSTS = {
         voices.deiteris,
         folder="server",
     ),
+    "so-vits-svc": Host(("modules/F0Predictor/RMVPEF0Predictor.py", "utils.py"), curves.so_vits),
+    "ddsp-svc": Host(("ddsp/vocoder.py", "encoder/rmvpe/inference.py"), curves.ddsp_svc),
+    "diffusion-svc": Host(("tools/tools.py", "encoder/rmvpe/inference.py"), curves.diffusion_svc),
+    "yxlllc": Host(("main.py", "src/inference.py"), curves.yxlllc),
+    "diffsinger": Host(("modules/pe/__init__.py", "utils/infer_utils.py", "utils/pitch_utils.py"), curves.diffsinger),
+    "some": Host(("modules/rmvpe/__init__.py", "utils/pitch_utils.py"), curves.some),
+    "rosvot": Host(("modules/pe/rmvpe/inference.py", "inference/rosvot.py"), curves.rosvot),
 }
