@@ -83,7 +83,8 @@ def run(arguments: argparse.Namespace) -> int:
         except Exception as error:  # whatever a host's code raises is a failed run, with its place
             traceback.print_exc()
             report.check(f"{name} runs to its end", False, f"{type(error).__name__}: {error}")
-    print(f"{name}: {report.passed} passed, {report.failed} failed")
+    network = demo.estimator.backend
+    print(f"{name}: {report.passed} passed, {report.failed} failed ({network.name} on {network.device})")
     return 1 if report.failed else 0
 
 

@@ -36,6 +36,11 @@ HOSTS = {
     "applio": Host(
         ("rvc/infer/pipeline.py", "rvc/realtime/pipeline.py", "rvc/lib/predictors/F0Extractor.py"), voices.applio
     ),
+    "ultimate-rvc": Host(
+        ("src/ultimate_rvc/rvc/infer/pipeline.py", "src/ultimate_rvc/rvc/lib/predictors/F0Extractor.py"),
+        voices.ultimate_rvc,
+        folder="src",
+    ),
     "seed-vc": Host(("modules/length_regulator.py", "modules/rmvpe.py"), voices.seed_vc),
     "w-okada": Host(
         (

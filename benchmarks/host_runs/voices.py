@@ -1,6 +1,7 @@
-"""Applio, Seed-VC and the voice-changers of w-okada and deiteris."""
+"""Applio, ultimate-rvc, Seed-VC and the voice-changers of w-okada and deiteris."""
 
 import importlib
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,14 +17,28 @@ CENTS_REFERENCE_HZ = 10.0
 
 def applio(checkout: Path, demo: Demo, report: Report) -> None:
     """Applio: conversion, the F0 tab and real time."""
+    stand_in("pedalboard", "webrtcvad", "noisereduce")
+    applio_offline("rvc", demo, report)
+    applio_real_time(demo, report)
+
+
+def ultimate_rvc(checkout: Path, demo: Demo, report: Report) -> None:
+    """ultimate-rvc: its copy of Applio's conversion and F0 tab."""
+    os.environ.update(URVC_NO_LOGGING="1")  # it would write a log as soon as it is imported
+    put("ultimate_rvc.common", BASE_DIR=Path.cwd(), RVC_MODELS_DIR="models")
+    applio_offline("ultimate_rvc.rvc", demo, report)
+
+
+def applio_offline(package: str, demo: Demo, report: Report) -> None:
+    """Conversion and the F0 tab, with the modules of `package`."""
     from rmvpe.hosts.applio import RMVPE0Predictor
 
-    stand_in("faiss", "torchcrepe", "torchfcpe", "rvc.configs", "rvc.lib.utils", "rvc.lib.algorithm", "rvc.lib.zluda")
-    stand_in("transformers", "torchaudio", "pedalboard", "webrtcvad", "noisereduce")
+    stand_in("faiss", "torchcrepe", "torchfcpe", "transformers", "torchaudio")
+    stand_in(*(f"{package}.{name}" for name in ("configs", "lib.utils", "lib.algorithm", "lib.zluda")))
     put("librosa", load=lambda path, sr: (demo.at(sr), sr), midi_to_hz=lambda note: CENTS_REFERENCE_HZ)
     put("resampy", resample=soxr.resample)
-    put("rvc.lib.predictors.RMVPE", RMVPE0Predictor=RMVPE0Predictor)
-    pipeline = importlib.import_module("rvc.infer.pipeline").Pipeline(40000, CONFIG)
+    put(f"{package}.lib.predictors.RMVPE", RMVPE0Predictor=RMVPE0Predictor)
+    pipeline = importlib.import_module(f"{package}.infer.pipeline").Pipeline(40000, CONFIG)
     audio, p_len = demo.audio.astype(np.float64), len(demo.audio) // HOP
     coarse, f0 = pipeline.get_f0(audio, p_len, pitch=OCTAVE)
     report.same("infer/pipeline.py, 12 semitones up", f0, 2 * demo.f0_hz)
@@ -39,11 +54,10 @@ def applio(checkout: Path, demo: Demo, report: Report) -> None:
     median = float(np.median(np.interp(np.arange(len(voiced)), np.flatnonzero(voiced), demo.f0_hz[voiced])))
     key = int(np.clip(np.round(12 * np.log2(TARGET_HZ / median)), -12, 12))
     report.same(f"infer/pipeline.py, proposed pitch ({key} semitones)", f0, demo.f0_hz * 2 ** (key / 12))
-    put("rvc.configs.config", Config=lambda: SimpleNamespace(device="cpu"))
-    tab = importlib.import_module("rvc.lib.predictors.F0Extractor").F0Extractor(Path("demo.wav"))
+    put(f"{package}.configs.config", Config=lambda: SimpleNamespace(device="cpu"))
+    tab = importlib.import_module(f"{package}.lib.predictors.F0Extractor").F0Extractor(Path("demo.wav"))
     f0 = CENTS_REFERENCE_HZ * 2 ** (np.nan_to_num(tab.extract_f0(), nan=-np.inf) / 1200)
     report.same("predictors/F0Extractor.py", f0, demo.reference(np.asarray(tab.wav16k, dtype=np.float32)))
-    applio_real_time(demo, report)
 
 
 def applio_real_time(demo: Demo, report: Report) -> None:
