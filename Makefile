@@ -7,7 +7,7 @@ READY_DOCS := $(VENV)/.ready-docs
 
 .PHONY: demo test test-slow coverage lint docs docs-serve wheel bench clean
 
-demo: $(READY) ## predict a bundled recording with both frameworks and draw it: demo/demo.png
+demo: $(READY) ## predict a bundled recording with all three frameworks and draw it: demo/demo.png
 	$(BIN)/python scripts/demo.py
 
 # Two processes of one thread each: most of the time goes into compiling, which does not share cores
@@ -33,10 +33,10 @@ docs: $(READY_DOCS) ## the site of docs/, built into site/; a warning or a link 
 docs-serve: $(READY_DOCS) ## the site at http://127.0.0.1:8000, built again after each change
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
 
-wheel: $(READY) ## build the wheel and use it in clean environments, with torch alone and with jax alone
+wheel: $(READY) ## build the wheel and use it in clean environments, with onnx, torch and jax alone
 	$(BIN)/python scripts/check_wheel.py
 
-bench: $(READY) ## speed of both frameworks on this machine
+bench: $(READY) ## speed of all frameworks on this machine
 	$(BIN)/rmvpe benchmark
 
 $(READY): pyproject.toml constraints.txt

@@ -16,7 +16,7 @@ from rmvpe.config_check import to_dict
 from rmvpe.errors import UserError
 from rmvpe.evaluation.agreement import CENTS_TOLERANCE, FLIP_MARGIN, SALIENCE_TOLERANCE, Comparison, compare_salience
 
-FRAMEWORKS = {"torch": "PyTorch", "jax": "JAX"}
+FRAMEWORKS = {"torch": "PyTorch", "jax": "JAX", "onnx": "ONNX Runtime"}
 # Measured on the small network: rounding weights to float16 moves salience by up to 1e-3 and most f0 by under 0.1 cent,
 # but where two candidates are equally strong a single frame may jump from one to the other, however small the change.
 FLOAT16_ADVICE = (
@@ -107,7 +107,9 @@ def installed_frameworks(is_installed: Callable[[str], bool] = is_installed) -> 
     """The frameworks that can be used. Raises UserError if there is none."""
     installed = installed_backends(is_installed)
     if not installed:
-        raise UserError(f"verify needs PyTorch or JAX: run {' or '.join(map(install_command, FRAMEWORKS))}")
+        raise UserError(
+            f"verify needs PyTorch, JAX or ONNX Runtime: run {' or '.join(map(install_command, FRAMEWORKS))}"
+        )
     return installed
 
 

@@ -1,4 +1,4 @@
-"""RMVPE: the pitch (f0) of voices, alone or inside music; the same f0 from PyTorch and JAX.
+"""RMVPE: the pitch (f0) of voices, alone or inside music; the same f0 from PyTorch, JAX and ONNX.
 
     import rmvpe
 

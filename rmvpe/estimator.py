@@ -12,6 +12,7 @@ import logging
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -56,30 +57,56 @@ def load(
     config: DecodeConfig | None = None,
     conv_dtype: str = "float32",
     front_end: str = "host",
+    threads: int | None = None,
 ) -> "Estimator":
     """An estimator from weights with a name ("small", "rvc", "hf:OWNER/REPO"), a checkpoint file, or a `Checkpoint`.
 
     Names and files: `rmvpe.checkpoint.store.load`.
 
-    backend: "torch", "jax", or "auto" for the one that is installed (torch first). device: "auto", a name
-    such as "cpu", "gpu", "cuda:1" or "mps", a `torch.device`, a device of JAX, or the number of a GPU. config: how to
-    decode; a threshold or calibration of None in it, the default, is the weights' own. conv_dtype: "float32", or
-    "bfloat16" or "float16" for the convolutions alone. front_end: where the spectrogram is computed; "host" gives both
-    backends bit-identical input. What was loaded is logged (`logging.getLogger("rmvpe")`, INFO).
+    backend: "torch", "jax", "onnx", or "auto": torch where it has an accelerator, else the first that is installed of
+    ONNX Runtime, torch and JAX; an explicit device chooses a backend that has it. device: "auto", a name such as "cpu",
+    "gpu", "cuda:1", "dml" or "mps", a `torch.device`, a device of JAX, or the number of a GPU. config: how to decode; a
+    threshold or calibration of None in it, the default, is the weights' own. conv_dtype: "float32", or "bfloat16" or
+    "float16" for the convolutions alone. front_end: where the spectrogram is computed; "host" gives all backends
+    bit-identical input. threads: of the CPU, for ONNX Runtime alone: torch and JAX have one setting for a whole
+    process. What was loaded is logged (`logging.getLogger("rmvpe")`, INFO).
     Raises UserError for weights, a backend or a device that are not there, ConfigError for an unknown setting.
     """
     if front_end not in FRONT_ENDS:
         raise UserError(f"unknown front end {front_end!r}: choose {' or '.join(FRONT_ENDS)}")
     check_config(config)
-    name = choose_backend(backend)
+    name = choose_backend(backend, device, conv_dtype)
+    options: dict[str, Any] = {"device": device_name(device), "conv_dtype": conv_dtype}
+    if threads is not None:
+        options["threads"] = checked_threads(threads, name)
     checkpoint = weights if isinstance(weights, Checkpoint) else load_checkpoint(weights)
     recommended = default_config(checkpoint)
     decoding = (config or DecodeConfig()).resolved(recommended)  # a mistake is found before the network is built
-    network = open_backend(name, checkpoint, {"device": device_name(device), "conv_dtype": conv_dtype})
+    network = open_backend(name, checkpoint, options)
     source = f"a Checkpoint of {checkpoint.config.name}" if isinstance(weights, Checkpoint) else weights
-    threads = f", {network.threads} threads" if network.threads else ""
-    LOG.info("weights %s, %s on %s%s, convolutions in %s", source, name, network.device, threads, conv_dtype)
+    on_cpu = f", {network.threads} threads" if network.threads else ""
+    LOG.info("weights %s, %s on %s%s, convolutions in %s", source, name, network.device, on_cpu, conv_dtype)
     return Estimator(network, checkpoint.config, decoding, recommended=recommended, front_end=front_end)
+
+
+def check_supported(model: ModelConfig) -> None:
+    """Raise UserError for a network of another sample rate, or whose salience has other bins."""
+    if model.mel.sample_rate != SAMPLE_RATE_HZ:
+        raise UserError(f"a network for {model.mel.sample_rate} Hz is not supported: only {SAMPLE_RATE_HZ} Hz is")
+    if model.n_bins != N_BINS:
+        raise UserError(f"a network of {model.n_bins} salience bins is not supported: only {N_BINS} are")
+
+
+def checked_threads(threads: int, backend: str) -> int:
+    """`threads` of a backend. Raises UserError if it is no number above 0, or the backend takes none."""
+    if isinstance(threads, bool) or not isinstance(threads, Integral) or threads < 1:
+        raise UserError(f"threads must be a whole number above 0, not {threads!r}")
+    if backend != "onnx":
+        raise UserError(
+            f"threads is a setting of the backend onnx, not of {backend}: call torch.set_num_threads for torch, start "
+            "the program under taskset for jax"
+        )
+    return int(threads)
 
 
 def default_config(checkpoint: Checkpoint) -> DecodeConfig:
@@ -111,10 +138,7 @@ class Estimator:
         overlap_frames: int = OVERLAP_FRAMES,
         block_frames: int = BLOCK_FRAMES,
     ):
-        if model.mel.sample_rate != SAMPLE_RATE_HZ:
-            raise UserError(f"a network for {model.mel.sample_rate} Hz is not supported: only {SAMPLE_RATE_HZ} Hz is")
-        if model.n_bins != N_BINS:
-            raise UserError(f"a network of {model.n_bins} salience bins is not supported: only {N_BINS} are")
+        check_supported(model)
         check_config(config)
         self._reader = SalienceReader(backend, model, front_end, window_frames, overlap_frames, block_frames)
         self._recommended = recommended.resolved(USUAL)

@@ -205,6 +205,10 @@ def _torch(file: BinaryIO, size: int) -> bool:
         return bool(table.get("format") == FORMAT and "config" in table)
 
 
+def _onnx(file: BinaryIO, size: int) -> bool:
+    return re.match(rb"\x08.\x12\x05rmvpe", file.read(HEAD_BYTES), re.DOTALL) is not None  # version, then producer
+
+
 def _report_csv(file: BinaryIO, size: int) -> bool:
     return file.read(HEAD_BYTES).startswith(REPORT_HEADERS)
 
@@ -224,6 +228,7 @@ KINDS: dict[str, Callable[..., bool]] = {
     "report csv": _report_csv,
     "safetensors": _safetensors,
     "torch": _torch,
+    "onnx": _onnx,
     "markdown": _markdown,
 }
 UNMARKED = ("npy", "pv", "two columns")  # any file with such numbers looks like ours

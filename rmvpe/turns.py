@@ -2,7 +2,7 @@
 
 A process that is forked has one thread, and finds every lock and every pool of threads of its parent as they were at
 that moment. So a fork waits for the computation of another thread, and the child prepares a network before it first
-uses it: `renew` says how. Both runtimes would otherwise wait for ever there, for threads that exist in the parent only.
+uses it: `renew` says how. All runtimes would otherwise wait for ever there, for threads that exist in the parent only.
 """
 
 import os
@@ -13,7 +13,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
-RUNTIMES = ("torch", "jax")  # packages with threads of their own, which a fork does not take along
+# Runtimes with threads of their own, which a fork does not take along, and the module that each one loads
+RUNTIMES = {"torch": "torch", "jax": "jax", "onnx": "onnxruntime"}
 
 
 class Turns:
@@ -61,7 +62,7 @@ class _Forks:
             turns.lock.acquire()
 
     def after_in_child(self) -> None:
-        self.inherited |= {name for name in RUNTIMES if name in sys.modules}
+        self.inherited |= {name for name, module in RUNTIMES.items() if module in sys.modules}
         self.after()
 
     def after(self) -> None:
@@ -78,5 +79,5 @@ if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
 
 
 def is_inherited(runtime: str) -> bool:
-    """Whether this process is a fork of one that had imported the runtime, "torch" or "jax", before."""
+    """Whether this process is a fork of one that had imported the runtime, "torch", "jax" or "onnx", before."""
     return runtime in _forks.inherited

@@ -1,4 +1,4 @@
-"""`make demo`: the pitch of the bundled recording from both frameworks, how far they agree, and a picture.
+"""`make demo`: the pitch of the bundled recording from each framework, how far they agree, and a picture.
 
 A framework that is not installed is skipped and named.
 
@@ -45,10 +45,10 @@ def table(tracks: dict[str, tuple[F0Track, float]]) -> str:
     return "\n".join(lines)
 
 
-def agreement(comparison: Comparison) -> str:
-    """How far the two backends agree, in one line."""
+def agreement(names: str, comparison: Comparison) -> str:
+    """How far two backends agree, in one line."""
     return (
-        f"torch and jax: max |Δ f0| {comparison.max_cents:.4f} cents over {comparison.voiced_both} voiced frames, "
+        f"{names}: max |Δ f0| {comparison.max_cents:.4f} cents over {comparison.voiced_both} voiced frames, "
         f"{comparison.flips} voicing flips, max |Δ salience| {comparison.max_salience:.1e}"
     )
 
@@ -64,9 +64,10 @@ def run(arguments: argparse.Namespace) -> int:
     names = installed_backends() or [choose_backend()]  # with none of them, it says what to install
     results = {name: predict(arguments.recording, name) for name in names}
     print(table({name: (track, seconds) for name, (track, _, seconds) in results.items()}))
-    if len(results) == len(BACKENDS):
-        config = rmvpe.load("small", names[0]).config
-        print(agreement(compare_salience(results["torch"][1], results["jax"][1], config)))
+    config = rmvpe.load("small", names[0]).config
+    first = results[names[0]][1]
+    for other in names[1:]:
+        print(agreement(f"{names[0]} and {other}", compare_salience(first, results[other][1], config)))
     for name in BACKENDS:
         if name not in results:
             print(f"{name} skipped: {python_too_old(name) or f'it is not installed, run pip install {INSTALL[name]}'}")

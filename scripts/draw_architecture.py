@@ -65,6 +65,7 @@ BOXES = {
     "torch": Box(2.2, 2.15, 2.2, 0.95, "rmvpe_torch", "cpu cuda sdaa mps", RUNTIME),
     "convert": Box(5.2, 2.15, 2.2, 0.95, "convert", "weights and runs", DOOR),
     "jax": Box(8.2, 2.15, 2.2, 0.95, "rmvpe_jax", "cpu gpu tpu", RUNTIME),
+    "onnx": Box(10.7, 2.15, 1.7, 0.95, "rmvpe_ort", "cpu cuda dml coreml\nwrites ONNX files", RUNTIME),
     "readers": Box(0.2, 0.25, 2.0, 1.05, "data sets", "rmvpe/data/readers\nsynthesis, prepare", DATA),
     "pipeline": Box(2.7, 0.25, 2.0, 1.05, "batches", "rmvpe/data/pipeline\naugment, targets", DATA),
     "training": Box(5.2, 0.25, 2.2, 1.05, "training loop", "rmvpe/training\nlog, states", DATA),
@@ -103,10 +104,11 @@ def draw_arrows(axes: Any) -> None:
     arrow(axes, box["checkpoint"].left(), box["api"].right())
     arrow(axes, box["api"].bottom(), (box["api"].bottom()[0], ESTIMATOR[1] + ESTIMATOR[3]))
     arrow(axes, box["training"].right(), box["evaluation"].left())
+    for name, side in (("torch", 0.2), ("jax", 0.7), ("onnx", 0.9)):
+        arrow(axes, box[name].top(), (box["network"].x + side * box["network"].width, box["network"].y))
     for name, side in (("torch", 0.25), ("jax", 0.75)):
-        x, y = box["network"].x + side * box["network"].width, box["network"].y
-        arrow(axes, box[name].top(), (x, y))
-        arrow(axes, (x, box["training"].top()[1]), box[name].bottom(), both=True)
+        start = box["training"].x + side * box["training"].width, box["training"].top()[1]
+        arrow(axes, start, box[name].bottom(), both=True)
     arrow(axes, box["torch"].right(), box["convert"].left(), both=True)
     arrow(axes, box["convert"].right(), box["jax"].left(), both=True)
 

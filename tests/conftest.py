@@ -18,7 +18,8 @@ NEEDS = {
     "rmvpe_torch": ("torch",),
     "simulated_sdaa": ("torch",),
     "rmvpe_jax": ("jax", "flax", "optax", "orbax.checkpoint"),
-    "parity": ("torch", "jax", "flax", "optax", "orbax.checkpoint"),
+    "rmvpe_ort": ("onnx", "onnxruntime"),
+    "parity": ("torch", "jax", "flax", "optax", "orbax.checkpoint", "onnx", "onnxruntime"),
 }
 
 

@@ -14,8 +14,8 @@ from tests.test_imports import PACKAGES, ROOMS
 
 PAGE = ROOT / "docs" / "architecture.md"
 ROOM = re.compile(r"^\| `([\w/]+)/` \|", re.MULTILINE)
-FILE = re.compile(r"`((?:rmvpe(?:_torch|_jax)?|convert)/[\w/]+\.py)`")
-DRAWN = re.compile(r"(?<![\w.])rmvpe(?:_torch|_jax)?(?:/\w+)+")
+FILE = re.compile(r"`((?:rmvpe(?:_torch|_jax|_ort)?|convert)/[\w/]+\.py)`")
+DRAWN = re.compile(r"(?<![\w.])rmvpe(?:_torch|_jax|_ort)?(?:/\w+)+")
 
 
 def rooms_of_the_page() -> set[str]:
@@ -23,7 +23,7 @@ def rooms_of_the_page() -> set[str]:
 
 
 def packages() -> set[str]:
-    """Every folder with an __init__.py in the four packages."""
+    """Every folder with an __init__.py in the five packages."""
     return {
         path.parent.relative_to(ROOT).as_posix() for name in PACKAGES for path in (ROOT / name).rglob("__init__.py")
     }

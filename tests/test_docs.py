@@ -8,12 +8,13 @@ import subprocess
 import sys
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 
-from rmvpe.backends import BACKENDS, is_installed
+from rmvpe.backends import MODULES, PACKAGES, is_installed
 from rmvpe.cli.main import PROGRAM
 from rmvpe.program import whole_parser
 from tests.helpers.messages import occurs, pattern_of, user_messages
@@ -27,6 +28,7 @@ FOLDERS = (
     "rmvpe",
     "rmvpe_torch",
     "rmvpe_jax",
+    "rmvpe_ort",
     "convert",
     "scripts",
     "benchmarks",
@@ -97,12 +99,12 @@ def test_named_files_are_in_the_repository(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_named_modules_and_functions_exist(page: Path) -> None:
-    dotted = re.compile(r"`(rmvpe(?:_torch|_jax)?(?:\.[A-Za-z_]\w*)+)")
+    dotted = re.compile(r"`(rmvpe(?:_torch|_jax|_ort)?(?:\.[A-Za-z_]\w*)+)")
     for name in dotted.findall(page.read_text(encoding="utf-8")):
-        runtime = name.partition(".")[0].removeprefix("rmvpe_")
-        if runtime in BACKENDS and not is_installed(runtime):
+        backend = next((key for key, package in PACKAGES.items() if package == name.partition(".")[0]), None)
+        if backend and not is_installed(MODULES[backend]):
             continue
-        if not name.endswith((".pt", ".zip")):  # files of other projects
+        if not name.endswith((".pt", ".zip", ".onnx")):  # files of other projects
             pkgutil.resolve_name(name)
 
 
@@ -179,6 +181,58 @@ def test_python_of_the_first_pages_runs(name: str, tmp_path: Path, monkeypatch: 
         # What only a notebook has: it shows a picture and plays a sound
         lines = [line for line in block.splitlines() if not re.match(r"from IPython|Image\(|Audio\(", line)]
         exec("\n".join(lines), names)
+
+
+ONNX_PAGE = ROOT / "docs" / "onnx-files.md"
+
+
+def test_the_flags_for_other_programs_exist() -> None:
+    page = ONNX_PAGE.read_text(encoding="utf-8")
+    rows = re.findall(r"^\|[^|]+\| `(r\S+\.onnx[^`|]*)` \|", page, re.MULTILINE | re.IGNORECASE)
+    assert len(rows) > 6
+    parser = whole_parser("rmvpe", PROGRAM)
+    for row in rows:
+        arguments = parser.parse_args(["export", "onnx", "-o", *row.split()])
+        if is_installed("onnx") and is_installed("onnxruntime"):
+            export_settings(arguments)
+
+
+def export_settings(arguments: argparse.Namespace) -> Any:
+    """What the flags mean; raises UserError if they do not go together."""
+    from rmvpe_ort.export import ExportSettings
+
+    threshold_for = None if arguments.threshold_for == "own" else float(arguments.threshold_for)
+    return ExportSettings(
+        kind=arguments.kind,
+        threshold_for=threshold_for,
+        salience_for=arguments.salience_for,
+        input_name=arguments.input_name,
+        output_name=arguments.output_name,
+    )
+
+
+def test_python_of_the_page_of_onnx_files_runs_and_its_thresholds_are_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    from rmvpe.checkpoint.store import load
+    from rmvpe_ort.export import build, logit, threshold_shift
+
+    monkeypatch.chdir(tmp_path)
+    checkpoint = load("small")
+    Path("rmvpe.onnx").write_bytes(build(checkpoint).SerializeToString())
+    names = {"samples": np.zeros(1600, np.float32)}
+    page = ONNX_PAGE.read_text(encoding="utf-8")
+    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(block, names)
+    assert names["uv"].all()
+
+    shift = threshold_shift(checkpoint, 0.03)
+    shown = re.findall(r"(\d\.\d+)\s(?:means|to\smean)\s(\d\.\d+)", page)
+    assert len(shown) == 4
+    for number, confidence in shown:
+        assert 1 / (1 + np.exp(-(logit(float(number)) + shift))) == pytest.approx(float(confidence), abs=0.005)
 
 
 def text_files() -> list[Path]:

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from rmvpe.backends import BACKENDS, MODULES
+from rmvpe.backends import PACKAGES as PACKAGE_OF
 from tests.helpers.paths import ROOT
 
 STANDARD = set(sys.stdlib_module_names)
-PACKAGES = ("rmvpe", "rmvpe_torch", "rmvpe_jax", "convert")
+PACKAGES = ("rmvpe", "rmvpe_torch", "rmvpe_jax", "rmvpe_ort", "convert")
 HOST_LIBRARIES = {
     "absl",
     "av",
@@ -32,6 +34,7 @@ HOST_LIBRARIES = {
     "tqdm",
 }
 TORCH = {"torch", "torch_sdaa", "packaging"}
+ONNX = {"onnx", "onnxruntime"}
 JAX = {"jax", "flax", "optax", "orbax", "tensorstore"}
 # Other projects' trackers, for comparison, inside the functions that start them
 PEERS = {"torch", "torchfcpe", "swift_f0", "torchcrepe", "pesto", "parselmouth", "librosa"}
@@ -53,6 +56,7 @@ ROOMS: dict[str, set[str]] = {
     "rmvpe/__main__.py": {"*"},
     "rmvpe_torch": {"rmvpe", "rmvpe/checkpoint", "rmvpe/data", "rmvpe/evaluation", "rmvpe/training", "rmvpe_torch"},
     "rmvpe_jax": {"rmvpe", "rmvpe/checkpoint", "rmvpe/data", "rmvpe/evaluation", "rmvpe/training", "rmvpe_jax"},
+    "rmvpe_ort": {"rmvpe", "rmvpe/checkpoint", "rmvpe/evaluation", "rmvpe_ort"},
     "convert": {
         "rmvpe",
         "rmvpe/checkpoint",
@@ -67,6 +71,7 @@ LIBRARIES: dict[str, set[str]] = {
     "rmvpe": HOST_LIBRARIES,
     "rmvpe_torch": TORCH,
     "rmvpe_jax": JAX,
+    "rmvpe_ort": ONNX,
     "convert": set(),
 }
 # These decide what the answer is: numpy is all they need
@@ -76,6 +81,7 @@ NUMPY_ONLY = {
         for name in ("config", "config_check", "errors", "pitch", "interpolation", "framing", "mel", "decode")
     ),
     *(f"rmvpe/{name}.py" for name in ("backends", "calibration", "chunked_gru", "high_register", "processes")),
+    "rmvpe/accelerators.py",
     "rmvpe/arguments.py",
     "rmvpe/arrays.py",
     "rmvpe/salience.py",
@@ -146,7 +152,7 @@ def test_a_file_imports_the_libraries_of_its_layer(path: str):
     found = {name.split(".")[0] for name in imports(path)} - STANDARD - {"numpy", *PACKAGES}
     allowed = LIBRARIES[package] | (PEERS if path == TRACKERS else {"torch"} if path == TENSORS else set())
     if room_of(path) == "rmvpe/cli":
-        allowed |= TORCH | JAX
+        allowed |= TORCH | JAX | ONNX
     assert not found - allowed, f"{path} imports {sorted(found - allowed)}"
 
 
@@ -187,10 +193,11 @@ def test_import_rmvpe_loads_no_library_and_its_names_only_numpy(use: str, loaded
     assert (TORCH | JAX | HOST_LIBRARIES | PEERS | {"numpy"}) & set(run(code).split()) == loaded
 
 
-@pytest.mark.parametrize(("package", "absent"), [("rmvpe_torch.infer", "jax"), ("rmvpe_jax.infer", "torch")])
-def test_a_runtime_never_loads_the_other(package: str, absent: str):
-    pytest.importorskip(package.split("_")[1].split(".")[0])
-    assert run(f"import {package}, sys; print('{absent}' in sys.modules)") == "False"
+@pytest.mark.parametrize("name", BACKENDS)
+def test_a_runtime_never_loads_another(name: str):
+    pytest.importorskip(MODULES[name])
+    absent = [MODULES[other] for other in BACKENDS if other != name]
+    assert run(f"import {PACKAGE_OF[name]}.infer, sys; print({{*{absent}}} & {{*sys.modules}})") == "set()"
 
 
 def test_every_package_is_typed():

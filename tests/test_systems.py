@@ -122,9 +122,9 @@ def test_python_3_10_has_no_jax_side_and_says_so():
     assert installed_backends(both, (3, 10, 13)) == ["torch"]
     assert installed_backends(both, (3, 11, 0)) == ["torch", "jax"]
     with pytest.raises(UserError, match=r"jax needs Python 3\.11 or later and this is 3\.10\.13"):
-        choose_backend("jax", both, (3, 10, 13))
-    with pytest.raises(UserError, match=r"pip install torch$"):
-        choose_backend("auto", lambda name: False, (3, 10, 13))
+        choose_backend("jax", is_installed=both, python=(3, 10, 13))
+    with pytest.raises(UserError, match=r"none of onnx, torch is installed"):
+        choose_backend("auto", is_installed=lambda name: False, python=(3, 10, 13))
 
 
 def test_an_older_python_is_told_which_it_needs():

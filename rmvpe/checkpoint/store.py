@@ -96,7 +96,7 @@ class Selection:
 def load(name_or_path: str | os.PathLike[str], *, folder: "Traversable" = WEIGHTS) -> Checkpoint:
     """Load weights by name ("small", "rvc", "hf:OWNER/REPO"), or a checkpoint by path, as float32.
 
-    "small" is bundled; `rmvpe fetch` brings "rvc" and "yxlllc", the published weights; "hf:OWNER/REPO[/FILE][@REV]" is
+    "small" is bundled; `rmvpe fetch` brings "rvc" and "yxlllc", the published weights; `hf:OWNER/REPO[/FILE][@REV]` is
     a safetensors file on the Hugging Face hub, which needs the package huggingface_hub. A checkpoint is
     a .safetensors or torch .pt file, a training state, an Orbax folder (which needs JAX), or the folder of a training
     run: its best.safetensors, else its newest state. Of a run that averages, a state gives the averaged weights.

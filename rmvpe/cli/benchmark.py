@@ -85,8 +85,8 @@ def benchmark(backends: Sequence[str], settings: Settings) -> None:
     for name, seconds in medians.items():
         share = seconds / settings.seconds
         print(f"{name:<{width}} {share:.4f} s per second of audio ({1 / share:.0f} times real time)")
-    if len(backends) == 2:
-        first, second = backends
+    first = backends[0]
+    for second in backends[1:]:
         print(f"{second} / {first}: {medians[second] / medians[first]:.2f}")
     print(f"log-mel: {front_end / settings.seconds:.5f} s per second of audio")
 

@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     text = f"{OWN}, {OWN}:WEIGHTS, {', '.join(PEERS)} (default: %(default)s)"
     add("--trackers", default=DEFAULT_TRACKERS, metavar="LIST", help=text)
     add("--threads", type=int, default=1, metavar="N", help="for each tracker's libraries (default: %(default)s)")
-    add("--backend", choices=("auto", *BACKENDS), default="auto", help=f"of {OWN} (default: the one installed)")
+    add("--backend", choices=("auto", *BACKENDS), default="auto", help=f"of {OWN} (default: the best installed)")
     add("--high-register", action="store_true", help=f"of {OWN}: as for rmvpe predict")
     add_output_arguments(parser)
 

@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data_arguments(parser, text)
     add = parser.add_argument
     add("--weights", default=DEFAULT_WEIGHTS, help=WEIGHTS_HELP)
-    add("--backend", choices=("auto", *BACKENDS), default="auto", help="framework (default: the one installed)")
+    add("--backend", choices=("auto", *BACKENDS), default="auto", help="framework (default: by the device)")
     add("--device", default="auto", help="as for predict (default: the fastest that is there)")
     add_decode_arguments(parser)
     add_output_arguments(parser)

@@ -7,7 +7,7 @@ from importlib import resources
 from pathlib import Path
 
 import rmvpe
-from rmvpe.backends import INSTALL, backend_class, check_numpy, is_installed, python_too_old
+from rmvpe.backends import INSTALL, MODULES, backend_class, check_numpy, is_installed, python_too_old
 from rmvpe.checkpoint.published import PUBLISHED, place_of
 from rmvpe.checkpoint.store import bundled_weights
 from rmvpe.errors import UserError
@@ -38,8 +38,18 @@ def jax_devices() -> list[str]:
     return list(dict.fromkeys(name_of(device) for kind in KINDS for device in devices_of(kind)))
 
 
+def onnx_devices() -> list[str]:
+    """The names that `--device` takes with ONNX Runtime on this machine. Raises UserError if a library is missing."""
+    backend_class("onnx")
+    from onnxruntime import get_available_providers
+
+    from rmvpe_ort.device import KINDS
+
+    return [kind for kind, row in KINDS.items() if row.provider in get_available_providers()]
+
+
 # Framework -> what lists its devices
-DEVICES: Mapping[str, Callable[[], list[str]]] = {"torch": torch_devices, "jax": jax_devices}
+DEVICES: Mapping[str, Callable[[], list[str]]] = {"torch": torch_devices, "jax": jax_devices, "onnx": onnx_devices}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -74,13 +84,15 @@ def describe(framework: str, devices: Callable[[], list[str]], packages: str) ->
     """Version and devices of a framework, or what is wrong with it and what to do."""
     if why := python_too_old(framework):
         return f"cannot be used: {why}"
-    if not is_installed(framework):
+    if not is_installed(MODULES[framework]):
         return f"not installed: run pip install {packages}"
     import importlib.metadata
 
     try:
-        version = importlib.metadata.version(framework)
-        return f"{version}, devices: {', '.join(devices())}"
+        found = ", ".join(devices())
+        # Its package may be onnxruntime-gpu: the module knows its version whatever it came in
+        version = importlib.metadata.version(framework) if framework != "onnx" else onnxruntime_version()
+        return f"{version}, devices: {found}"
     except UserError as error:
         return f"does not work: {error}"
     except Exception as error:  # whatever a broken installation raises, the rest of the report is wanted
@@ -88,6 +100,13 @@ def describe(framework: str, devices: Callable[[], list[str]], packages: str) ->
         vendors = framework == "torch" and is_installed("torch_sdaa")
         remedy = "install Tecorigin's release again" if vendors else f"run pip install --force-reinstall {packages}"
         return f"does not work ({in_one_line(error)}): {remedy}"
+
+
+def onnxruntime_version() -> str:
+    """Of the installed onnxruntime."""
+    import onnxruntime
+
+    return f"onnxruntime {onnxruntime.__version__}"
 
 
 def describe_sdaa() -> str:

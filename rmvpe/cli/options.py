@@ -8,7 +8,7 @@ from rmvpe.config import DECODERS, DEFAULT_THRESHOLD, PAD_MODES, DecodeConfig
 from rmvpe.estimator import Estimator
 
 WEIGHTS_HELP = "a name (small, rvc, yxlllc, hf:OWNER/REPO) or a checkpoint file (default: %(default)s)"
-Load = Callable[[str, str, str], Estimator]  # weights, backend, device
+Load = Callable[..., Estimator]  # of weights, backend, device, and what else `rmvpe.load` takes by name
 # Fields of `DecodeConfig` that have a flag, and how a headline prints their values
 SETTINGS = {
     "threshold": "threshold {:g}",

@@ -52,6 +52,7 @@ class Request:
     debug: bool = False
     channel: str | int = "auto"
     track: int | None = None
+    threads: int | None = None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,8 +66,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="OUT",
         help="a folder, or for a single file the file to write; -: stdout",
     )
-    add("--backend", choices=("auto", *BACKENDS), default="auto", help="framework (default: the one installed)")
-    add("--device", default="auto", help="cpu, cuda, cuda:1, sdaa, mps, gpu, tpu (default: the fastest that is there)")
+    add("--backend", choices=("auto", *BACKENDS), default="auto", help="framework (default: by the device)")
+    add("--device", default="auto", help="cpu, cuda, cuda:1, sdaa, mps, gpu, tpu, dml, coreml (default: the fastest)")
+    add("--threads", type=int, metavar="N", help="of the CPU, with ONNX Runtime (default: one for each CPU)")
     add("--weights", default=DEFAULT_WEIGHTS, help=WEIGHTS_HELP)
     add("--hop-ms", type=float, metavar="MS", help="milliseconds between frames (default: the network's own)")
     add_decode_arguments(parser)
@@ -95,6 +97,7 @@ def run(arguments: argparse.Namespace, load: Load = load_estimator) -> int:
         debug=arguments.debug,
         channel=arguments.channel,
         track=arguments.track,
+        threads=arguments.threads,
     )
     return predict(request, load)
 
@@ -122,7 +125,9 @@ def predict(request: Request, load: Load = load_estimator) -> int:
 
 def predict_jobs(jobs: Sequence[Job], request: Request, load: Load, file_format: str) -> int:
     """Do the jobs and print what went wrong; returns how many failures and warnings there were."""
-    estimator = load(request.weights, request.backend, request.device).with_config(**request.decoding)
+    threads = {} if request.threads is None else {"threads": request.threads}
+    network = load(request.weights, request.backend, request.device, **threads)
+    estimator = network.with_config(**request.decoding)
     check_format(file_format, request.hop_s or estimator.model.mel.hop_s)
     for folder in {path.parent for job in jobs for path in (job.output, job.picture) if path and path != STREAM}:
         check_folder(folder)

@@ -7,7 +7,7 @@ from functools import cache
 from tests.helpers.paths import ROOT
 
 MISTAKES = ("UserError", "ConfigError")
-PACKAGES = ("rmvpe", "rmvpe_torch", "rmvpe_jax", "convert")
+PACKAGES = ("rmvpe", "rmvpe_torch", "rmvpe_jax", "rmvpe_ort", "convert")
 
 
 def template(node: ast.expr) -> str | None:

@@ -1,4 +1,4 @@
-"""Both backends end to end on a real recording, from random weights: the bundled weights' test is `test_bundled.py`."""
+"""The three backends end to end on a real recording, from random weights; `test_bundled.py` has the bundled ones."""
 
 import dataclasses
 from collections.abc import Callable
@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import rmvpe_jax.infer
+import rmvpe_ort.infer
 import rmvpe_torch.infer
 from rmvpe import audio
 from rmvpe.backends import Backend
@@ -21,7 +22,11 @@ from tests.helpers.paths import DEMO_RECORDING
 from tests.helpers.settings import decoding
 
 RECORDING = DEMO_RECORDING
-BACKENDS: dict[str, Callable[..., Backend]] = {"torch": rmvpe_torch.infer.Backend, "jax": rmvpe_jax.infer.Backend}
+BACKENDS: dict[str, Callable[..., Backend]] = {
+    "torch": rmvpe_torch.infer.Backend,
+    "jax": rmvpe_jax.infer.Backend,
+    "onnx": rmvpe_ort.infer.Backend,
+}
 CHECKPOINT = golden.checkpoint(ModelConfig.small(), seed=3)
 
 
@@ -31,17 +36,18 @@ def samples() -> np.ndarray:
 
 
 @pytest.mark.parametrize("front_end", ["host", "device"])
-def test_both_frameworks_give_the_same_salience(samples, front_end):
+def test_all_runtimes_give_the_same_salience(samples, front_end):
     def from_audio(backend) -> np.ndarray:
         network = backend(CHECKPOINT, "cpu")
         return Estimator(network, CHECKPOINT.config, front_end=front_end).salience(samples, 16000)
 
-    a, b = (from_audio(backend) for backend in BACKENDS.values())
-    # A threshold in the middle of the confidences, so that flips would show
-    found = compare_salience(a, b, decoding(threshold=float(np.median(a.max(axis=1)))))
-    assert found.frames == len(samples) // 160 + 1
-    assert found.max_salience < 1e-4
-    assert found.flip_distance < 1e-3
+    expected, *others = (from_audio(backend) for backend in BACKENDS.values())
+    for other in others:
+        # A threshold in the middle of the confidences, so that flips would show
+        found = compare_salience(expected, other, decoding(threshold=float(np.median(expected.max(axis=1)))))
+        assert found.frames == len(samples) // 160 + 1
+        assert found.max_salience < 1e-4
+        assert found.flip_distance < 1e-3
 
 
 @pytest.mark.parametrize(("semitones", "window"), [(0.0, 1024), (-12.0, 512), (12.0, 2048)])
@@ -90,10 +96,18 @@ def test_a_network_in_parts_is_the_network(framework, layers):
     np.testing.assert_allclose(found, salience(backend, log_mel[:1])[0], rtol=0, atol=1e-5)
 
 
-# bfloat16 keeps 8 bits of a number, float16 11: their rounding moves a salience by about 0.02 and 0.002
-@pytest.mark.parametrize(("conv_dtype", "max_cents", "margin"), [("bfloat16", 10.0, 0.03), ("float16", 1.0, 0.005)])
-@pytest.mark.parametrize("framework", BACKENDS)
-def test_lower_precision_of_the_convolutions_keeps_the_pitch(samples, framework, conv_dtype, max_cents, margin):
+LOW_PRECISION = [
+    (framework, conv_dtype)
+    for framework in BACKENDS
+    for conv_dtype in ("bfloat16", "float16")
+    if (framework, conv_dtype) != ("onnx", "bfloat16")  # which onnxruntime does not have
+]
+
+
+@pytest.mark.parametrize(("framework", "conv_dtype"), LOW_PRECISION)
+def test_lower_precision_of_the_convolutions_keeps_the_pitch(samples, framework, conv_dtype):
+    # bfloat16 keeps 8 bits of a number, float16 11: their rounding moves a salience by about 0.02 and 0.002
+    max_cents, margin = {"bfloat16": (10.0, 0.03), "float16": (1.0, 0.005)}[conv_dtype]
     weights = load("small")  # random weights have no pitch to keep
     full, low = (
         Estimator(BACKENDS[framework](weights, "cpu", dtype), weights.config).salience(samples, 16000)
@@ -103,3 +117,17 @@ def test_lower_precision_of_the_convolutions_keeps_the_pitch(samples, framework,
     assert found.voiced_both > 200
     assert found.agrees(salience_tolerance=0.1, cents_tolerance=max_cents, flip_margin=margin), found
     assert found.max_salience > 1e-4  # the setting had an effect
+
+
+# Around the edges of a hop, of half a window, of a window, and of the 32 frames that the U-Net needs
+LENGTHS = [1, 2, 159, 160, 161, 511, 512, 513, 1023, 1024, 1025, 4959, 4960, 4961, 5119, 5120, 5121, 6000]
+
+
+def test_short_clips_come_out_the_same(samples):
+    loud = samples[int(np.abs(samples).argmax()) - 3000 :]
+    expected, *others = (Estimator(backend(CHECKPOINT, "cpu"), CHECKPOINT.config) for backend in BACKENDS.values())
+    for n in LENGTHS:
+        salience_of = expected.salience(loud[:n], 16000)
+        assert salience_of.shape == (n // 160 + 1, 360)
+        for other in others:
+            np.testing.assert_allclose(other.salience(loud[:n], 16000), salience_of, rtol=0, atol=1e-4, err_msg=str(n))

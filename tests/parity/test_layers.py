@@ -1,8 +1,9 @@
-"""Torch and JAX agree layer by layer in float64, from random weights and random batch statistics.
+"""The three runtimes agree layer by layer in float64, from random weights and random batch statistics.
 
 Every module of the torch network that computes is run in a whole forward pass; what it received goes to the module of
 the same path in the JAX network, whose answer must be torch's to 1e-10: then the two do the same arithmetic, and what
-differs in float32 is rounding.
+differs in float32 is rounding. ONNX's graph runs whole, in numpy (`onnx.reference`), and what it has at each path is
+compared.
 """
 
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ import numpy as np
 import pytest
 import torch
 from flax import nnx
+from onnx import TensorProto
+from onnx.reference import ReferenceEvaluator
 
 import rmvpe_jax.checkpoint
 import rmvpe_torch.checkpoint
@@ -24,6 +27,9 @@ from rmvpe_jax.layers import ConvTranspose
 from rmvpe_jax.model import RMVPE, chain, flatten_channels
 from rmvpe_jax.params import nnx_to_torch
 from rmvpe_jax.train import split
+from rmvpe_ort.graph import Graph
+from rmvpe_ort.layers import Layers
+from rmvpe_ort.model import RMVPE as OnnxRMVPE
 from tests.helpers import golden
 
 TOLERANCE = 1e-10
@@ -116,6 +122,36 @@ def test_every_layer_agrees(training):
     assert {"", "unet.tf", "unet.decoder.layers.1.conv1.0", "unet.encoder.bn", "fc.0.gru", "fc.1", "cnn"} <= compared
 
 
+def onnx_results(checkpoint: Checkpoint, log_mel: np.ndarray) -> dict[str, np.ndarray]:
+    """Path -> what the module there gives in ONNX's graph, computed in float64; "" is the network."""
+    config, graph = checkpoint.config, Graph(np.float64)
+    make = Layers(config, checkpoint.tensors, graph)
+    values = {"": OnnxRMVPE(make)("log_mel")} | make.results
+    double, axes = int(TensorProto.DOUBLE), ["batch", "frames", "bands"]
+    images = {path for path in values if path.startswith(("unet", "cnn"))}
+    outputs = {value: (double, ["channels"] * (path in images) + axes) for path, value in values.items()}
+    evaluator = ReferenceEvaluator(graph.model({"log_mel": (double, axes)}, outputs))
+    return dict(zip(values, evaluator.run(list(values.values()), {"log_mel": log_mel})))
+
+
+def test_every_layer_agrees_in_onnx():
+    checkpoint, log_mel = golden.checkpoint(TINY), random_input(TINY)
+    ours = onnx_results(checkpoint, log_mel)
+    theirs = {path: output for path, _, output in calls(torch_model(checkpoint, training=False), log_mel)}
+    for path, found in ours.items():
+        expected = theirs[path][0] if path.endswith(".gru") else theirs[path]
+        assert found.dtype == np.float64, path
+        np.testing.assert_allclose(found, expected.numpy(), rtol=0, atol=TOLERANCE, err_msg=path)
+    # Chains of modules, and those that give lists, are no values of the graph; what they are made of is
+    chains = {path for path in theirs if path.endswith((".conv", ".conv1", ".conv2"))} | {
+        "fc",
+        "unet.encoder",
+        "unet.tf",
+    }
+    assert set(theirs) - set(ours) == chains
+    assert len(ours) > 90
+
+
 def test_loss_gradients_and_running_statistics_agree():
     checkpoint = golden.checkpoint(ONE_OF_EACH)
     log_mel, target = random_input(TINY), np.random.default_rng(6).random((2, 24, TINY.n_bins))
@@ -155,6 +191,15 @@ def test_a_whole_network_agrees():
     run = jax.jit(lambda state, x: nnx.merge(graph, state)(x), compiler_options=golden.QUICK_COMPILE)
     found = run(state, log_mel)
     assert np.abs(np.asarray(found) - expected).max() < TOLERANCE
+
+
+def test_a_whole_network_agrees_in_onnx():
+    config = ModelConfig.small()
+    checkpoint = golden.checkpoint(config)
+    log_mel = random_input(config, batch=1, frames=config.time_multiple)
+    with torch.no_grad():
+        expected = torch_model(checkpoint, training=False)(torch.from_numpy(log_mel)).numpy()
+    assert np.abs(onnx_results(checkpoint, log_mel)[""] - expected).max() < TOLERANCE
 
 
 def test_channels_are_flattened_in_torchs_order():

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import rmvpe_jax.infer
+import rmvpe_ort.infer
 import rmvpe_torch.infer
 from rmvpe.backends import Network
 from rmvpe.checkpoint.prune_gru import DIRECTIONS, GRU, UnitStatistics, measure_units, prune
@@ -23,7 +24,11 @@ from rmvpe_torch.checkpoint import load_model
 from tests.helpers import golden
 from tests.helpers.paths import ROOT
 
-BACKENDS: dict[str, Any] = {"torch": rmvpe_torch.infer.Backend, "jax": rmvpe_jax.infer.Backend}
+BACKENDS: dict[str, Any] = {
+    "torch": rmvpe_torch.infer.Backend,
+    "jax": rmvpe_jax.infer.Backend,
+    "onnx": rmvpe_ort.infer.Backend,
+}
 CONFIG = dataclasses.replace(ModelConfig.small(), channels=2, gru_hidden=16)
 SHUT, CONSTANT = 3, 7  # units: one that keeps its first state, one with the same output for any input
 GATE = {"reset": 0, "update": 1, "new": 2}

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rmvpe.backends import BACKENDS, INSTALL, is_installed
+from rmvpe.backends import BACKENDS, INSTALL, MODULES, is_installed
 from rmvpe.errors import UserError
 from rmvpe.estimator import DEFAULT_WEIGHTS, Estimator, load
 from rmvpe.framing import frame_times
@@ -277,8 +277,9 @@ def _spec(name: str, backend: str, high_register: bool) -> TrackerSpec:
     own, _, weights = name.partition(":")
     if own == OWN:
         label = f"{OWN} {Path(weights).stem}" if weights else OWN
-        modules = BACKENDS if backend == "auto" else (backend,)
-        package = " or pip install ".join(INSTALL[name] for name in modules)
+        backends = BACKENDS if backend == "auto" else (backend,)
+        package = " or pip install ".join(INSTALL[name] for name in backends)
+        modules = tuple(MODULES[name] for name in backends)
         opener = partial(open_rmvpe, weights or DEFAULT_WEIGHTS, backend, high_register=high_register)
         return TrackerSpec(label, opener, modules, package, any_of=True, ours=True)
     if name not in PEERS:
