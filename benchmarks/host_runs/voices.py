@@ -1,6 +1,7 @@
 """Applio, ultimate-rvc, Seed-VC and the voice-changers of w-okada and deiteris."""
 
 import importlib
+import importlib.util
 import os
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,9 +11,12 @@ import soxr
 
 from benchmarks.host_runs.rvc import CONFIG, OCTAVE, coarse_pitch
 from benchmarks.host_runs.stage import HOP, RATE_HZ, Demo, Report, put, stand_in
+from rmvpe.cli.main import main as command_line
+from rmvpe.hosts.pieces import MelExtractor
 
 TARGET_HZ = 155.0  # to which Applio's proposed pitch moves the median
 CENTS_REFERENCE_HZ = 10.0
+EXPORTED = "rmvpe.onnx"
 
 
 def applio(checkout: Path, demo: Demo, report: Report) -> None:
@@ -131,6 +135,13 @@ def w_okada(checkout: Path, demo: Demo, report: Report) -> None:
     _, f0 = extractor.extract(audio, np.zeros(len(short), np.float32), 0, RATE_HZ, HOP, silence_front=front_s)
     end = demo.reference(demo.audio[front_s * RATE_HZ :])
     report.same(f"RMVPEPitchExtractor.py, silence_front {front_s} s", f0, np.r_[np.zeros(front - 1), end])
+    if not exported("--threshold-for", "0.3"):
+        return
+    module = importlib.import_module("voice_changer.RVC.pitchExtractor.RMVPEOnnxPitchExtractor")
+    extractor = module.RMVPEOnnxPitchExtractor(EXPORTED, -1)
+    coarse, f0 = extractor.extract(audio, np.zeros(len(short), np.float32), OCTAVE, RATE_HZ, HOP)
+    report.same("RMVPEOnnxPitchExtractor.py, 12 up", f0, 2 * demo.f0_hz[:-1])
+    coarse_pitch(report, "RMVPEOnnxPitchExtractor.py", coarse)
 
 
 def deiteris(checkout: Path, demo: Demo, report: Report) -> None:
@@ -143,12 +154,41 @@ def deiteris(checkout: Path, demo: Demo, report: Report) -> None:
     put("voice_changer.common.rmvpe.rmvpe", RMVPE=TensorRMVPE)
     put("voice_changer.common.deviceManager.DeviceManager", DeviceManager=device_manager())
     module = importlib.import_module("voice_changer.RVC.pitchExtractor.RMVPEPitchExtractor")
-    f0 = module.RMVPEPitchExtractor("pretrain/rmvpe.pt").extract(torch.from_numpy(demo.audio.copy()), RATE_HZ, HOP)
+    audio = torch.from_numpy(demo.audio.copy())
+    f0 = module.RMVPEPitchExtractor("pretrain/rmvpe.pt").extract(audio, RATE_HZ, HOP)
     report.check("RMVPEPitchExtractor.py gives a tensor", torch.is_tensor(f0), str(f0.dtype))
     report.same("RMVPEPitchExtractor.py", f0, demo.f0_hz)
+    if not exported("--kind", "mel-pitch", "--threshold-for", "0.05"):
+        return
+    import onnx
+
+    # Its spectrogram needs librosa; ours is the same. Its loader of float32 is onnx.load.
+    log_mel = SimpleNamespace(to=lambda device: MelExtractor(demo.estimator.model.mel))
+    put("voice_changer.common.MelExtractor", MelSpectrogram=lambda *sizes, **limits: log_mel)
+    put("voice_changer.common.OnnxLoader", load_onnx_model=lambda file, is_half: onnx.load(file))
+    module = importlib.import_module("voice_changer.RVC.pitchExtractor.RMVPEOnnxPitchExtractor")
+    whole = 28 * 5120 - HOP  # 896 frames: the network needs a multiple of 32, and pads others without the audio
+    f0 = module.RMVPEOnnxPitchExtractor(EXPORTED).extract(audio[:whole], RATE_HZ, HOP)
+    report.same("RMVPEOnnxPitchExtractor.py, a multiple of 32 frames", f0, demo.reference(demo.audio[:whole]))
+
+
+def exported(*flags: str) -> bool:
+    """Writes `EXPORTED` with `rmvpe export onnx`; False without onnx and onnxruntime, which this is skipped without."""
+    if not all(importlib.util.find_spec(name) for name in ("onnx", "onnxruntime")):
+        return False
+    code = command_line(["export", "onnx", "-o", EXPORTED, *flags])
+    assert code == 0, f"rmvpe export onnx ended with {code}"
+    return True
 
 
 def device_manager() -> SimpleNamespace:
     """Stands for the hosts' manager of devices: the CPU."""
-    manager = SimpleNamespace(getDevice=lambda gpu: "cpu", use_fp16=lambda: False, device="cpu")
+    providers: tuple[list[str], list[dict[str, str]]] = ["CPUExecutionProvider"], [{}]
+    manager = SimpleNamespace(
+        getDevice=lambda gpu: "cpu",
+        getOnnxExecutionProvider=lambda gpu: providers,
+        get_onnx_execution_provider=lambda: providers,
+        use_fp16=lambda: False,
+        device="cpu",
+    )
     return SimpleNamespace(get_instance=lambda: manager)
