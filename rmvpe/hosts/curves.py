@@ -33,13 +33,15 @@ def stretch_nearest(values: np.ndarray, n_frames: int) -> np.ndarray:
     """`values` [n] stretched over `n_frames` frames: frame k is that at floor(k n / n_frames), a copy of its dtype.
 
     The first frames meet, not the times: the hop becomes n / n_frames of the old one. So does so-vits-svc (the mode
-    "nearest" of torch's interpolate; it rounds in float32, which differs where k n / n_frames is a whole number). All 0
-    if there are no values.
+    "nearest" of torch's interpolate, whose float32 is kept: where k n / n_frames is a whole number, it may take the
+    frame before). All 0 if there are no values.
     """
     values = np.asarray(values)
     if not len(values):
         return np.zeros(n_frames, dtype=values.dtype)
-    return values[np.arange(n_frames, dtype=np.int64) * len(values) // max(n_frames, 1)]
+    scale = np.float32(len(values)) / np.float32(max(n_frames, 1))
+    nearest = np.floor(np.arange(n_frames, dtype=np.float32) * scale).astype(np.int64)
+    return values[np.minimum(nearest, len(values) - 1)]
 
 
 def at_hop(values: np.ndarray, hop_s: float, new_hop_s: float, n_frames: int) -> np.ndarray:
