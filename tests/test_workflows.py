@@ -105,15 +105,19 @@ def test_the_matrix_has_the_systems_the_pythons_and_the_flavours() -> None:
     classifiers = PYTHONS.findall("\n".join(pyproject()["project"]["classifiers"]))
     assert matrix()["python"] == classifiers
     assert pyproject()["project"]["requires-python"] == f">={classifiers[0]}"
-    assert (
-        {row["flavour"] for row in matrix()["include"]} == set(matrix()["flavour"]) == {"core", "torch", "jax", "all"}
-    )
+    flavours = {"core", "torch", "jax", "onnx", "all"}
+    assert {row["flavour"] for row in matrix()["include"]} == set(matrix()["flavour"]) == flavours
 
 
 def test_a_flavour_installs_no_other_runtime() -> None:
     """Neither by its own extras nor by what these ask for."""
     project = pyproject()["project"]
-    runtimes = {"core": set(), "torch": {"torch"}, "jax": {"jax", "flax", "optax", "orbax-checkpoint"}}
+    runtimes = {
+        "core": set(),
+        "torch": {"torch"},
+        "jax": {"jax", "flax", "optax", "orbax-checkpoint"},
+        "onnx": {"onnx", "onnxruntime"},
+    }
     for row in matrix()["include"]:
         extras = row["extras"].split(",")
         assert set(extras) <= set(project["optional-dependencies"]), row
