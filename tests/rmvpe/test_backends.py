@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import rmvpe
-from rmvpe.backends import BACKENDS, DEVICE_BACKENDS, MODULES, choose_backend, device_name, is_installed
+from rmvpe.backends import BACKENDS, BESIDES, DEVICE_BACKENDS, MODULES, choose_backend, device_name, is_installed
 from rmvpe.errors import UserError
 from tests.helpers.paths import ROOT
 
@@ -52,7 +52,7 @@ def choose(
     machine: object = CPU_ONLY,
 ) -> str:
     """The choice among `installed` backends, such as "torch onnx"."""
-    modules = {MODULES[name] for name in installed.split()}
+    modules = {module for name in installed.split() for module in (MODULES[name], *BESIDES.get(name, ()))}
     return choose_backend(backend, device, conv_dtype, modules.__contains__, (3, 11, 0), machine)
 
 
@@ -118,6 +118,14 @@ def test_a_backend_by_name_is_taken_or_named(backend: str):
     others = " ".join(name for name in BACKENDS if name != backend)
     with pytest.raises(UserError, match=f"{backend} is not installed: run pip install"):
         choose(others, backend)
+
+
+def test_onnxruntime_without_onnx_is_not_enough():
+    """Other programs bring it alone, and a graph cannot be built with it."""
+    modules = {"onnxruntime", "jax"}
+    assert choose_backend("auto", is_installed=modules.__contains__, python=(3, 11, 0), machine=CPU_ONLY) == "jax"
+    with pytest.raises(UserError, match="onnx is not installed: run pip install onnxruntime onnx"):
+        choose_backend("onnx", is_installed=modules.__contains__, python=(3, 11, 0), machine=CPU_ONLY)
 
 
 def test_without_any_it_says_what_to_install():
