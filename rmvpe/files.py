@@ -1,5 +1,6 @@
 """Files and folders that are either whole or absent: written beside their place, then renamed."""
 
+import errno
 import json
 import math
 import os
@@ -279,24 +280,31 @@ class OutputFolder:
 
 
 def check_folder(folder: Path) -> None:
-    """Raise UserError unless files can be written to `folder`; what has to be created to find out is removed again.
+    """Raise UserError unless files can be written to `folder`, or to what is above it if it does not exist yet.
 
-    What killed programs of ours have left there half written is removed as well.
+    Nothing is created to find out: another program may be about to write there, too. What killed programs of ours have
+    left there half written is removed.
     """
-    missing: list[Path] = []
     try:
-        missing += [path for path in (folder, *folder.parents) if not path.exists()]
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
+        there = next(path for path in (folder, *folder.parents) if _is_there(path))
+        if not there.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        with tempfile.TemporaryFile(dir=there):
             pass
-        remove_leftovers(folder)
+        if there == folder:
+            remove_leftovers(folder)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = getattr(error, "strerror", None) or str(error)
         raise UserError(f"cannot write to {folder} ({reason}): choose another folder") from error
-    finally:
-        for path in missing:
-            with suppress(OSError, ValueError):
-                path.rmdir()
+
+
+def _is_there(path: Path) -> bool:
+    """Whether something of that name exists, a link to nothing too. Raises OSError for a name that cannot exist."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def write_text(path: Path, text: str) -> None:

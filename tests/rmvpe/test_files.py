@@ -5,13 +5,14 @@ import os
 import signal
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 from rmvpe.errors import UserError
-from rmvpe.files import OutputFolder, atomic_path, output_folder
+from rmvpe.files import OutputFolder, atomic_path, check_folder, output_folder, write_text
 
 
 def tree(root: Path) -> dict[str, str]:
@@ -126,3 +127,32 @@ def test_a_second_run_is_refused_or_waits(tmp_path: Path):
     thread.join()
     assert order == ["first", "second"]
     assert tree(tmp_path) == {"run/one": "one"}
+
+
+def test_a_folder_is_checked_without_making_it(tmp_path: Path):
+    check_folder(tmp_path / "new" / "deeper")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["file/below", "file", "dangling", "dangling/below", "x" * 300, "a\0b"])
+def test_a_folder_that_cannot_be_made_is_a_users_mistake(name: str, tmp_path: Path):
+    (tmp_path / "file").touch()
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(UserError, match="cannot write to"):
+        check_folder(tmp_path / name)
+
+
+def test_programs_that_begin_together_do_not_spoil_each_others_check(tmp_path: Path):
+    """Each checks the same folder, which is not there yet, and writes to it."""
+    start = threading.Barrier(8)
+
+    def work(number: int) -> None:
+        for turn in range(30):
+            folder = tmp_path / str(turn) / "out"
+            start.wait(timeout=30)  # if another has failed, this one ends too
+            check_folder(folder)
+            write_text(folder / f"{number}.txt", "done\n")
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
+    assert len(list(tmp_path.glob("*/out/*.txt"))) == 30 * 8
