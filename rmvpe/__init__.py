@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from rmvpe.errors import UserError
     from rmvpe.estimator import Estimator, load
     from rmvpe.hosts.rvc import RMVPE
+    from rmvpe.notes.note import Note
+    from rmvpe.notes.notes import Notes
+    from rmvpe.notes.settings import NoteConfig
     from rmvpe.plot import plot_track
     from rmvpe.track import F0Track
 
@@ -42,6 +45,9 @@ __all__ = [
     "F0Track",
     "MelConfig",
     "ModelConfig",
+    "Note",
+    "NoteConfig",
+    "Notes",
     "TrainConfig",
     "UserError",
     "__version__",
@@ -61,6 +67,9 @@ _HOMES = {
     "F0Track": "rmvpe.track",
     "MelConfig": "rmvpe.config",
     "ModelConfig": "rmvpe.config",
+    "Note": "rmvpe.notes.note",
+    "NoteConfig": "rmvpe.notes.settings",
+    "Notes": "rmvpe.notes.notes",
     "TrainConfig": "rmvpe.config",
     "UserError": "rmvpe.errors",
     "find_audio": "rmvpe.audio",

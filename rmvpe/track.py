@@ -14,6 +14,8 @@ from rmvpe.interpolation import f0_at_times
 from rmvpe.track_files import FIELDS, PV_HOP_S, READERS, WRITERS, check_format, check_hop, format_of, read
 
 if TYPE_CHECKING:
+    from rmvpe.notes.notes import Notes
+    from rmvpe.notes.settings import NoteConfig
     from rmvpe.track_display import Axes
 
 __all__ = ["FIELDS", "PV_HOP_S", "READERS", "WRITERS", "F0Track", "check_format", "check_hop", "format_of"]
@@ -121,6 +123,17 @@ class F0Track:
         pyplot is used only to make new ones. Raises UserError where matplotlib is not installed.
         """
         return track_display.plot_into(self, ax)
+
+    def notes(self, audio: Any = None, config: "NoteConfig | None" = None) -> "Notes":
+        """The notes that were sung, found by an exact dynamic programme (`rmvpe.notes.find`).
+
+        audio: the sound that the track is of, a `Recording` or its 16 kHz mono samples [n]; without it there are no
+        velocities, and a note that is repeated without a pause may be missed: `Notes.missing` says so. config: the
+        shortest note, gap and hold. A track without voice has no notes. Raises UserError for audio of another shape.
+        """
+        from rmvpe.notes.notes import notes_of
+
+        return notes_of(self, audio, config)
 
     def sonify(self, sample_rate: int = 16_000) -> np.ndarray:
         """A sine that follows the f0, silent where unvoiced: float64 [samples] at `sample_rate` Hz, -1 to 1.

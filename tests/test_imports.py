@@ -45,11 +45,12 @@ TENSORS = "rmvpe/hosts/tensors.py"
 # Folder or file -> what else of this project its files may import; the longest name that fits counts.
 # "rmvpe" are the files right under rmvpe/.
 ROOMS: dict[str, set[str]] = {
-    "rmvpe": {"rmvpe", "rmvpe/checkpoint", "rmvpe/sound"},
+    "rmvpe": {"rmvpe", "rmvpe/checkpoint", "rmvpe/notes", "rmvpe/sound"},
     "rmvpe/sound": {"rmvpe", "rmvpe/sound"},
     "rmvpe/checkpoint": {"rmvpe", "rmvpe/checkpoint"},
-    "rmvpe/data": {"rmvpe", "rmvpe/data", "rmvpe/sound"},
-    "rmvpe/evaluation": {"rmvpe", "rmvpe/checkpoint", "rmvpe/data", "rmvpe/evaluation"},
+    "rmvpe/notes": {"rmvpe", "rmvpe/notes"},
+    "rmvpe/data": {"rmvpe", "rmvpe/data", "rmvpe/notes", "rmvpe/sound"},
+    "rmvpe/evaluation": {"rmvpe", "rmvpe/checkpoint", "rmvpe/data", "rmvpe/evaluation", "rmvpe/notes"},
     "rmvpe/training": {"rmvpe", "rmvpe/checkpoint", "rmvpe/data", "rmvpe/evaluation", "rmvpe/training"},
     "rmvpe/hosts": {"rmvpe", "rmvpe/checkpoint", "rmvpe/hosts"},
     "rmvpe/cli": {"*"},
@@ -92,6 +93,7 @@ NUMPY_ONLY = {
     "rmvpe/checkpoint/architecture.py",
     "rmvpe/checkpoint/flops.py",
     "rmvpe/hosts/curves.py",
+    *(f"rmvpe/notes/{name}.py" for name in ("find", "loudness", "note", "notes", "settings")),
     "rmvpe_jax/params.py",
 }
 
