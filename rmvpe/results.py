@@ -1,0 +1,127 @@
+"""What is written for one recording, all of it from one computation: f0, notes, a picture, a sound."""
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rmvpe import plot
+from rmvpe.audio import Recording
+from rmvpe.text import printable
+from rmvpe.track import F0Track
+
+if TYPE_CHECKING:
+    from rmvpe.notes.notes import Notes
+    from rmvpe.notes.settings import NoteConfig
+
+STREAM = Path("-")  # standard input as a source, standard output as an output
+
+
+class Computed:
+    """What is known of one source: its track, its sound if there is one, and its notes.
+
+    The notes are found when they are first asked for, and then kept, so that all results show the same ones.
+    """
+
+    def __init__(
+        self, source: Path, track: F0Track, recording: Recording | None = None, config: "NoteConfig | None" = None
+    ) -> None:
+        self.source, self.track, self.recording, self._config = source, track, recording, config
+
+    @cached_property
+    def notes(self) -> "Notes":
+        """The notes that were sung."""
+        return self.track.notes(self.recording, self._config)
+
+    @property
+    def found_notes(self) -> "Notes | None":
+        """The notes, if a result has asked for them."""
+        return self.__dict__.get("notes")
+
+    @property
+    def title(self) -> str:
+        """The name of the source, for headings."""
+        return "standard input" if self.source == STREAM else self.source.name
+
+    @property
+    def samples(self) -> np.ndarray:
+        """The sound, mono at 16 kHz; none of it where only the f0 is known."""
+        return np.zeros(0, np.float32) if self.recording is None else self.recording.samples
+
+
+Write = Callable[[Computed, Path], None]
+
+
+@dataclass(frozen=True)
+class Result:
+    """One file to write. kind: of `rmvpe.ownership`, by which it is known again. path: may be `STREAM`."""
+
+    path: Path
+    kind: str
+    write: Write
+
+    def make(self, computed: Computed) -> None:
+        """Write the file, or to standard output."""
+        if self.path != STREAM:
+            self.write(computed, self.path)
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "result"
+            self.write(computed, path)
+            with path.open("rb") as file:
+                shutil.copyfileobj(file, sys.stdout.buffer)
+        sys.stdout.flush()
+
+
+@dataclass(frozen=True)
+class Job:
+    """One source and all that is written for it. The first result is the one that the command was asked for."""
+
+    source: Path
+    results: tuple[Result, ...]
+
+    @property
+    def to_stdout(self) -> bool:
+        """Whether standard output is taken by a result."""
+        return any(result.path == STREAM for result in self.results)
+
+
+def f0_result(path: Path, file_format: str) -> Result:
+    """The track, in a format of `rmvpe.track`."""
+    return Result(path, file_format, lambda computed, to: computed.track.write(to, file_format))
+
+
+def picture_result(path: Path) -> Result:
+    """The picture of the track over its spectrogram."""
+
+    def draw(computed: Computed, to: Path) -> None:
+        plot.plot_track(computed.samples, computed.track, to, title=computed.title)
+
+    return Result(path, "picture", draw)
+
+
+def names(job: Job) -> str:
+    """The results of a job: the first with its folder, and the others too unless they lie beside it."""
+    first = job.results[0].path
+    others = (result.path for result in job.results[1:])
+    return ", ".join(map(printable, [first, *(path.name if path.parent == first.parent else path for path in others)]))
+
+
+def describe(computed: Computed) -> str:
+    """What was found, in a few words."""
+    track, notes = computed.track, computed.found_notes
+    words = [f"{len(track)} frames"]
+    if track.voiced.any():
+        median_hz = float(np.median(track.f0_hz[track.voiced]))
+        words += [f"{track.voiced.mean():.0%} voiced", f"median {median_hz:.1f} Hz"]
+    else:
+        words += ["no voice found"]
+    if notes is not None:
+        words += [f"{len(notes)} note{'' if len(notes) == 1 else 's'}" if len(notes) else "no notes"]
+    return ", ".join(words)
