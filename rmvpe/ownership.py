@@ -22,6 +22,7 @@ from rmvpe.errors import UserError
 from rmvpe.files import ONE_CASE, check_replaceable
 from rmvpe.json_text import parse_json
 from rmvpe.plot import is_our_picture
+from rmvpe.sound import sonified
 from rmvpe.track_files import FIELDS
 
 HEAD_BYTES = 4096
@@ -145,6 +146,9 @@ def is_complete(path: Path, kind: str) -> bool:
         return False
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        if kind == "sound":
+            return sonified.is_whole(file, size)
         file.seek(max(0, size - HEAD_BYTES))
         tail = file.read()
     if kind == "csv":
@@ -218,6 +222,10 @@ def _markdown(file: BinaryIO, size: int) -> bool:
     return file.read().rstrip().endswith(MARK.encode())
 
 
+def _sound(file: BinaryIO, size: int) -> bool:
+    return sonified.is_marked(file)
+
+
 KINDS: dict[str, Callable[..., bool]] = {
     "csv": _csv,
     "npz": _npz,
@@ -230,5 +238,6 @@ KINDS: dict[str, Callable[..., bool]] = {
     "torch": _torch,
     "onnx": _onnx,
     "markdown": _markdown,
+    "sound": _sound,
 }
 UNMARKED = ("npy", "pv", "two columns")  # any file with such numbers looks like ours

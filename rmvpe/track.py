@@ -138,11 +138,12 @@ class F0Track:
     def sonify(self, sample_rate: int = 16_000) -> np.ndarray:
         """A sine that follows the f0, silent where unvoiced: float64 [samples] at `sample_rate` Hz, -1 to 1.
 
-        The first sample is at the track's first time. By mir_eval (https://github.com/mir-evaluation/mir_eval); raises
-        UserError where that is not installed.
+        The first sample is at the track's first time, the last one a hop after its last. The phase is continuous, and
+        the sound fades in and out within 5 ms at the edges of voicing, so that nothing clicks.
         """
-        f0_hz = self.interpolated().f0_hz
-        return track_display.sound_of(self.time_s, f0_hz, self.voiced, sample_rate, self.hop_s or PV_HOP_S)
+        from rmvpe.sonify import sound_of_track
+
+        return sound_of_track(self, sample_rate)
 
     def write(self, path: str | os.PathLike[str], file_format: str | None = None) -> None:
         """Write `path` in `file_format`, by default that of its suffix; on an error the old file, if any, stays.

@@ -47,6 +47,15 @@ class Notes(Sequence[Note]):
     def __iter__(self) -> Iterator[Note]:
         return iter(self.notes)
 
+    def sonify(self, sample_rate: int = 16_000) -> np.ndarray:
+        """A sine at the pitch of each note, from time 0 to the last offset: float64 [samples] at `sample_rate` Hz.
+
+        Between -1 and 1; each note fades in and out within 5 ms.
+        """
+        from rmvpe.sonify import sound_of_notes
+
+        return sound_of_notes(self.notes, sample_rate)
+
 
 def notes_of(track: TrackArrays, audio: Any = None, config: NoteConfig | None = None) -> Notes:
     """The notes of a track; see `rmvpe.F0Track.notes`."""

@@ -13,6 +13,7 @@ from typing import BinaryIO
 from rmvpe.errors import UserError
 from rmvpe.files import ONE_CASE, kind_of_mode
 from rmvpe.sound.sniff import HEAD, may_be_sound
+from rmvpe.sound.sonified import is_sonified
 
 # File name suffixes to look for in folders. A file given by its path may have any.
 SUFFIXES = frozenset(
@@ -49,7 +50,8 @@ def find_audio(paths: Sequence[str | os.PathLike[str]], skipped: list[Skipped] |
 
     A result's `name` is the path inside the folder that was given, or the file's own name. If two names are the same
     (a/x.wav and b/x.wav), all names are relative to the folder common to all files; names that are still the same
-    (x.wav and x.flac) keep their suffix. Hidden files are skipped. `skipped` collects (path, reason) of what a folder
+    (x.wav and x.flac) keep their suffix. Hidden files are skipped, and the sounds that
+    `rmvpe.sonify` has made. `skipped` collects (path, reason) of what a folder
     holds and cannot be looked into: sub-folders without permission, pipes, devices. Raises UserError for a path that is
     missing or no sound file by its kind (a device), and for a folder without sound files.
     """
@@ -109,7 +111,7 @@ def _is_recording(path: Path, skipped: list[Skipped]) -> bool:
             skipped.append((path, f"is {kind_of_mode(mode)}, not a regular file"))
         return False
     if suffix in SUFFIXES:
-        return True
+        return not (suffix == ".wav" and is_sonified(path))
     if suffix in NO_SOUND_SUFFIXES:
         return False
     try:
