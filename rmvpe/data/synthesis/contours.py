@@ -4,6 +4,7 @@
 """
 
 import itertools
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,9 +30,27 @@ def drop_short(mask: np.ndarray, shortest: int) -> np.ndarray:
     return kept
 
 
-def melody(voiced: np.ndarray, centre_midi: float, limits_midi: tuple[float, float], rng: Any) -> np.ndarray:
-    """A sung contour in MIDI, [frames], for the given voicing: notes, portamento, scoops, vibrato, drift, jitter."""
-    edges = _note_edges(voiced, rng)
+@dataclass(frozen=True)
+class Melody:
+    """A sung contour and the notes it was made of.
+
+    midi [frames]: the contour. edges [notes + 1]: frames where notes begin, and the end. pitches [notes]: their pitch
+    in MIDI, with the drift of the voice over the note but without scoops, vibrato and glides.
+    """
+
+    midi: np.ndarray
+    edges: np.ndarray
+    pitches: np.ndarray
+
+
+def melody(
+    voiced: np.ndarray, centre_midi: float, limits_midi: tuple[float, float], rng: Any, edges: np.ndarray | None = None
+) -> Melody:
+    """A melody for the given voicing [frames]: notes, portamento, scoops, vibrato, drift, jitter.
+
+    edges: frames where notes begin, from 0 to the number of frames, rising; drawn if None.
+    """
+    edges = _note_edges(voiced, rng) if edges is None else edges
     pitches = _note_pitches(len(edges) - 1, centre_midi, limits_midi, rng)
     contour = np.repeat(pitches, np.diff(edges))
     lengths = np.diff(edges)
@@ -46,7 +65,10 @@ def melody(voiced: np.ndarray, centre_midi: float, limits_midi: tuple[float, flo
     drift = 0.15 * rng.uniform(0, 2) * smooth_noise(len(contour), 0.4, rng)
     jitter = 0.04 * rng.uniform(0, 2) * smooth_noise(len(contour), 0.02, rng)
     # A larynx does not jump: the steps at the borders of scoops and falls are spread over 20 ms
-    return smoothed(contour, 7) + drift + jitter + edge_glides(voiced, rng)
+    midi = smoothed(contour, 7) + drift + jitter + edge_glides(voiced, rng)
+    return Melody(
+        midi, edges, pitches + np.array([drift[start:end].mean() for start, end in itertools.pairwise(edges)])
+    )
 
 
 def edge_glides(voiced: np.ndarray, rng: np.random.Generator) -> np.ndarray:
