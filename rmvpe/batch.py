@@ -9,16 +9,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rmvpe import audio
-from rmvpe.errors import failure_message, user_message
+from rmvpe.errors import UserError, failure_message, user_message
 from rmvpe.estimator import Estimator, Progress
-from rmvpe.results import STREAM, Computed, Job, describe, names
+from rmvpe.results import STREAM, Computed, Find, Job, describe, names
 from rmvpe.text import printable
-
-if TYPE_CHECKING:
-    from rmvpe.notes.settings import NoteConfig
+from rmvpe.track import F0Track
 
 BAR = "{desc} {percentage:3.0f}%|{bar}| {postfix} [{elapsed}<{remaining}]"
 # Bytes per second of sound by suffix, before a file of that suffix has been read: typical for music
@@ -135,10 +133,18 @@ def run_jobs(
 
 
 def run_job(job: Job, compute: Compute, learn: Callable[[float], None], progress: Progress) -> Computed:
-    """Compute once, write all results."""
-    computed = compute(job.source, learn, progress)
+    """Compute once, write all results: one that cannot be written does not keep the others from it.
+
+    Raises UserError with the reasons in the end.
+    """
+    computed, reasons = compute(job.source, learn, progress), []
     for result in job.results:
-        result.make(computed)
+        try:
+            result.make(computed)
+        except UserError as error:
+            reasons.append(str(error))
+    if reasons:
+        raise UserError("; ".join(reasons))
     return computed
 
 
@@ -147,18 +153,18 @@ def predicting(
     *,
     hop_s: float | None = None,
     reading: Mapping[str, Any] = MappingProxyType({}),
-    config: "NoteConfig | None" = None,
+    find: Find = F0Track.notes,
 ) -> Compute:
     """The `compute` of sound files: one reading, one pass of the network.
 
-    reading: arguments of `rmvpe.audio.read`. config: how notes are found.
+    reading: arguments of `rmvpe.audio.read`. find: how notes are found.
     """
 
     def compute(source: Path, learn: Callable[[float], None], progress: Progress) -> Computed:
         recording = read(source, reading)
         learn(recording.duration_s)
         track = estimator.from_recording(recording, hop_s=hop_s, progress=progress)
-        return Computed(source, track, recording, config)
+        return Computed(source, track, recording, find)
 
     return compute
 

@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rmvpe import plot
+from rmvpe import plot, sonify
 from rmvpe.audio import Recording
+from rmvpe.errors import UserError
 from rmvpe.text import printable
 from rmvpe.track import F0Track
 
 if TYPE_CHECKING:
     from rmvpe.notes.notes import Notes
-    from rmvpe.notes.settings import NoteConfig
+    from rmvpe.notes.options import NoteFileOptions
 
+NOTE_KINDS = {"csv": "notes csv"}  # where the kind of `rmvpe.ownership` is not the format's name
 STREAM = Path("-")  # standard input as a source, standard output as an output
 
 
@@ -30,14 +32,14 @@ class Computed:
     """
 
     def __init__(
-        self, source: Path, track: F0Track, recording: Recording | None = None, config: "NoteConfig | None" = None
+        self, source: Path, track: F0Track, recording: Recording | None = None, find: "Find" = F0Track.notes
     ) -> None:
-        self.source, self.track, self.recording, self._config = source, track, recording, config
+        self.source, self.track, self.recording, self._find = source, track, recording, find
 
     @cached_property
     def notes(self) -> "Notes":
         """The notes that were sung."""
-        return self.track.notes(self.recording, self._config)
+        return self._find(self.track, self.recording)
 
     @property
     def found_notes(self) -> "Notes | None":
@@ -55,6 +57,7 @@ class Computed:
         return np.zeros(0, np.float32) if self.recording is None else self.recording.samples
 
 
+Find = Callable[[F0Track, Recording | None], "Notes"]  # the notes of a track, with its sound if that is known
 Write = Callable[[Computed, Path], None]
 
 
@@ -73,7 +76,10 @@ class Result:
             return
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "result"
-            self.write(computed, path)
+            try:
+                self.write(computed, path)
+            except UserError as error:
+                raise UserError(str(error).replace(str(path), "standard output")) from error
             with path.open("rb") as file:
                 shutil.copyfileobj(file, sys.stdout.buffer)
         sys.stdout.flush()
@@ -104,6 +110,27 @@ def picture_result(path: Path) -> Result:
         plot.plot_track(computed.samples, computed.track, to, title=computed.title)
 
     return Result(path, "picture", draw)
+
+
+def sound_result(path: Path, of_notes: bool = False) -> Result:
+    """The recording left, and right a tone: the f0, or the notes."""
+
+    def write(computed: Computed, to: Path) -> None:
+        tone = sonify.tone_of_notes(computed.notes) if of_notes else sonify.tone_of_track(computed.track)
+        sonify.write_beside(computed.samples, tone, to)
+
+    return Result(path, "sound", write)
+
+
+def note_result(path: Path, file_format: str, options: "NoteFileOptions") -> Result:
+    """The notes, in a format of `rmvpe.notes.files`; their title is by default the name of the source."""
+
+    def write(computed: Computed, to: Path) -> None:
+        title = options.title or Path(computed.title).stem
+        given = {name: getattr(options, name) for name in ("tempo_bpm", "bends", "bend_range")}
+        computed.notes.write(to, file_format, title=title, **given)
+
+    return Result(path, NOTE_KINDS.get(file_format, file_format), write)
 
 
 def names(job: Job) -> str:

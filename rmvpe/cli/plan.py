@@ -16,6 +16,9 @@ from rmvpe.ownership import Output, check_outputs, is_complete
 from rmvpe.results import STREAM, Job, Result, picture_result
 
 STDOUT_NAMES = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
+# What follows the name of the input, by the format of `rmvpe.notes.files`: the name alone is the f0's
+NOTE_ENDINGS = {"mid": ".mid", "csv": ".notes.csv", "json": ".notes.json"}
+SOUND_ENDING = ".sonified.wav"
 MOST_NAMED = 10  # files passed over that are named one by one
 Skipped = list[tuple[Path, str]]
 
