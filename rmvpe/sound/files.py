@@ -55,11 +55,19 @@ def find_audio(paths: Sequence[str | os.PathLike[str]], skipped: list[Skipped] |
     holds and cannot be looked into: sub-folders without permission, pipes, devices. Raises UserError for a path that is
     missing or no sound file by its kind (a device), and for a folder without sound files.
     """
-    skipped = [] if skipped is None else skipped
+    return find_files(paths, sound_files, [] if skipped is None else skipped)
+
+
+def find_files(
+    paths: Sequence[str | os.PathLike[str]],
+    files_in: Callable[[Path, list[Skipped]], list[Path]],
+    skipped: list[Skipped],
+) -> list[AudioFile]:
+    """The files of `paths`, each once, with the names of `find_audio`; `files_in` gives those of a folder."""
     found: dict[Path, AudioFile] = {}
     for path in map(Path, paths):
         if path.is_dir():
-            for file in _sound_files(path, skipped):
+            for file in files_in(path, skipped):
                 found.setdefault(file.resolve(), AudioFile(file, file.relative_to(path)))
         else:
             check_exists(path)
@@ -67,16 +75,22 @@ def find_audio(paths: Sequence[str | os.PathLike[str]], skipped: list[Skipped] |
     return with_unique_names(list(found.values()))
 
 
-def _sound_files(folder: Path, skipped: list[Skipped]) -> list[Path]:
+def sound_files(folder: Path, skipped: list[Skipped]) -> list[Path]:
+    """The sound files in a folder, see `find_audio`. Raises UserError if there is none."""
     before = len(skipped)
-    files = sorted(_walk(folder, skipped))
+    files = sorted(search(folder, is_recording, skipped))
     if not files:
         reasons = "".join(f"; {path} {reason}" for path, reason in skipped[before : before + 3])
         raise UserError(f"{folder} holds no sound file (wav, mp3, m4a ...{reasons}): give a file or another folder")
     return files
 
 
-def _walk(folder: Path, skipped: list[Skipped]) -> Iterator[Path]:
+def search(folder: Path, is_wanted: Callable[[Path, list[Skipped]], bool], skipped: list[Skipped]) -> Iterator[Path]:
+    """The files in a folder that `is_wanted` takes, in its sub-folders and links to folders too, none of them hidden.
+
+    `skipped` collects (path, reason) of folders that cannot be searched; `is_wanted` gets it too.
+    """
+
     def unreadable(error: OSError) -> None:
         skipped.append((Path(error.filename or folder), f"cannot be searched ({error.strerror})"))
 
@@ -93,11 +107,11 @@ def _walk(folder: Path, skipped: list[Skipped]) -> Iterator[Path]:
             waiting += [Path(root, name) for name in folders if os.path.islink(Path(root, name))]
             for name in sorted(names):
                 path = Path(root, name)
-                if not name.startswith(".") and _is_recording(path, skipped):
+                if not name.startswith(".") and is_wanted(path, skipped):
                     yield path
 
 
-def _is_recording(path: Path, skipped: list[Skipped]) -> bool:
+def is_recording(path: Path, skipped: list[Skipped]) -> bool:
     """Whether a file in a folder is to be read; what could be sound and cannot be looked at goes to `skipped`."""
     suffix = path.suffix.lower()
     try:
