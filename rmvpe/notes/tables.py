@@ -124,7 +124,7 @@ def _row(number: int, row: Any) -> dict[str, Any]:
 def _table(where: str, value: Any, keys: tuple[str, ...]) -> dict[str, Any]:
     """`value`, if it is a table without other keys than these: a mistyped one would be lost without a word."""
     if not isinstance(value, dict):
-        raise ValueError(f"{where} is a {type(value).__name__}, not a table")
+        raise ValueError(f"{where} is {type(value).__name__}, not a table")
     if unknown := [name[:40] for name in value if name not in keys]:
         raise ValueError(f"{where} has the unknown key {unknown[0]!r}; known are {', '.join(keys)}")
     return value
