@@ -1,5 +1,6 @@
 """What `rmvpe predict` and `rmvpe notes` do alike: find inputs, name their results, check them, run, report."""
 
+import argparse
 import os
 import stat
 from collections.abc import Collection, Iterable, Sequence
@@ -40,6 +41,22 @@ class Manner:
     def say(self, sentence: str) -> None:
         """Print a sentence on stderr."""
         report(self.program, sentence)
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """-o, --skip-existing and --force."""
+    add = parser.add_argument
+    text = "a folder, or for a single file the file to write; -: stdout"
+    add("-o", "--output", required=True, metavar="OUT", help=text)
+    text = "leave out files whose results are complete, to go on with a run that was stopped"
+    add("--skip-existing", action="store_true", help=text)
+    add("--force", action="store_true", help="replace files that this command did not write")
+
+
+def manner_of(program: str, arguments: argparse.Namespace) -> Manner:
+    """The manner that the command line asks for."""
+    given = {name: getattr(arguments, name) for name in ("skip_existing", "force", "quiet", "debug")}
+    return Manner(program, **given)
 
 
 def find_sounds(paths: Sequence[str]) -> tuple[list[AudioFile], Skipped]:
