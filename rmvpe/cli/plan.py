@@ -17,8 +17,16 @@ from rmvpe.ownership import Output, check_outputs, is_complete
 from rmvpe.results import STREAM, Job, Result, picture_result
 
 STDOUT_NAMES = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
-# What follows the name of the input, by the format of `rmvpe.notes.files`: the name alone is the f0's
-NOTE_ENDINGS = {"mid": ".mid", "csv": ".notes.csv", "json": ".notes.json"}
+# What follows the name of the input, by the format of `rmvpe.notes.files`, where it is not the format's name: song.csv
+# is the f0 of song.wav, and song.txt may be its words
+NOTE_ENDINGS = {
+    "csv": ".notes.csv",
+    "json": ".notes.json",
+    "textgrid": ".TextGrid",
+    "labels": ".labels.txt",
+    "pitchtier": ".PitchTier",
+    "curve": ".curve.csv",
+}
 SOUND_ENDING = ".sonified.wav"
 MOST_NAMED = 10  # files passed over that are named one by one
 Skipped = list[tuple[Path, str]]
@@ -112,6 +120,11 @@ def pictures(outputs: Sequence[Path], wanted: str | None) -> list[list[Result]]:
     paths = [Path(wanted)] if wanted else [beside(output, ".png") for output in outputs]
     plot.check_picture(paths[0])
     return [[picture_result(path) for path in paths]]
+
+
+def note_ending(file_format: str) -> str:
+    """What follows the name of the input in the name of a file of notes."""
+    return NOTE_ENDINGS.get(file_format, f".{file_format}")
 
 
 def beside(output: Path, ending: str) -> Path:

@@ -12,7 +12,7 @@ from rmvpe.cli import plan
 from rmvpe.cli.inputs import add_input_arguments, input_paths
 from rmvpe.cli.note_options import NoteWishes, add_note_arguments, note_wishes
 from rmvpe.cli.options import Load, NetworkWishes, add_network_arguments, network_wishes
-from rmvpe.cli.plan import NOTE_ENDINGS, SOUND_ENDING, Manner
+from rmvpe.cli.plan import SOUND_ENDING, Manner
 from rmvpe.errors import UserError
 from rmvpe.estimator import load as load_estimator
 from rmvpe.results import STREAM, Job, Result, f0_result, note_result, sound_result
@@ -122,7 +122,8 @@ def plan_others(outputs: Sequence[Path], request: Request) -> list[list[Result]]
     heard = [""] if request.sound == "notes" else []
     request.wishes.check([*formats, *heard], "--notes, --midi or --sonify notes")
     makers: list[tuple[str, Callable[[Path], Result]]] = [
-        (NOTE_ENDINGS[name], partial(note_result, file_format=name, options=request.wishes.options)) for name in formats
+        (plan.note_ending(name), partial(note_result, file_format=name, options=request.wishes.options))
+        for name in formats
     ]
     if request.sound is not None:
         makers.append((SOUND_ENDING, partial(sound_result, of_notes=request.sound == "notes")))
