@@ -1,9 +1,8 @@
 """`rmvpe predict`: a track for each sound file, and if wanted its notes, MIDI, picture and sound, from one pass."""
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 from rmvpe.audio import AudioFile
@@ -121,13 +120,15 @@ def plan_others(outputs: Sequence[Path], request: Request) -> list[list[Result]]
     formats = [name for name, is_wanted in (("csv", request.notes), ("mid", request.midi)) if is_wanted]
     heard = [""] if request.sound == "notes" else []
     request.wishes.check([*formats, *heard], "--notes, --midi or --sonify notes")
-    makers: list[tuple[str, Callable[[Path], Result]]] = [
-        (plan.note_ending(name), partial(note_result, file_format=name, options=request.wishes.options))
+    options = request.wishes.options
+    columns = [
+        [note_result(plan.beside(output, plan.note_ending(name)), name, options) for output in outputs]
         for name in formats
     ]
     if request.sound is not None:
-        makers.append((SOUND_ENDING, partial(sound_result, of_notes=request.sound == "notes")))
-    return [[make(plan.beside(output, ending)) for output in outputs] for ending, make in makers]
+        of_notes = request.sound == "notes"
+        columns += [[sound_result(plan.beside(output, SOUND_ENDING), of_notes) for output in outputs]]
+    return columns
 
 
 def plan_outputs(files: Sequence[AudioFile], request: Request) -> list[Path]:
