@@ -106,8 +106,8 @@ def find_notes(frames: Frames, config: NoteConfig, costs: Costs | None = None) -
         costs = COSTS if frames.articulation_db is not None else COSTS_WITHOUT_LEVEL
     found = segments(frames, config, costs)
     closed = round(config.shortest_gap_ms / 1000 / STEP_S)
-    nexts = [first for first, _ in found[1:]] + [len(frames.voiced) + closed]
-    ends = [begin if begin - stop < closed else stop for (_, stop), begin in zip(found, nexts, strict=True)]
+    ends = [after if after - stop < closed else stop for (_, stop), (after, _) in itertools.pairwise(found)]
+    ends += [stop for _, stop in found[-1:]]
     return tuple(_note(frames, first, stop, end) for (first, stop), end in zip(found, ends, strict=True))
 
 
