@@ -70,19 +70,23 @@ class Result:
     write: Write
 
     def make(self, computed: Computed) -> None:
-        """Write the file, or to standard output."""
+        """Write the file, or to standard output. Raises UserError that names it."""
         if self.path != STREAM:
-            self.write(computed, self.path)
+            self._write(computed, self.path, str(self.path))
             return
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "result"
-            try:
-                self.write(computed, path)
-            except UserError as error:
-                raise UserError(str(error).replace(str(path), "standard output")) from error
+            self._write(computed, path, "standard output")
             with path.open("rb") as file:
                 shutil.copyfileobj(file, sys.stdout.buffer)
         sys.stdout.flush()
+
+    def _write(self, computed: Computed, path: Path, name: str) -> None:
+        try:
+            self.write(computed, path)
+        except UserError as error:
+            message = str(error).replace(str(path), name)
+            raise UserError(message if name in message else f"cannot write {name}: {message}") from error
 
 
 @dataclass(frozen=True)

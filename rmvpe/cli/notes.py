@@ -123,8 +123,9 @@ def check_flags(files: Sequence[AudioFile], request: Request) -> None:
     if request.sound is not None and (n_f0 != 1 or len(files) != 1):
         raise UserError(f"--sound {request.sound} belongs to one f0 file: give one csv, npz, npy or pv file with it")
     if n_f0 == len(files) and request.network.decoding:
-        flag = next(name for name in SETTINGS if name in request.network.decoding)
-        raise UserError(f"{flag} decides the f0 of sound files, and only f0 files are given: drop it")
+        name = next(name for name in SETTINGS if name in request.network.decoding)
+        flag = name.removesuffix("_hz").replace("_", "-")  # --f0-min is f0_min_hz in Python
+        raise UserError(f"--{flag} decides the f0 of sound files, and only f0 files are given: drop it")
 
 
 def plan_jobs(files: Sequence[AudioFile], request: Request) -> list[Job]:
