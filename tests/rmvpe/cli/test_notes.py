@@ -124,7 +124,7 @@ def test_again_into_the_folder_of_the_f0_files(folder: Path, notes: Command, cap
     """The notes that were written there are no new f0 files."""
     for _ in range(2):
         assert notes("f0", "-o", "f0", "--format", "csv") == 0
-        assert files_in("f0") == ["x.csv", "x.notes.csv", "y.npz", "y.notes.csv"]
+        assert files_in("f0") == ["x.csv", "x.notes.csv", "y.notes.csv", "y.npz"]
     Path("f0/y.notes.csv").write_text("cut")
     assert "y.notes.csv exists" in refused(notes, capsys, "f0", "-o", "f0", "--format", "csv")
     assert notes("f0", "-o", "f0", "--format", "csv", "--force") == 0
