@@ -105,13 +105,15 @@ def read_mid(path: Path) -> Contents:
 
 def _keys(messages: Any, ticks_per_beat: int, channels: dict[int, Channel]) -> list[Key]:
     """The notes of all keys, by onset; `channels` gets the bends."""
-    now, tempo_us = 0.0, DEFAULT_TEMPO_US
+    tick, since_tick, since_s = 0, 0, 0.0  # `since`: the last change of tempo
+    tick_s = DEFAULT_TEMPO_US / 1e6 / ticks_per_beat
     found: list[Key] = []
     sounding: dict[tuple[int, int], Key] = {}
     for message in messages:
-        now += message.time * (tempo_us / 1e6 / ticks_per_beat)
+        tick += message.time
+        now = since_s + (tick - since_tick) * tick_s
         if message.type == "set_tempo":
-            tempo_us = message.tempo
+            since_tick, since_s, tick_s = tick, now, message.tempo / 1e6 / ticks_per_beat
         if message.is_meta or getattr(message, "channel", PERCUSSION) == PERCUSSION:
             continue
         channels[message.channel].take(now, message)
@@ -129,7 +131,8 @@ def _keys(messages: Any, ticks_per_beat: int, channels: dict[int, Channel]) -> l
         elif key is not None:
             key.offset_s = now
             found.append(sounding.pop(place))
-    found += [replace(key, offset_s=now) for key in sounding.values()]
+    end_s = since_s + (tick - since_tick) * tick_s
+    found += [replace(key, offset_s=end_s) for key in sounding.values()]
     return sorted((key for key in found if key.offset_s > key.onset_s), key=lambda key: key.onset_s)
 
 

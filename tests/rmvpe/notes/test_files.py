@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -89,7 +90,8 @@ def test_json_tells_who_made_it_first(tmp_path: Path):
 
 
 def test_numbers_of_numpy_are_written(tmp_path: Path):
-    note = Note(*np.array([0.5, 1.0, 60.25]), np.int64(90), np.float32(0.5))  # type: ignore[arg-type]
+    values: list[Any] = [np.float64(0.5), np.float64(1.0), np.float32(60.25), np.int64(90), np.float32(0.5)]
+    note = Note(*values)
     for name in ("a.csv", "a.json", "a.mid"):
         Notes((note,)).write(tmp_path / name)
         assert Notes.read(tmp_path / name)[0].velocity == 90
@@ -186,14 +188,14 @@ NOTE = {"onset_s": 0.5, "offset_s": 1.0, "pitch_midi": 60.0, "velocity": None, "
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        ([], "the file is a list"),
+        ([], "the file is list"),
         ({}, 'no list "notes"'),
         ({"notes": {}}, 'no list "notes"'),
         ({"notes": [], "tempo": 3}, "unknown key 'tempo'"),
         ({"notes": [], "tuning_cents": "flat"}, "tuning_cents is 'flat'"),
         ({"notes": [], "tuning_cents": None}, "tuning_cents is None"),
         ({"notes": [], "missing": "sound"}, "missing is not a list"),
-        ({"notes": [3]}, "note 1 is a int"),
+        ({"notes": [3]}, "note 1 is int"),
         ({"notes": [NOTE, {**NOTE, "lyric": "la"}]}, "note 2 has the unknown key 'lyric'"),
         ({"notes": [{"onset_s": 0.5, "pitch_midi": 60}]}, "note 1 has no offset_s"),
         ({"notes": [{**NOTE, "pitch_midi": "C4"}]}, "in note 1, pitch_midi is 'C4'"),
@@ -212,7 +214,7 @@ def test_a_json_that_no_notes_can_have_written_is_refused(value: object, words: 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.json", "a.mid"])
 @pytest.mark.parametrize(
-    "content", [b"", b"\0\xff\xfe", b"{", b"\xff\xfeo\0n\0", bytes(range(256)) * 40, b"[" * 100_000]
+    "content", [b"", b"\0\xff\xfe", b"{", b"\xff\xfeo\0n\0", bytes(range(256)) * 40, b"[" * 9999], ids=len
 )
 def test_whatever_a_file_holds_it_is_one_sentence(name: str, content: bytes, tmp_path: Path):
     path = tmp_path / name
