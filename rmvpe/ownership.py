@@ -22,6 +22,7 @@ from rmvpe.errors import UserError
 from rmvpe.files import ONE_CASE, check_replaceable
 from rmvpe.json_text import parse_json
 from rmvpe.notes.tables import COLUMNS as NOTE_COLUMNS
+from rmvpe.ownership_text import TEXT_KINDS
 from rmvpe.plot import is_our_picture
 from rmvpe.sound import sonified
 from rmvpe.track_files import FIELDS
@@ -142,7 +143,8 @@ def is_ours(path: Path, kind: str) -> bool:
 def is_complete(path: Path, kind: str) -> bool:
     """Whether the file is a whole result of ours, by its beginning and its end.
 
-    A csv or pv that somebody cut at the end of a line looks whole. We write a file beside its place and rename it.
+    A csv, pv, curve or label file that somebody cut at the end of a line looks whole. We write a file beside its place
+    and rename it.
     """
     if not os.path.isfile(path) or os.path.islink(path) or not is_ours(path, kind):
         return False
@@ -158,7 +160,10 @@ def is_complete(path: Path, kind: str) -> bool:
     if kind == "mid":
         with path.open("rb") as file:
             return _whole_midi(file, size)
-    if kind == "pv":
+    if kind in TEXT_KINDS:
+        with path.open("rb") as file:
+            return TEXT_KINDS[kind][1](file, size)
+    if kind in ("pv", "curve"):
         return not tail or tail.endswith(b"\n")
     if kind == "json":
         return tail.endswith(b"\n}\n")
@@ -269,5 +274,7 @@ KINDS: dict[str, Callable[..., bool]] = {
     "onnx": _onnx,
     "markdown": _markdown,
     "sound": _sound,
+    "curve": _two_columns,
+    **{kind: is_ours_as for kind, (is_ours_as, _) in TEXT_KINDS.items()},
 }
-UNMARKED = ("npy", "pv", "two columns")  # any file with such numbers looks like ours
+UNMARKED = ("npy", "pv", "two columns", "curve", "labels")  # any file with such numbers looks like ours
