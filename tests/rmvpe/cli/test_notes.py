@@ -9,6 +9,7 @@ import pytest
 import soundfile
 
 from rmvpe.cli import notes as cli
+from rmvpe.estimator import Estimator
 from rmvpe.notes.files import SUFFIXES, WRITERS
 from rmvpe.notes.notes import Notes
 from rmvpe.track import F0Track
@@ -29,7 +30,7 @@ def loads() -> list[tuple]:
 def notes(loads: list[tuple]) -> Command:
     """`rmvpe notes` with a network that finds one pitch wherever it is loud."""
 
-    def load(*given: str) -> object:
+    def load(*given: str) -> Estimator:
         loads.append(given)
         return waves(256, 64, decoding())
 
@@ -126,6 +127,7 @@ def test_again_into_the_folder_of_the_f0_files(folder: Path, notes: Command, cap
         assert notes("f0", "-o", "f0", "--format", "csv") == 0
         assert files_in("f0") == ["x.csv", "x.notes.csv", "y.notes.csv", "y.npz"]
     Path("f0/y.notes.csv").write_text("cut")
+    capsys.readouterr()
     assert "y.notes.csv exists" in refused(notes, capsys, "f0", "-o", "f0", "--format", "csv")
     assert notes("f0", "-o", "f0", "--format", "csv", "--force") == 0
     assert notes("f0", "-o", "f0", "--format", "csv", "--skip-existing") == 0

@@ -62,7 +62,11 @@ def test_all_results_of_one_pass(
     calls: list[str] = []
 
     def counted(name: str, function: Callable) -> Callable:
-        return lambda *given, **more: (calls.append(name), function(*given, **more))[1]
+        def call(*given: object, **more: object) -> object:
+            calls.append(name)
+            return function(*given, **more)
+
+        return call
 
     monkeypatch.setattr(audio, "read", counted("read", audio.read))
     monkeypatch.setattr(Estimator, "from_recording", counted("predict", Estimator.from_recording))
