@@ -135,10 +135,10 @@ def plan_jobs(files: Sequence[AudioFile], request: Request) -> list[Job]:
     file_format = request.file_format or DEFAULT_FORMAT
     if outputs == [Path(request.output)] and outputs != [STREAM]:
         file_format = format_of(outputs[0], request.file_format)
-        suffix = outputs[0].suffix.lower()
-        said = SUFFIXES.get(suffix[1:], file_format)
-        if said != file_format and suffix != Path(note_ending(file_format)).suffix.lower():
-            raise UserError(f"{outputs[0]} ends in {suffix} but --format says {file_format}: drop one of them")
+        suffix = outputs[0].suffix[1:].lower()
+        said = SUFFIXES.get(suffix, file_format)
+        if said != file_format and suffix != Path(note_ending(file_format)).suffix[1:].lower():
+            raise UserError(f"{outputs[0]} ends in .{suffix} but --format says {file_format}: drop one of them")
     request.wishes.check([file_format], "notes")
     return [
         Job(file.path, (note_result(output, file_format, request.wishes.options),))
