@@ -21,13 +21,15 @@ import numpy as np
 import rmvpe
 from rmvpe.data.readers.hybrid import Hybrid
 from rmvpe.evaluation.evaluate import mixed, parse_ratio
-from rmvpe.notes.find import COSTS, Costs, Frames, find_notes
+from rmvpe.files import write_text
+from rmvpe.notes.find import COSTS, COSTS_WITHOUT_LEVEL, Costs, Frames, find_notes
 from rmvpe.notes.notes import frames_of
 from rmvpe.notes.settings import NoteConfig
 from rmvpe.pitch import midi_to_hz
 from rmvpe.program import Command, run_program
 
 WHOLE = ("around",)  # costs that are whole numbers
+MILLISECONDS = 5.0  # settings are multiples of it
 LARGEST_STEP = 0.5  # of the logarithm of a cost
 
 
@@ -64,11 +66,19 @@ def read_tasks(places: list[str], ratios: list[float], limit: int | None, withou
     return tasks
 
 
-def scores(task: Task, costs: Costs) -> tuple[float, float, float]:
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """What is fitted: the costs, and the settings that users get by default."""
+
+    costs: Costs
+    config: NoteConfig
+
+
+def scores(task: Task, choice: Choice) -> tuple[float, float, float]:
     """F1 with offset, with onset and pitch, with onset alone, of one recording."""
     from mir_eval.transcription import onset_precision_recall_f1, precision_recall_f1_overlap
 
-    found = find_notes(task.frames, NoteConfig(), costs)
+    found = find_notes(task.frames, choice.config, choice.costs)
     if not found:
         return 0.0, 0.0, 0.0
     times = np.array([(note.onset_s, note.offset_s) for note in found])
@@ -86,20 +96,21 @@ def _start(tasks: list[Task]) -> None:
     TASKS.extend(tasks)
 
 
-def _score(job: tuple[int, Costs]) -> tuple[float, float, float]:
-    index, costs = job
-    return scores(TASKS[index], costs)
+def _score(job: tuple[int, Choice]) -> tuple[float, float, float]:
+    index, choice = job
+    return scores(TASKS[index], choice)
 
 
-def changed(costs: Costs, rng: np.random.Generator) -> Costs:
-    """The costs with one to three of them multiplied by a random factor."""
-    names = [field.name for field in dataclasses.fields(Costs)]
-    picked = rng.choice(names, size=rng.choice([1, 2, 3]), replace=False)
-    values = {}
-    for name in map(str, picked):
-        value = getattr(costs, name) * float(np.exp(LARGEST_STEP * rng.normal() * rng.choice([0.3, 1.0])))
-        values[name] = max(1, round(value)) if name in WHOLE else round(value, 4)
-    return dataclasses.replace(costs, **values)
+def changed(choice: Choice, rng: np.random.Generator) -> Choice:
+    """The choice with one to three of its numbers multiplied by a random factor."""
+    costs, config = dataclasses.asdict(choice.costs), dataclasses.asdict(choice.config)
+    for name in map(str, rng.choice([*costs, *config], size=rng.choice([1, 2, 3]), replace=False)):
+        factor = float(np.exp(LARGEST_STEP * rng.normal() * rng.choice([0.3, 1.0])))
+        if name in config:
+            config[name] = float(round(config[name] * factor / MILLISECONDS) * MILLISECONDS)
+        else:
+            costs[name] = max(1, round(costs[name] * factor)) if name in WHOLE else round(costs[name] * factor, 4)
+    return Choice(Costs(**costs), NoteConfig(**config))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -123,20 +134,20 @@ def run(arguments: argparse.Namespace) -> int:
     rng = np.random.default_rng(arguments.seed)
     with get_context("spawn").Pool(arguments.workers, _start, (tasks,)) as pool:
 
-        def merit(costs: Costs) -> np.ndarray:
-            jobs = [(index, costs) for index in range(len(tasks))]
-            return np.mean(pool.map(_score, jobs, chunksize=8), axis=0)
+        def merit(choice: Choice) -> np.ndarray:
+            return np.mean(pool.map(_score, [(index, choice) for index in range(len(tasks))], chunksize=8), axis=0)
 
-        best, high = COSTS, merit(COSTS)
+        best = Choice(COSTS_WITHOUT_LEVEL if arguments.without_level else COSTS, NoteConfig())
+        high = merit(best)
         print(f"{len(tasks)} recordings; start: {np.round(high, 4)}", flush=True)
         for number in range(arguments.rounds):
-            costs = changed(best, rng)
-            reached = merit(costs)
+            choice = changed(best, rng)
+            reached = merit(choice)
             if reached.mean() > high.mean():
-                best, high = costs, reached
-                print(f"{number}: {np.round(high, 4)} {costs}", flush=True)
-                text = json.dumps({"costs": dataclasses.asdict(best), "f1": high.tolist()}, indent=1)
-                arguments.output.write_text(text + "\n", encoding="utf-8")
+                best, high = choice, reached
+                print(f"{number}: {np.round(high, 4)}", flush=True)
+                write_text(arguments.output, json.dumps(dataclasses.asdict(best) | {"f1": high.tolist()}, indent=1))
+    print(best)
     return 0
 
 

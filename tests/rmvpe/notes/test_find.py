@@ -1,5 +1,7 @@
 """Notes from curves drawn by hand: what splits a note, what does not, where it begins and ends."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -171,6 +173,6 @@ def test_missing_times_are_silence_and_jumps_cut_the_track() -> None:
     ("setting", "value"),
     [("hold_ms", -1.0), ("shortest_note_ms", 1e6), ("shortest_gap_ms", float("nan")), ("hold_ms", "8")],
 )
-def test_settings_out_of_range_are_refused(setting: str, value: object) -> None:
+def test_settings_out_of_range_are_refused(setting: str, value: Any) -> None:
     with pytest.raises(ConfigError, match=setting):
         NoteConfig(**{setting: value})

@@ -14,7 +14,7 @@ RATE = 16_000
 def voice(hz: float, seconds: float, gain: float) -> np.ndarray:
     """Ten harmonics that fall by 6 dB per octave, with an RMS of about `gain`."""
     time_s = np.arange(round(seconds * RATE)) / RATE
-    return gain * sum(np.sin(2 * np.pi * h * hz * time_s) / h for h in range(1, 11))
+    return gain * np.sum([np.sin(2 * np.pi * h * hz * time_s) / h for h in range(1, 11)], axis=0)
 
 
 def track_of(*parts: tuple[float, float]) -> rmvpe.F0Track:

@@ -309,11 +309,15 @@ def test_items_depend_neither_on_workers_nor_on_order(folders: Path, tmp_path: P
     pool, alone = tmp_path / "pool", tmp_path / "alone"
     assert script.main(_arguments(folders, pool, "--workers", "2")) == 0
     sources = dataset.split_sources(folders / "voices", folders / "music").of_split
-    for split, index in (("test", 0), ("train", 1), ("train", 0), ("valid", 0)):
-        plan = dataset.plan_item(sources[split], split, index, 0)
+    places = (("test", 0), ("train", 1), ("train", 0), ("valid", 0))
+    plans = [dataset.plan_item(sources[split], split, index, 0) for split, index in places]
+    for plan in plans:
         dataset.make_item(plan, folders / "voices", folders / "music", tmp_path / "cache", alone)
     names = sorted(str(path.relative_to(alone)) for path in alone.rglob("*.*"))
-    assert len(names) == 2 * 4
+    with_notes = [plan for plan in plans if plan.kind in ("sing", "silent")]
+    assert with_notes
+    expected = [f"{plan.split}/{plan.name}.{suffix}" for plan in plans for suffix in ("wav", "pv")]
+    assert names == sorted(expected + [f"{plan.split}/{plan.name}.notes.csv" for plan in with_notes])
     assert all((pool / name).read_bytes() == (alone / name).read_bytes() for name in names)
 
     manifest = json.loads((pool / "manifest.json").read_text(encoding="utf-8"))
