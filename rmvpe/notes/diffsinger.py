@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rmvpe.errors import UserError
 from rmvpe.notes.note import Note
 from rmvpe.notes.options import NoteFileOptions
 from rmvpe.notes.timeline import MICROSECONDS, Span, length_us, pitch_label, seconds_text, spans
@@ -28,10 +29,11 @@ HOP_S = 0.01  # of a curve from fewer than two frames
 def write_ds(notes: Sequence[Note], track: TrackArrays | None, path: Path, options: NoteFileOptions) -> None:
     """One segment at offset 0. Without a track, or without voice in it, it has no `f0_seq`; the options play no part.
 
-    A note outside MIDI's numbers 0 to 127 is written as a rest.
+    Raises UserError for a pitch outside MIDI's numbers 0 to 127.
     """
+    check_pitches(notes)
     end_us = length_us(notes, track)
-    found = spans(sung(notes), end_us)
+    found = spans(notes, end_us)
     names = [note_of(span) for span in found]
     phonemes = " ".join(SILENCE if name == REST else UNKNOWN for name in names)
     durations = " ".join(seconds_text(span.end_us - span.start_us) for span in found)
@@ -51,9 +53,14 @@ def write_ds(notes: Sequence[Note], track: TrackArrays | None, path: Path, optio
     path.write_text(f"{text}\n", encoding="utf-8", newline="\n")
 
 
-def sung(notes: Sequence[Note]) -> list[Note]:
-    """The notes with a pitch that DiffSinger has: MIDI numbers 0 to 127."""
-    return [note for note in notes if MIDI_RANGE[0] <= note.pitch_midi <= MIDI_RANGE[1]]
+def check_pitches(notes: Sequence[Note]) -> None:
+    """Raise UserError for a note whose pitch DiffSinger would take for a rest, or does not have."""
+    for number, note in enumerate(notes, start=1):
+        if not MIDI_RANGE[0] <= note.pitch_midi <= MIDI_RANGE[1]:
+            raise UserError(
+                f"note {number} at {note.onset_s:.2f} s has the pitch {note.pitch_midi:.2f}, and DiffSinger has "
+                f"{MIDI_RANGE[0]:g} to {MIDI_RANGE[1]:g}: leave the note out, or write csv or json"
+            )
 
 
 def note_of(span: Span) -> str:

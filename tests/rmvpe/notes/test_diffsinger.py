@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rmvpe.errors import UserError
 from rmvpe.notes.diffsinger import write_ds
 from rmvpe.notes.note import Note
 from rmvpe.notes.options import NoteFileOptions
@@ -96,14 +97,15 @@ def test_one_voiced_frame_gives_a_curve_that_can_be_resampled(tmp_path: Path):
     assert segment([], one, tmp_path / "a.ds")["f0_seq"] == "220.000 220.000"
 
 
-def test_a_pitch_that_diffsinger_takes_for_a_rest_or_does_not_have_is_a_rest(tmp_path: Path):
+@pytest.mark.parametrize("pitch_midi", [-0.4, 127.3])
+def test_a_pitch_that_diffsinger_takes_for_a_rest_or_does_not_have_is_refused(pitch_midi: float, tmp_path: Path):
     """It reads a MIDI number below 0 as a rest, and its tables end at 127."""
-    notes = [Note(0.0, 0.2, -0.4), Note(0.2, 0.4, 60.0), Note(0.4, 0.5, 127.3)]
-    found = segment(notes, None, tmp_path / "a.ds")
-    assert found["note_seq"] == "rest C4 rest"
+    notes = [Note(0.2, 0.4, 60.0), Note(0.5, 0.6, pitch_midi)]
+    with pytest.raises(UserError, match=r"note 2 at 0\.50 s has the pitch .* and DiffSinger has 0 to 127"):
+        segment(notes, None, tmp_path / "a.ds")
 
 
-@given(notes=melodies(), frames=st.integers(0, 30))
+@given(notes=melodies(0.0, 127.0), frames=st.integers(0, 30))
 def test_every_list_has_a_value_per_note_and_the_sum_is_the_length(
     notes: list[Note], frames: int, tmp_path_factory: pytest.TempPathFactory
 ):

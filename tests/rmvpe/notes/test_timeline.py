@@ -17,10 +17,10 @@ TIMES = st.lists(st.floats(0.0, 500.0), max_size=40).map(sorted)
 
 
 @st.composite
-def melodies(draw: st.DrawFn) -> list[Note]:
+def melodies(draw: st.DrawFn, lowest: float = -36.0, highest: float = 138.0) -> list[Note]:
     """Notes by onset without overlap; some touch, some have no length."""
     times = draw(TIMES)
-    pitches = st.floats(-36.0, 138.0)
+    pitches = st.floats(lowest, highest)
     return [Note(a, b, draw(pitches)) for a, b in zip(times[::2], times[1::2])]
 
 
