@@ -18,8 +18,10 @@ from rmvpe.estimator import load as load_estimator
 from rmvpe.notes.files import SUFFIXES, WRITERS, format_of
 from rmvpe.ownership import is_ours
 from rmvpe.results import STREAM, Computed, Job, note_result
+from rmvpe.sonify import hop_of
 from rmvpe.sound.files import find_files, is_recording, search
 from rmvpe.track import PV_HOP_S, READERS, F0Track
+from rmvpe.track_files import MAX_HOP_S
 
 SUMMARY = "Write the notes of sound files, or of files that hold an f0 (csv, npz, npy, pv)."
 PROGRAM = "rmvpe notes"
@@ -157,7 +159,7 @@ def computing(jobs: Sequence[Job], request: Request, load: Load) -> Compute:
         sound = predicting(estimator, hop_s=network.hop_s, reading=network.reading, find=find)
 
     def from_f0(source: Path, learn: Callable[[float], None], progress: Progress) -> Computed:
-        track = F0Track.read(source, network.hop_s or PV_HOP_S)
+        track = read_f0(source, network.hop_s or PV_HOP_S)
         learn(float(track.time_s[-1]) if len(track) else 0.0)
         recording = None if request.sound is None else read(Path(request.sound), network.reading)
         return Computed(source, track, recording, find)
@@ -166,3 +168,12 @@ def computing(jobs: Sequence[Job], request: Request, load: Load) -> Compute:
         return from_f0(source, learn, progress) if sound is None or has_f0(source) else sound(source, learn, progress)
 
     return compute
+
+
+def read_f0(path: Path, hop_s: float) -> F0Track:
+    """The track of an f0 file. Raises UserError as `F0Track.read`, or for times that are not in seconds."""
+    track = F0Track.read(path, hop_s)
+    step_s = hop_of(track)
+    if step_s > MAX_HOP_S:
+        raise UserError(f"{path} has a frame every {step_s:g} s: give its times in seconds, not in milliseconds")
+    return track

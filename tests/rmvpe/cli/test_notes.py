@@ -210,6 +210,7 @@ def test_pitches_outside_midi_are_named(folder: Path, notes: Command, capsys: py
         (["f0/x.csv", "-o", "x.csv", "--tempo", "90"], "--tempo is about MIDI files"),
         (["f0/x.csv", "-o", "out", "--shortest-gap-ms", "nan"], "shortest_gap_ms"),
         (["f0/x.csv", "-o", "out", "--hop-ms", "0"], "0 ms"),
+        (["ms.csv", "-o", "out"], "ms.csv has a frame every 10 s: give its times in seconds"),
         (["empty", "-o", "out"], "empty holds no sound file and no f0 file (csv, npz, npy, pv)"),
     ],
 )
@@ -217,6 +218,8 @@ def test_wrong_requests(
     arguments: list[str], words: str, folder: Path, notes: Command, capsys: pytest.CaptureFixture[str]
 ):
     Path("empty").mkdir()
+    whole = track()
+    F0Track(1000 * whole.time_s, whole.f0_hz, whole.voiced, whole.confidence).write("ms.csv")
     assert words in refused(notes, capsys, *arguments)
 
 
