@@ -21,7 +21,7 @@ from rmvpe.checkpoint.tensor_file import FORMAT, TORCH_METADATA_RECORD
 from rmvpe.errors import UserError
 from rmvpe.files import ONE_CASE, check_replaceable
 from rmvpe.json_text import parse_json
-from rmvpe.plot import is_our_picture
+from rmvpe.pictures.file import is_our_picture
 from rmvpe.track_files import FIELDS
 
 HEAD_BYTES = 4096
