@@ -51,12 +51,10 @@ def plot(curves: dict[str, np.ndarray], threshold: float, path: str, theme: str 
     colours = theme_named(theme)
     axes = (figure := Figure(figsize=(7.6, 7.0), facecolor=colours.paper, layout="constrained")).subplots()
     axes.plot([0, 100], [0, 100], color=colours.ink, alpha=0.5, linestyle=":", label="exactly as promised")
-    axes.axvline(
-        100 * threshold, color=colours.threshold, linewidth=1.2, linestyle="--", label=f"threshold {threshold:g}"
-    )
+    axes.axvline(100 * threshold, color=colours.ink, linewidth=1.2, linestyle="--", label=f"threshold {threshold:g}")
     for k, (name, (frames, mean, share)) in enumerate(curves.items()):
         look, sizes = colours.line(k), 14 + 300 * frames / frames.sum()
-        label = WORDS.get(name, f"voice {name} to music".replace("voice -", "voice \N{MINUS SIGN}"))
+        label = WORDS.get(name, f"{name} voice to music")
         axes.plot(100 * mean, 100 * share, **look, markersize=4, linewidth=1.8, label=label, clip_on=False)
         marks = {"color": look["color"], "marker": look["marker"]}
         axes.scatter(100 * mean, 100 * share, s=sizes, **marks, alpha=0.6, linewidths=0, clip_on=False)

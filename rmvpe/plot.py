@@ -23,7 +23,7 @@ from rmvpe.pictures.file import (
     save_figure,
     title_lines,
 )
-from rmvpe.pictures.roll import NoteArrays, bars, keyboard, pitch_range
+from rmvpe.pictures.roll import NoteArrays, bars, keyboard, pitch_range, voiced_octaves
 from rmvpe.pictures.spectrogram import HIGHEST_HZ, LOWEST_HZ, brightness_range, log_frequency_picture
 from rmvpe.pictures.theme import DEFAULT_THEME, Theme, style, theme_named
 from rmvpe.pictures.time_axis import CLOCK_FROM_S, set_time_axis, time_label
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PICTURE_SUFFIXES", "check_picture", "is_our_picture", "mark", "plot_track", "require_matplotlib"]
 
+ALL_OCTAVES = (float(np.log2(LOWEST_HZ)), float(np.log2(HIGHEST_HZ)))  # base-2 logarithms of Hz
 WIDTH_INCHES = 11.0
 TITLE_COLUMNS = 48  # of 14 points, beside what is said about the f0
 ONE_ROW_S = 40.0  # longer audio has several rows
@@ -105,7 +106,7 @@ def draw(
 
 
 def row_seconds(duration_s: float) -> float:
-    """How long each row is: the first of `ROW_S` that needs at most `MAX_ROWS` rows; beyond, a whole number of hours."""
+    """Seconds of a row: the first of `ROW_S` that needs at most `MAX_ROWS` rows; beyond, a whole number of hours."""
     fitting = next((seconds for seconds in ROW_S if duration_s <= seconds * MAX_ROWS), None)
     return fitting or 3600.0 * -(-duration_s // (3600.0 * MAX_ROWS))
 
@@ -135,9 +136,8 @@ def _one_row(
     picture, step_s = log_frequency_picture(audio)
     dark, bright = brightness_range(picture)
     times = (-step_s / 2, (picture.shape[1] - 0.5) * step_s)
-    octaves = (float(np.log2(LOWEST_HZ)), float(np.log2(HIGHEST_HZ)))
-    panels.spectrogram(upper, np.clip((picture - dark) / (bright - dark), 0, 1), times, octaves, theme)
-    upper.set_ylim(*octaves)
+    panels.spectrogram(upper, np.clip((picture - dark) / (bright - dark), 0, 1), times, ALL_OCTAVES, theme)
+    upper.set_ylim(*ALL_OCTAVES)
     width = LINE_WIDTH * min(1.0, (FULL_WIDTH_S / duration_s) ** 0.5)  # finer for longer audio
     panels.f0_line(upper, track, theme, width)
     panels.frequency_axes(upper, theme)
@@ -148,8 +148,8 @@ def _one_row(
             axes.tick_params(axis="x", length=0, labelbottom=False)
     for axes in middle:
         assert notes is not None
-        low, high = pitch_range(_octaves(track), notes) or octaves
-        keyboard(axes, low, high, theme, 72 * ROLL, label_size=9)
+        low, high = pitch_range(voiced_octaves(track), notes) or ALL_OCTAVES
+        keyboard(axes, low, high, theme, label_size=9)
         scale = (duration_s / (72 * inner * size[0]), (high - low) / (72 * ROLL))
         bars(axes, notes, theme, seconds_per_point=scale[0], octaves_per_point=scale[1], size=9)
         panels.f0_line(axes, track, theme, 0.8 * width)
@@ -177,7 +177,10 @@ def _rows(
 
     row_s, as_clock = row_seconds(duration_s), duration_s > CLOCK_FROM_S
     n_rows = max(1, int(np.ceil(duration_s / row_s - 1e-9)))
-    low, high = pitch_range(_octaves(track), notes or ()) or (float(np.log2(LOWEST_HZ)), float(np.log2(HIGHEST_HZ)))
+    low, high = pitch_range(voiced_octaves(track), notes or ()) or (
+        float(np.log2(LOWEST_HZ)),
+        float(np.log2(HIGHEST_HZ)),
+    )
     detailed = row_s <= DETAILED_ROW_S
     picture, step_s = np.zeros((1, 0)), row_s
     if detailed:
@@ -212,7 +215,7 @@ def _rows(
             times = ((start - 0.5) * step_s, (start + part.shape[1] - 0.5) * step_s)
             panels.spectrogram(upper, part, times, (low, high), theme)
         sung = track[slice(*(int(np.searchsorted(track.time_s, time)) for time in (first - 0.05, last + 0.05)))]
-        keyboard(upper, low, high, theme, 72 * ROW, label_size=8)
+        keyboard(upper, low, high, theme, label_size=8)
         here = [note for note in notes or () if note.onset_s < last and note.offset_s > first]
         scale = (row_s / (72 * inner), (high - low) / (72 * ROW))
         bars(upper, here, theme, seconds_per_point=scale[0], octaves_per_point=scale[1], size=7.5, named=detailed)
@@ -230,12 +233,6 @@ def _rows(
     return figure
 
 
-def _octaves(track: F0Track) -> np.ndarray:
-    """Base-2 logarithms of the f0 of voiced frames, [voiced frames]."""
-    octaves: np.ndarray = np.log2(track.f0_hz[track.voiced])
-    return octaves
-
-
 def _extra_title_inches(title: str) -> float:
     shown, size = title_lines(title, 14, TITLE_COLUMNS)
     return 1.3 * size / 72 * shown.count("\n")
@@ -247,9 +244,9 @@ def _headings(
     """Title and summary above the first panel, and `foot` under the last one, at the right."""
     width, height = figure.get_size_inches()
     shown, size = title_lines(title, 14, TITLE_COLUMNS)
-    top = 1 - 0.24 / height
-    figure.text(LEFT / width, top, shown, color=theme.ink, fontsize=size, va="top")
-    figure.text(1 - RIGHT / width, top, _summary(track, notes), color=theme.f0, fontsize=12, va="top", ha="right")
+    first = figure.axes[0]
+    first.set_title(shown, color=theme.ink, fontsize=size, loc="left", pad=9)
+    first.set_title(_summary(track, notes), color=theme.f0, fontsize=12, loc="right", pad=9)
     figure.text(1 - RIGHT / width, 0.17 / height, foot, color=theme.ink, fontsize=9.5, va="bottom", ha="right")
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SIZE_INCHES, TITLE_COLUMNS = (11.0, 5.6), 100
-# Score -> name in the legend. The false alarms alone are better where they are lower: dashes, and a mark that points down
+# Score -> name in the legend. Only the false alarms are better where they are lower: dashes, a mark that points down
 LINES = {
     "RPA": "raw pitch accuracy (RPA), higher is better",
     "OA": "overall accuracy (OA), higher is better",

@@ -47,6 +47,16 @@ class Notes(Sequence[Note]):
     def __iter__(self) -> Iterator[Note]:
         return iter(self.notes)
 
+    def plot(self, ax: Any = None, theme: str = "dark") -> Any:
+        """Draw a piano roll, with the f0 if it is known, into the axes `ax` of matplotlib; returns the axes.
+
+        By default into new axes; pyplot is used only to make them. theme: "dark" or "light". Raises UserError for
+        another theme, or where matplotlib is not installed.
+        """
+        from rmvpe.pictures.roll import piano_roll
+
+        return piano_roll(self.notes, self.track, ax, theme)
+
 
 def notes_of(track: TrackArrays, audio: Any = None, config: NoteConfig | None = None) -> Notes:
     """The notes of a track; see `rmvpe.F0Track.notes`."""

@@ -6,7 +6,7 @@ import numpy as np
 
 from rmvpe.pictures.theme import Theme
 from rmvpe.pitch import midi_to_hz
-from rmvpe.track import F0Track
+from rmvpe.track_display import TrackArrays
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,7 +34,7 @@ def spectrogram(
     )
 
 
-def f0_line(axes: "Axes", track: F0Track, theme: Theme, width: float) -> None:
+def f0_line(axes: "Axes", track: TrackArrays, theme: Theme, width: float) -> None:
     """The f0 of voiced frames as a line of `width` points with an outline, interrupted where it jumps."""
     from matplotlib import patheffects
 
@@ -54,16 +54,16 @@ def f0_line(axes: "Axes", track: F0Track, theme: Theme, width: float) -> None:
     )
 
 
-def line_points(track: F0Track) -> tuple[np.ndarray, np.ndarray]:
+def line_points(track: TrackArrays) -> tuple[np.ndarray, np.ndarray]:
     """Times and base-2 logarithms of the f0, NaN where unvoiced, both [points], at most `MAX_F0_POINTS`.
 
     Of more frames, neighbours are one point: the median of the voiced ones, unvoiced where most of them are.
     """
     octaves = np.where(track.voiced, np.log2(np.where(track.voiced, track.f0_hz, 1.0)), np.nan)
-    per_point = -(-len(track) // MAX_F0_POINTS) or 1
+    per_point = -(-len(track.time_s) // MAX_F0_POINTS) or 1
     if per_point == 1:
         return track.time_s, octaves
-    used = len(track) // per_point * per_point
+    used = len(track.time_s) // per_point * per_point
     groups, voiced = octaves[:used].reshape(-1, per_point), track.voiced[:used].reshape(-1, per_point)
     medians = np.full(len(groups), np.nan)
     most = 2 * voiced.sum(axis=1) >= per_point
@@ -93,11 +93,13 @@ def right_axis(axes: "Axes", places: list[float], labels: list[str], theme: Them
     other.spines["right"].set_visible(False)
 
 
-def confidence(axes: "Axes", track: F0Track, theme: Theme, threshold: float | None, hysteresis: float = 0.0) -> None:
+def confidence(
+    axes: "Axes", track: TrackArrays, theme: Theme, threshold: float | None, hysteresis: float = 0.0
+) -> None:
     """The confidence over time, voiced frames shaded; a dashed line at the threshold, a dotted one where runs end."""
     axes.broken_barh(voiced_runs(track), (0, 1), color=theme.f0, alpha=0.13, linewidth=0)
-    per_point = -(-len(track) // MAX_POINTS) or 1  # frames whose mean is one point
-    used = len(track) // per_point * per_point
+    per_point = -(-len(track.time_s) // MAX_POINTS) or 1  # frames whose mean is one point
+    used = len(track.time_s) // per_point * per_point
     time_s, mean = (a[:used].reshape(-1, per_point).mean(axis=1) for a in (track.time_s, track.confidence))
     axes.fill_between(time_s, 0, mean, color=theme.f0, alpha=0.25, linewidth=0)
     axes.plot(time_s, mean, color=theme.f0, linewidth=1.1)
@@ -109,10 +111,10 @@ def confidence(axes: "Axes", track: F0Track, theme: Theme, threshold: float | No
         axes.axhline(ends, color=theme.threshold, linewidth=1.1, linestyle=":", label="end of a voiced run")
 
 
-def voiced_runs(track: F0Track) -> list[tuple[float, float]]:
+def voiced_runs(track: TrackArrays) -> list[tuple[float, float]]:
     """Start and duration of each run of voiced frames in seconds; a frame reaches half a hop to both sides."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], track.voiced.astype(np.int8), [0]])))
-    half = (track.hop_s or 0.01) / 2
+    half = float(np.diff(track.time_s).mean()) / 2 if len(track.time_s) > 1 else 0.005
     pairs = zip(edges[::2], edges[1::2] - 1)
     return [(float(track.time_s[a]) - half, float(track.time_s[b] - track.time_s[a]) + 2 * half) for a, b in pairs]
 

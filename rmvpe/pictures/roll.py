@@ -6,8 +6,12 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from rmvpe.notes.note import note_name
-from rmvpe.pictures.theme import Theme
+from rmvpe.pictures.file import require_matplotlib
+from rmvpe.pictures.panels import f0_line
+from rmvpe.pictures.theme import Theme, style, theme_named
+from rmvpe.pictures.time_axis import CLOCK_FROM_S, set_time_axis, time_label
 from rmvpe.pitch import A4_HZ, MIDI_A4
+from rmvpe.track_display import TrackArrays
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,6 +47,38 @@ def octave_of(pitch_midi: float) -> float:
     return float(np.log2(A4_HZ) + (pitch_midi - MIDI_A4) / 12.0)
 
 
+def voiced_octaves(track: TrackArrays) -> np.ndarray:
+    """Where the f0 of voiced frames is on the axis, [voiced frames]."""
+    octaves: np.ndarray = np.log2(track.f0_hz[track.voiced])
+    return octaves
+
+
+def piano_roll(notes: Sequence[NoteArrays], track: TrackArrays | None, axes: "Axes | None", theme: str) -> "Axes":
+    """Notes, and the f0 over them if it is known, in `axes`, by default those of a new figure of pyplot."""
+    require_matplotlib()
+    colours = theme_named(theme)
+    if axes is None:
+        from matplotlib import pyplot
+
+        axes = pyplot.subplots(figsize=(11.0, 3.6), facecolor=colours.paper)[1]
+    ends = [note.offset_s for note in notes] + ([] if track is None else track.time_s[-1:].tolist())
+    first_s = min([0.0, *(note.onset_s for note in notes)])
+    last_s = max([first_s + 1.0, *ends])
+    octaves = np.zeros(0) if track is None else voiced_octaves(track)
+    low, high = pitch_range(octaves, notes) or (octave_of(MIDI_A4 - 12), octave_of(MIDI_A4 + 12))
+    style(axes, colours)
+    as_clock = last_s - first_s > CLOCK_FROM_S
+    set_time_axis(axes, first_s, last_s, as_clock)
+    axes.set_xlabel(time_label(as_clock), color=colours.ink)
+    width, height = size_points(axes)
+    keyboard(axes, low, high, colours, label_size=9)
+    scale = ((last_s - first_s) / width, (high - low) / height)
+    bars(axes, notes, colours, seconds_per_point=scale[0], octaves_per_point=scale[1], size=9)
+    if track is not None:
+        f0_line(axes, track, colours, 1.5)
+    return axes
+
+
 def pitch_range(octaves: np.ndarray, notes: Iterable[NoteArrays], least: float = 2.0) -> tuple[float, float] | None:
     """Lowest and highest octave for voiced frames [n] and notes, at least `least` octaves; None where there is none.
 
@@ -58,17 +94,18 @@ def pitch_range(octaves: np.ndarray, notes: Iterable[NoteArrays], least: float =
     return low - wanting, high + wanting
 
 
-def keyboard(axes: "Axes", low: float, high: float, theme: Theme, height_points: float, label_size: float) -> None:
+def keyboard(axes: "Axes", low: float, high: float, theme: Theme, label_size: float) -> None:
     """Keys at the left of the axes, the lines of black keys shaded, and the names of as many keys as have room.
 
-    low, high: the range of the axis in octaves. height_points: of the axes.
+    low, high: the range of the axis in octaves. label_size: of the names, in points.
     """
     from matplotlib.patches import Rectangle
 
+    width_points, height_points = size_points(axes)
     semitone_points = height_points / (12 * (high - low))
     first, last = (int(np.round(12 * (octave - np.log2(A4_HZ)) + MIDI_A4)) for octave in (low, high))
     sideways = axes.get_yaxis_transform()
-    width = KEYBOARD_POINTS / 72 / axes_width_inches(axes)
+    width = KEYBOARD_POINTS / width_points
     axes.add_patch(
         Rectangle(
             (-width, low), width, high - low, transform=sideways, clip_on=False, facecolor=WHITE_KEY, edgecolor=KEY_EDGE
@@ -95,11 +132,9 @@ def keyboard(axes: "Axes", low: float, high: float, theme: Theme, height_points:
     axes.tick_params(axis="y", length=0, pad=KEYBOARD_POINTS + 3, labelsize=label_size)
 
 
-def axes_width_inches(axes: "Axes") -> float:
-    """How wide an axes is now."""
-    figure = axes.get_figure(root=True)
-    assert figure is not None
-    return float(axes.get_position().width * figure.get_figwidth())
+def size_points(axes: "Axes") -> tuple[float, float]:
+    """Width and height of an axes, as it is placed now."""
+    return 72 * axes.bbox.width / axes.figure.dpi, 72 * axes.bbox.height / axes.figure.dpi
 
 
 def _closest(keys: Sequence[int]) -> int:
