@@ -164,7 +164,7 @@ def predicting(
         recording = read(source, reading)
         learn(recording.duration_s)
         track = estimator.from_recording(recording, hop_s=hop_s, progress=progress)
-        return Computed(source, track, recording, find)
+        return Computed(source, track, recording, find, estimator.config)
 
     return compute
 

@@ -23,7 +23,7 @@ from rmvpe.files import ONE_CASE, check_replaceable
 from rmvpe.json_text import parse_json
 from rmvpe.notes.tables import COLUMNS as NOTE_COLUMNS
 from rmvpe.ownership_text import TEXT_KINDS
-from rmvpe.plot import is_our_picture
+from rmvpe.pictures.file import is_our_picture
 from rmvpe.sound import sonified
 from rmvpe.track_files import FIELDS
 

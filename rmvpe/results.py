@@ -7,12 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rmvpe import plot, sonify
 from rmvpe.audio import Recording
+from rmvpe.config import DecodeConfig
 from rmvpe.errors import UserError
 from rmvpe.text import printable
 from rmvpe.track import F0Track
@@ -25,21 +26,24 @@ NOTE_KINDS = {"csv": "notes csv"}  # where the kind of `rmvpe.ownership` is not 
 STREAM = Path("-")  # standard input as a source, standard output as an output
 
 
+@dataclass
 class Computed:
     """What is known of one source: its track, its sound if there is one, and its notes.
 
-    The notes are found when they are first asked for, and then kept, so that all results show the same ones.
+    find: how notes are found, when they are first asked for; then they are kept, so that all results show the same.
+    decoding: the settings that decided voicing, if they are known.
     """
 
-    def __init__(
-        self, source: Path, track: F0Track, recording: Recording | None = None, find: "Find" = F0Track.notes
-    ) -> None:
-        self.source, self.track, self.recording, self._find = source, track, recording, find
+    source: Path
+    track: F0Track
+    recording: Recording | None = None
+    find: "Find" = F0Track.notes
+    decoding: DecodeConfig | None = None
 
     @cached_property
     def notes(self) -> "Notes":
         """The notes that were sung."""
-        return self._find(self.track, self.recording)
+        return self.find(self.track, self.recording)
 
     @property
     def found_notes(self) -> "Notes | None":
@@ -107,11 +111,16 @@ def f0_result(path: Path, file_format: str) -> Result:
     return Result(path, file_format, lambda computed, to: computed.track.write(to, file_format))
 
 
-def picture_result(path: Path) -> Result:
-    """The picture of the track over its spectrogram."""
+def picture_result(path: Path, theme: str, with_notes: bool = False) -> Result:
+    """The picture of the track over its spectrogram, with the notes if wanted. theme: of `rmvpe.pictures.theme`."""
 
     def draw(computed: Computed, to: Path) -> None:
-        plot.plot_track(computed.samples, computed.track, to, title=computed.title)
+        notes, decoding = computed.notes if with_notes else None, computed.decoding
+        limits: dict[str, Any] = (
+            {} if decoding is None else {"threshold": decoding.threshold, "hysteresis": decoding.hysteresis}
+        )
+        samples, title = computed.samples, computed.title
+        plot.plot_track(samples, computed.track, to, title=title, notes=notes, theme=theme, **limits)
 
     return Result(path, "picture", draw)
 

@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rmvpe.backends import BACKENDS
-from rmvpe.cli.options import WEIGHTS_HELP, Load, add_decode_arguments, decode_settings, describe_settings
+from rmvpe.cli.options import (
+    WEIGHTS_HELP,
+    Load,
+    add_decode_arguments,
+    add_theme_argument,
+    decode_settings,
+    describe_settings,
+)
 from rmvpe.errors import UserError
 from rmvpe.errors import report as report_line
 from rmvpe.estimator import DEFAULT_WEIGHTS
@@ -64,6 +71,7 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
     """A flag for each file that a report can be written to."""
     for name, text in OUTPUTS.items():
         parser.add_argument(f"--{name}", type=Path, metavar="OUT", help=text)
+    add_theme_argument(parser)
     parser.add_argument("--force", action="store_true", help="replace files that this command did not write")
 
 
@@ -109,7 +117,7 @@ def run(arguments: argparse.Namespace, load: Load = load_estimator) -> int:
         if files.plot is not None:
             from rmvpe.evaluation.plot import plot_scores
 
-            plot_scores(evaluation, files.plot, report.title)
+            plot_scores(evaluation, files.plot, report.title, arguments.theme)
     finally:  # the table too where a file cannot be written, and the files where nobody reads the table
         sys.stdout.write(f"{printable_lines(report.text)}({seconds:g} s)\n")
     ratio_names = [] if arguments.quiet else list(map(snr_name, ratios))

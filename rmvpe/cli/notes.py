@@ -23,11 +23,11 @@ from rmvpe.sound.files import find_files, is_recording, search
 from rmvpe.track import PV_HOP_S, READERS, F0Track
 from rmvpe.track_files import MAX_HOP_S
 
-SUMMARY = "Write the notes of sound files, or of files that hold an f0 (csv, npz, npy, pv)."
+SUMMARY = f"Write the notes of sound files, or of files that hold an f0 ({', '.join(READERS)})."
 PROGRAM = "rmvpe notes"
 DEFAULT_FORMAT = "mid"
 F0_SUFFIXES = tuple(f".{name}" for name in READERS)
-INPUT_HELP = "sound files, f0 files (csv, npz, npy, pv), folders to search for them, or names with wildcards (* ? [])"
+INPUT_HELP = "sound files, f0 files, folders to search for them, or names with wildcards (* ? [])"
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def files_in(folder: Path, skipped: Skipped) -> list[Path]:
 
 
 def is_f0_file(path: Path, skipped: Skipped) -> bool:
-    """Whether a file in a folder is to be read as f0: by its suffix, but for notes and curves that we wrote there."""
+    """Whether a file in a folder is to be read as f0: by its suffix, but for notes that we wrote there."""
     is_result = path.name.lower().endswith(tuple(NOTE_ENDINGS.values())) or is_ours(path, "notes csv")
     return has_f0(path) and path.is_file() and not is_result
 
@@ -123,7 +123,7 @@ def check_flags(files: Sequence[AudioFile], request: Request) -> None:
     """Raise UserError for flags that do not fit the inputs."""
     n_f0 = sum(has_f0(file.path) for file in files)
     if request.sound is not None and (n_f0 != 1 or len(files) != 1):
-        raise UserError(f"--sound {request.sound} belongs to one f0 file: give one csv, npz, npy or pv file with it")
+        raise UserError(f"--sound {request.sound} belongs to one f0 file: give one file with it ({', '.join(READERS)})")
     if n_f0 == len(files) and request.network.decoding:
         name = next(name for name in SETTINGS if name in request.network.decoding)
         flag = name.removesuffix("_hz").replace("_", "-")  # --f0-min is f0_min_hz in Python

@@ -11,6 +11,7 @@ from typing import Any
 from rmvpe.backends import BACKENDS
 from rmvpe.config import DECODERS, DEFAULT_THRESHOLD, PAD_MODES, DecodeConfig
 from rmvpe.estimator import DEFAULT_WEIGHTS, Estimator
+from rmvpe.pictures.theme import DEFAULT_THEME, THEMES
 from rmvpe.track import check_hop
 
 WEIGHTS_HELP = "a name (small, rvc, yxlllc, hf:OWNER/REPO) or a checkpoint file (default: %(default)s)"
@@ -100,6 +101,12 @@ def add_decode_arguments(parser: argparse.ArgumentParser) -> None:
     add("--pad", choices=PAD_MODES, help=f"what follows the end of the audio (default: {decode.pad})")
     text = "a second pass for weights that read notes above 1040 Hz an octave low; takes twice the time"
     add("--high-register", action="store_const", const=True, help=text)
+
+
+def add_theme_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the flag that chooses the colours of a picture."""
+    text = "colours of the picture; light: for white paper (default: %(default)s)"
+    parser.add_argument("--theme", choices=tuple(THEMES), default=DEFAULT_THEME, help=text)
 
 
 def decode_settings(arguments: argparse.Namespace) -> dict[str, Any]:

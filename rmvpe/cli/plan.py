@@ -24,8 +24,6 @@ NOTE_ENDINGS = {
     "json": ".notes.json",
     "textgrid": ".TextGrid",
     "labels": ".labels.txt",
-    "pitchtier": ".PitchTier",
-    "curve": ".curve.csv",
 }
 SOUND_ENDING = ".sonified.wav"
 MOST_NAMED = 10  # files passed over that are named one by one
@@ -109,7 +107,7 @@ def plan_outputs(
     return [Path(output)]
 
 
-def pictures(outputs: Sequence[Path], wanted: str | None) -> list[list[Result]]:
+def pictures(outputs: Sequence[Path], wanted: str | None, theme: str, with_notes: bool) -> list[list[Result]]:
     """A picture for each first result, as one column of results: none (None), beside it (""), or the one file named."""
     if wanted is None:
         return []
@@ -119,7 +117,7 @@ def pictures(outputs: Sequence[Path], wanted: str | None) -> list[list[Result]]:
         raise UserError(f"--plot {wanted} is one picture for {len(outputs)} files: give --plot alone, after the inputs")
     paths = [Path(wanted)] if wanted else [beside(output, ".png") for output in outputs]
     plot.check_picture(paths[0])
-    return [[picture_result(path) for path in paths]]
+    return [[picture_result(path, theme, with_notes) for path in paths]]
 
 
 def note_ending(file_format: str) -> str:

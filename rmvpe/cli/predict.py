@@ -10,16 +10,18 @@ from rmvpe.batch import predicting
 from rmvpe.cli import plan
 from rmvpe.cli.inputs import add_input_arguments, input_paths
 from rmvpe.cli.note_options import NoteWishes, add_note_arguments, note_wishes
-from rmvpe.cli.options import Load, NetworkWishes, add_network_arguments, network_wishes
+from rmvpe.cli.options import Load, NetworkWishes, add_network_arguments, add_theme_argument, network_wishes
 from rmvpe.cli.plan import SOUND_ENDING, Manner
 from rmvpe.errors import UserError
 from rmvpe.estimator import load as load_estimator
+from rmvpe.pictures.theme import DEFAULT_THEME
 from rmvpe.results import STREAM, Job, Result, f0_result, note_result, sound_result
 from rmvpe.track import WRITERS, check_format, format_of
 
 SUMMARY = "Write the pitch (f0) of sound files."
 PROGRAM = "rmvpe predict"
 DEFAULT_FORMAT = "csv"
+ENDINGS = {"pitchtier": ".PitchTier"}  # of names in a folder, where it is not the format's name
 SOUNDS = ("f0", "notes")
 
 
@@ -38,6 +40,7 @@ class Request:
     network: NetworkWishes = field(default_factory=NetworkWishes)
     file_format: str | None = None
     picture: str | None = None
+    theme: str = DEFAULT_THEME
     notes: bool = False
     midi: bool = False
     sound: str | None = None
@@ -52,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--format", choices=tuple(WRITERS), help=f"of the results (default: OUT's ending, else {DEFAULT_FORMAT})")
     add_network_arguments(parser)
     add("--plot", nargs="?", const="", metavar="PNG", help="draw a picture too, beside each result or to PNG")
+    add_theme_argument(parser)
     add("--notes", action="store_true", help="write the notes too, beside each result as NAME.notes.csv")
     add("--midi", action="store_true", help="write the notes as MIDI too, beside each result as NAME.mid")
     text = "write a sound too, beside each result as NAME.sonified.wav: the recording left, f0 (default) or notes right"
@@ -68,6 +72,7 @@ def run(arguments: argparse.Namespace, load: Load = load_estimator) -> int:
         network=network_wishes(arguments),
         file_format=arguments.format,
         picture=arguments.plot,
+        theme=arguments.theme,
         notes=arguments.notes,
         midi=arguments.midi,
         sound=arguments.sonify,
@@ -106,7 +111,9 @@ def plan_jobs(files: Sequence[AudioFile], request: Request) -> list[Job]:
     """Where each result goes. Raises UserError if flags contradict each other."""
     outputs = plan_outputs(files, request)
     file_format = request.file_format or (DEFAULT_FORMAT if outputs[0] == STREAM else format_of(outputs[0]))
-    columns = [[f0_result(output, file_format) for output in outputs], *plan.pictures(outputs, request.picture)]
+    with_notes = request.notes or request.midi or request.sound == "notes"
+    columns = [[f0_result(output, file_format) for output in outputs]]
+    columns += plan.pictures(outputs, request.picture, request.theme, with_notes)
     columns += plan_others(outputs, request)
     return [Job(file.path, results) for file, results in zip(files, zip(*columns))]
 
@@ -133,8 +140,9 @@ def plan_others(outputs: Sequence[Path], request: Request) -> list[list[Result]]
 
 def plan_outputs(files: Sequence[AudioFile], request: Request) -> list[Path]:
     """The file for each track: the one named, or one per input in the folder named."""
-    ending = request.file_format or DEFAULT_FORMAT
-    outputs = plan.plan_outputs(files, request.paths, request.output, [f".{name}" for name in WRITERS], f".{ending}")
+    wanted = request.file_format or DEFAULT_FORMAT
+    ending = ENDINGS.get(wanted, f".{wanted}")
+    outputs = plan.plan_outputs(files, request.paths, request.output, [f".{name}" for name in WRITERS], ending)
     if outputs == [Path(request.output)] and outputs != [STREAM]:
         suffix = outputs[0].suffix[1:].lower()
         if suffix in WRITERS and request.file_format not in (None, suffix):

@@ -91,6 +91,16 @@ class Notes(Sequence[Note]):
     def __iter__(self) -> Iterator[Note]:
         return iter(self.notes)
 
+    def plot(self, ax: Any = None, theme: str = "dark") -> Any:
+        """Draw a piano roll, with the f0 if it is known, into the axes `ax` of matplotlib; returns the axes.
+
+        By default into new axes; pyplot is used only to make them. theme: "dark" or "light". Raises UserError for
+        another theme, or where matplotlib is not installed.
+        """
+        from rmvpe.pictures.roll import piano_roll
+
+        return piano_roll(self.notes, self.track, ax, theme)
+
     def sonify(self, sample_rate: int = 16_000) -> np.ndarray:
         """A sine at the pitch of each note, from time 0 to the last offset: float64 [samples] at `sample_rate` Hz.
 

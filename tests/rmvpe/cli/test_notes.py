@@ -211,7 +211,7 @@ def test_pitches_outside_midi_are_named(folder: Path, notes: Command, capsys: py
         (["f0/x.csv", "-o", "out", "--shortest-gap-ms", "nan"], "shortest_gap_ms"),
         (["f0/x.csv", "-o", "out", "--hop-ms", "0"], "0 ms"),
         (["ms.csv", "-o", "out"], "ms.csv has a frame every 10 s: give its times in seconds"),
-        (["empty", "-o", "out"], "empty holds no sound file and no f0 file (csv, npz, npy, pv)"),
+        (["empty", "-o", "out"], "empty holds no sound file and no f0 file (csv, npz, npy, pv"),
     ],
 )
 def test_wrong_requests(
