@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rmvpe import plot, sonify
-from rmvpe.audio import Recording
+from rmvpe.audio import SAMPLE_RATE_HZ, Recording
 from rmvpe.config import DecodeConfig
 from rmvpe.errors import UserError
 from rmvpe.text import printable
@@ -57,8 +57,11 @@ class Computed:
 
     @property
     def samples(self) -> np.ndarray:
-        """The sound, mono at 16 kHz; none of it where only the f0 is known."""
-        return np.zeros(0, np.float32) if self.recording is None else self.recording.samples
+        """The sound, mono at 16 kHz; silence as long as the track where only the f0 is known."""
+        if self.recording is not None:
+            return self.recording.samples
+        end_s = float(self.track.time_s[-1]) + sonify.hop_of(self.track) if len(self.track) else 0.0
+        return np.zeros(max(0, round(end_s * SAMPLE_RATE_HZ)), np.float32)
 
 
 Find = Callable[[F0Track, Recording | None], "Notes"]  # the notes of a track, with its sound if that is known

@@ -10,13 +10,14 @@ from rmvpe.batch import Compute, predicting, read
 from rmvpe.cli import plan
 from rmvpe.cli.inputs import STDIN, add_input_arguments, input_paths
 from rmvpe.cli.note_options import NoteWishes, add_note_arguments, note_wishes
-from rmvpe.cli.options import SETTINGS, Load, NetworkWishes, add_network_arguments, network_wishes
+from rmvpe.cli.options import SETTINGS, Load, NetworkWishes, add_network_arguments, add_theme_argument, network_wishes
 from rmvpe.cli.plan import NOTE_ENDINGS, Manner, Skipped, note_ending
 from rmvpe.errors import UserError
 from rmvpe.estimator import Progress
 from rmvpe.estimator import load as load_estimator
 from rmvpe.notes.files import SUFFIXES, WRITERS, format_of
 from rmvpe.ownership import is_ours
+from rmvpe.pictures.theme import DEFAULT_THEME
 from rmvpe.results import STREAM, Computed, Job, note_result
 from rmvpe.sonify import hop_of
 from rmvpe.sound.files import find_files, is_recording, search
@@ -35,7 +36,8 @@ class Request:
     """What a command line asks for.
 
     output: a folder, or the file to write. file_format: of the notes; None for the output's ending. sound: the sound
-    file of the one f0 file, for velocities and repeated notes; None without.
+    file of the one f0 file, for velocities and repeated notes; None without. picture: None for none, "" for one beside
+    each result, else the file.
     """
 
     paths: Sequence[str]
@@ -44,6 +46,8 @@ class Request:
     network: NetworkWishes = field(default_factory=NetworkWishes)
     file_format: str | None = None
     sound: str | None = None
+    picture: str | None = None
+    theme: str = DEFAULT_THEME
     wishes: NoteWishes = field(default_factory=NoteWishes)
 
 
@@ -55,6 +59,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--format", choices=tuple(WRITERS), help=f"of the notes (default: OUT's ending, else {DEFAULT_FORMAT})")
     text = "the sound of the one f0 file that is given: notes get velocities, and repeated notes are found"
     add("--sound", metavar="SOUND", help=text)
+    add("--plot", nargs="?", const="", metavar="PNG", help="draw a picture too, beside each result or to PNG")
+    add_theme_argument(parser)
     add_note_arguments(parser)
     add_network_arguments(parser)
 
@@ -68,6 +74,8 @@ def run(arguments: argparse.Namespace, load: Load = load_estimator) -> int:
         network=network_wishes(arguments),
         file_format=arguments.format,
         sound=arguments.sound,
+        picture=arguments.plot,
+        theme=arguments.theme,
         wishes=note_wishes(arguments),
     )
     return write_notes(request, load)
@@ -142,10 +150,9 @@ def plan_jobs(files: Sequence[AudioFile], request: Request) -> list[Job]:
         if said != file_format and suffix != Path(note_ending(file_format)).suffix[1:].lower():
             raise UserError(f"{outputs[0]} ends in .{suffix} but --format says {file_format}: drop one of them")
     request.wishes.check([file_format], "notes")
-    return [
-        Job(file.path, (note_result(output, file_format, request.wishes.options),))
-        for file, output in zip(files, outputs)
-    ]
+    columns = [[note_result(output, file_format, request.wishes.options) for output in outputs]]
+    columns += plan.pictures(outputs, request.picture, request.theme, with_notes=True, ending=note_ending(file_format))
+    return [Job(file.path, results) for file, results in zip(files, zip(*columns))]
 
 
 def computing(jobs: Sequence[Job], request: Request, load: Load) -> Compute:

@@ -107,15 +107,20 @@ def plan_outputs(
     return [Path(output)]
 
 
-def pictures(outputs: Sequence[Path], wanted: str | None, theme: str, with_notes: bool) -> list[list[Result]]:
-    """A picture for each first result, as one column of results: none (None), beside it (""), or the one file named."""
+def pictures(
+    outputs: Sequence[Path], wanted: str | None, theme: str, with_notes: bool, ending: str | None = None
+) -> list[list[Result]]:
+    """A picture for each first result, as one column of results: none (None), beside it (""), or the one file named.
+
+    ending: of the first results, if it is more than their suffix.
+    """
     if wanted is None:
         return []
     if wanted == "" and outputs[0] == STREAM:
         raise UserError("--plot needs a file's name where the result goes to stdout: give --plot NAME.png")
     if wanted and len(outputs) > 1:
         raise UserError(f"--plot {wanted} is one picture for {len(outputs)} files: give --plot alone, after the inputs")
-    paths = [Path(wanted)] if wanted else [beside(output, ".png") for output in outputs]
+    paths = [Path(wanted)] if wanted else [beside(output, ".png", ending) for output in outputs]
     plot.check_picture(paths[0])
     return [[picture_result(path, theme, with_notes) for path in paths]]
 
@@ -125,9 +130,10 @@ def note_ending(file_format: str) -> str:
     return NOTE_ENDINGS.get(file_format, f".{file_format}")
 
 
-def beside(output: Path, ending: str) -> Path:
-    """The file of the same name with another ending."""
-    return output.with_name(f"{output.stem}{ending}")
+def beside(output: Path, ending: str, instead_of: str | None = None) -> Path:
+    """The file of the same name with another ending, in place of `instead_of` or by default of the suffix."""
+    name = output.name.removesuffix(instead_of or "")
+    return output.with_name(f"{output.stem if name == output.name else name}{ending}")
 
 
 def is_folder(path: str) -> bool:

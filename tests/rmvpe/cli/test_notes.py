@@ -253,3 +253,9 @@ def test_the_hop_of_an_npy_file(folder: Path, notes: Command):
     track().write("f0/x.npy")
     assert notes("f0/x.npy", "-o", "x.json", "--hop-ms", "20") == 0
     assert Notes.read("x.json")[1].onset_s == pytest.approx(4.0, abs=0.04)
+
+
+def test_a_picture_with_and_without_sound(folder: Path, notes: Command):
+    pytest.importorskip("matplotlib")
+    assert notes("in/a.wav", "f0", "-o", "out", "--format", "csv", "--plot") == 0
+    assert files_in("out") == ["a.notes.csv", "a.png", "x.notes.csv", "x.png", "y.notes.csv", "y.png"]

@@ -205,3 +205,12 @@ def test_note_flags_reach_the_notes(folder: Path, predict: Predict):
     assert all(note.pitch_midi == round(note.pitch_midi) for note in notes)
     assert predict("in/a.wav", "-o", "out/", "--notes", "--shortest-note-ms", "5000") == 0
     assert len(Notes.read("out/a.notes.csv")) == 0
+
+
+def test_the_theme_and_the_notes_change_the_picture(folder: Path, predict: Predict):
+    pytest.importorskip("matplotlib")
+    pictures = set()
+    for flags in ([], ["--theme", "light"], ["--notes"]):
+        assert predict("in/a.wav", "-o", "out/", "--plot", *flags) == 0
+        pictures.add(Path("out/a.png").read_bytes())
+    assert len(pictures) == 3
