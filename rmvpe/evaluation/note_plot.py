@@ -86,5 +86,5 @@ def _per_file(axes: "Axes", evaluation: NoteEvaluation, ratios: list[str]) -> No
         low, middle, high = np.percentile(percent, (25, 50, 75))
         axes.bar(x, high - low, 2 * JITTER + 0.16, low, color=FOREGROUND, alpha=0.16)
         axes.hlines(middle, x - JITTER - 0.08, x + JITTER + 0.08, color=FOREGROUND, linewidth=2.2)
-    axes.set_ylabel(f"F1 of each file (%), {CRITERIA[STRICTEST]}", color=FOREGROUND, fontsize=12)
+    axes.set_ylabel(f"{STRICTEST} F1 of each file (%)", color=FOREGROUND, fontsize=12)
     axes.set_title("dot: a file; line and box: median, quartiles", color=FOREGROUND, fontsize=10.5, pad=10)
