@@ -3,7 +3,8 @@
     FOLDER/.../NAME.wav (or .flac, .mp3 ...) + NAME.notes.csv, or NAME.txt with "onset offset MIDI" per line
     Hybrid/{train,valid,test}/NAME.wav (or .flac) + NAME.pv + NAME.notes.csv
 
-All of a recording is annotated: where there is no note nobody sings. An f0 annotation is not needed; where there is
+All of a recording is annotated: where there is no note nobody sings. A note that goes on after the end of the
+recording, as in an excerpt, is cut there. An f0 annotation is not needed; where there is
 none the f0 that voice and music are mixed by is that of the notes.
 """
 
@@ -27,8 +28,8 @@ class NoteFolder(Recordings):
     """The recordings in `root` that have notes, searched recursively, in the order of their paths.
 
     `split` as for `rmvpe.data.readers.folder.Annotated`. The channels of a file are averaged: they hold the voice
-    alone. Recordings without notes are skipped and listed in `not_annotated`. Notes that go on for more than half a
-    second after their recording are refused when they are read. Raises FileNotFoundError (no such folder) or UserError
+    alone. Recordings without notes are skipped and listed in `not_annotated`. Notes that begin more than half a second
+    after the end of their recording are refused when they are read. Raises FileNotFoundError (no such folder) or UserError
     (no recording with notes, a split that is not there).
     """
 
@@ -46,11 +47,9 @@ class NoteFolder(Recordings):
             )
 
     def notes(self, index: int) -> np.ndarray:
-        """Notes of item `index` as in the file, float64 [notes, 3]: onset and offset in seconds, MIDI number."""
+        """Notes of item `index`, float64 [notes, 3]: onset and offset in seconds, MIDI number."""
         recording = self.recordings[index]
-        notes = read_notes(recording.label)
-        _check_end(recording, notes, self.duration_s(index))
-        return notes
+        return _cut(recording, read_notes(recording.label), self.duration_s(index))
 
     def annotation(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """`time_s` (0, 10 ms, ... to the end of the recording) and `f0_hz` [points] of the notes."""
@@ -76,11 +75,10 @@ class NoteHybrid(Hybrid):
             raise FileNotFoundError(f"{without[0].audio} has no notes: put {without[0].name}{TABLE} beside it")
 
     def notes(self, index: int) -> np.ndarray:
-        """Notes of item `index` as in the file, float64 [notes, 3]: onset and offset in seconds, MIDI number."""
+        """Notes of item `index`, float64 [notes, 3]: onset and offset in seconds, MIDI number."""
         recording = self.recordings[index]
         notes = read_notes_table(recording.audio.with_name(recording.name + TABLE))
-        _check_end(recording, notes, self.duration_s(index))
-        return notes
+        return _cut(recording, notes, self.duration_s(index))
 
 
 def notes_beside(recording: Path) -> Path | None:
@@ -94,10 +92,13 @@ def read_notes(path: Path) -> np.ndarray:
     return read_notes_table(path) if path.name.endswith(TABLE) else read_notes_text(path)
 
 
-def _check_end(recording: RecordingFiles, notes: np.ndarray, recorded_s: float) -> None:
-    end_s = float(notes[:, 1].max(initial=0.0))
-    if end_s > recorded_s + OVERHANG_S:
+def _cut(recording: RecordingFiles, notes: np.ndarray, recorded_s: float) -> np.ndarray:
+    """The notes that begin within the recording, cut at its end; UserError for notes of another recording."""
+    last_s = float(notes[:, 0].max(initial=0.0))
+    if last_s > recorded_s + OVERHANG_S:
         raise UserError(
-            f"{recording.notes} goes on until {end_s:.2f} s but {recording.audio} lasts {recorded_s:.2f} s: "
+            f"{recording.notes} has a note at {last_s:.2f} s but {recording.audio} lasts {recorded_s:.2f} s: "
             "replace the one that is not of this recording"
         )
+    inside = notes[notes[:, 0] < recorded_s]
+    return np.column_stack([inside[:, 0], np.minimum(inside[:, 1], recorded_s), inside[:, 2]])

@@ -148,12 +148,12 @@ def test_what_has_no_notes_is_said(tmp_path: Path):
 
 
 @pytest.mark.parametrize("kind", ["folder", "hybrid"])
-def test_notes_of_another_recording_are_refused(kind: str, tmp_path: Path):
+def test_notes_are_cut_at_the_end_and_those_of_another_recording_are_refused(kind: str, tmp_path: Path):
     MAKERS[kind](tmp_path)
     (path,) = tmp_path.rglob("*.notes.csv")
-    path.write_text(TABLE + "2.2,2.45,60\n")  # a little too long is a label's way
+    path.write_text(TABLE + "1.95,2.8,60\n2.2,2.45,61\n")  # the end of an excerpt
     source = open_note_source(f"{kind}:{tmp_path}", "all")
-    assert len(source.notes(0)) == 4
+    np.testing.assert_allclose(source.notes(0), [*NOTES, [1.95, 2.0, 60.0]])
     path.write_text(TABLE + "9,10,60\n")
-    with pytest.raises(UserError, match=r"take\.notes\.csv goes on until 10\.00 s but .*take\.wav lasts 2\.00 s"):
+    with pytest.raises(UserError, match=r"take\.notes\.csv has a note at 9\.00 s but .*take\.wav lasts 2\.00 s"):
         source.notes(0)
