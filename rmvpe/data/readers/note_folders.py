@@ -29,8 +29,8 @@ class NoteFolder(Recordings):
 
     `split` as for `rmvpe.data.readers.folder.Annotated`. The channels of a file are averaged: they hold the voice
     alone. Recordings without notes are skipped and listed in `not_annotated`. Notes that begin more than half a second
-    after the end of their recording are refused when they are read. Raises FileNotFoundError (no such folder) or UserError
-    (no recording with notes, a split that is not there).
+    after the end of their recording are refused when they are read. Raises FileNotFoundError (no such folder) or
+    UserError (no recording with notes, a split that is not there).
     """
 
     def __init__(self, root: str | Path, split: str = "all") -> None:
