@@ -4,8 +4,8 @@
     Hybrid/{train,valid,test}/NAME.wav (or .flac) + NAME.pv + NAME.notes.csv
 
 All of a recording is annotated: where there is no note nobody sings. A note that goes on after the end of the
-recording, as in an excerpt, is cut there. An f0 annotation is not needed; where there is
-none the f0 that voice and music are mixed by is that of the notes.
+recording, as in an excerpt, is cut there. A folder needs no f0 annotation and none is read: the level of the voice, for
+mixing it with music, is that inside the notes.
 """
 
 from pathlib import Path
