@@ -4,8 +4,9 @@
 
 PYTHON is a Python that has the program; without the flag it is left out. Each runs in its own process with its defaults
 (`benchmarks/note_peers.py`) and gets the same 16 kHz mix as ours. The scores are those of `rmvpe evaluate --notes`, the
-mean over files, with 95 % intervals by bootstrap over the files. Basic Pitch is polyphonic: all its notes count, so
-those of the music too. A file on which one program fails is left out for all, is named, and makes the exit code 1.
+mean over files, with 95 % intervals by bootstrap over the files, and how much higher ours are on the same files. Basic
+Pitch is polyphonic: all its notes count, so those of the music too. A file on which one program fails is left out for
+all, is named, and makes the exit code 1.
 """
 
 import argparse
@@ -36,6 +37,7 @@ from rmvpe.evaluation.report import ABSENT, Report, ReportFiles, markdown_table
 from rmvpe.ownership import check_outputs
 from rmvpe.program import Command, run_program
 
+OURS = "rmvpe"
 PEERS = ("swift-f0", "basic-pitch")
 PEER_SCRIPT = Path(__file__).with_name("note_peers.py")
 RESAMPLINGS, SEED, INTERVAL = 10_000, 0, (2.5, 97.5)
@@ -124,6 +126,21 @@ def intervals(evaluation: NoteEvaluation) -> dict[str, dict[str, tuple[float, fl
     return found
 
 
+def differences(ours: NoteEvaluation, theirs: NoteEvaluation) -> dict[str, dict[str, tuple[float, float, float]]]:
+    """By ratio and criterion, how much higher our mean F1 is, and the interval of that; both scored the same files."""
+    found: dict[str, dict[str, tuple[float, float, float]]] = {}
+    for ratio in ours.means:
+        pairs = [
+            (one, other)
+            for one, other in zip(ours.files, theirs.files, strict=True)
+            if one["ratio"] == ratio and one["reference"]
+        ]
+        if pairs:
+            higher = {name: [one[f"{name} F1"] - other[f"{name} F1"] for one, other in pairs] for name in CRITERIA}
+            found[ratio] = {name: (float(np.mean(gains)), *interval(gains)) for name, gains in higher.items()}
+    return found
+
+
 def report(about: dict[str, str], evaluations: dict[str, NoteEvaluation], title: str) -> Report:
     """Tables of mean F1 by ratio, a row per program; everything else is in the record."""
     ratios = next(iter(evaluations.values())).means
@@ -140,11 +157,23 @@ def report(about: dict[str, str], evaluations: dict[str, NoteEvaluation], title:
             rows.append([ratio, name, *numbers, *(cells or [ABSENT] * len(CRITERIA))])
     headings = ["voice to music", "notes by", "files", "notes", "found", *(f"{name} F1" for name in CRITERIA)]
     words = [f"- {name}: {text}" for name, text in about.items()]
-    tables = "\n\n".join([markdown_table(headings, rows), LEGEND, "\n".join(words)])
+    gains = {name: differences(evaluations[OURS], one) for name, one in evaluations.items() if name != OURS}
+    gain_rows = [
+        [ratio, name, *(f"{gain:+.3f} ({low:+.3f} to {high:+.3f})" for gain, low, high in gains[name][ratio].values())]
+        for ratio in ratios
+        for name in gains
+        if ratio in gains[name]
+    ]
+    parts = [markdown_table(headings, rows)]
+    if gain_rows:
+        compared = markdown_table(["voice to music", "compared with", *(f"{name} F1" for name in CRITERIA)], gain_rows)
+        parts.append(f"{OURS} higher by, file by file\n\n{compared}")
+    tables = "\n\n".join([*parts, LEGEND, "\n".join(words)])
     record = {
         "about": about,
         "programs": {name: asdict(evaluation) for name, evaluation in evaluations.items()},
         "intervals": spread,
+        "differences": gains,
     }
     return Report(title, tables, (), [], record)
 
@@ -171,7 +200,7 @@ def run(given: argparse.Namespace) -> int:
     source = open_note_source(given.data, given.split)
     check_outputs(files.outputs(), [*files_of(source), *(music or ())], given.force)
     estimator = load(given.weights, device="cpu")
-    finders, about = {"rmvpe": finder(estimator)}, {"rmvpe": f"weights {Path(given.weights).name}, rmvpe's defaults"}
+    finders, about = {OURS: finder(estimator)}, {OURS: f"weights {Path(given.weights).name}, rmvpe's defaults"}
     with ExitStack() as stack:
         for name in PEERS:
             if python := getattr(given, name.replace("-", "_")):

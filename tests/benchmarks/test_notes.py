@@ -62,6 +62,10 @@ def test_both_get_the_same_sound_and_are_scored_alike(data: Path, tmp_path: Path
     assert record["programs"]["swift-f0"]["means"]["clean"]["COnP P"] == 1.0
     assert record["programs"]["swift-f0"]["means"]["clean"]["COnP R"] == 0.5
     assert set(record["intervals"]) == {"rmvpe", "swift-f0"}
+    ours = record["programs"]["rmvpe"]["means"]["clean"]["COnPOff F1"]
+    gain, low, high = record["differences"]["swift-f0"]["clean"]["COnPOff"]
+    assert gain == low == high == pytest.approx(ours - 2 / 3)  # one file: no spread
+    assert f"| clean | swift-f0 | {gain:+.3f}" in printed.out.partition("higher by")[2]
 
 
 @pytest.mark.usefixtures("swift")
