@@ -35,7 +35,7 @@ UNREADABLE = (
     *(OSError, ValueError, LookupError, EOFError, TypeError, AttributeError),
     *(RuntimeError, zipfile.BadZipFile, zlib.error, struct.error),  # RuntimeError: an encrypted zip file
 )
-REPORT_HEADERS = (b"file,ratio,RPA,", b"tracker,file,ratio,RPA,")
+REPORT_HEADERS = (b"file,ratio,RPA,", b"tracker,file,ratio,RPA,", b"file,ratio,reference,found,")
 PNG_END = b"IEND\xaeB`\x82"
 
 

@@ -1,113 +1,31 @@
-"""The flags of notes, the same for `rmvpe predict` and `rmvpe notes`: how notes are found, rounded and written."""
+"""The flags that decide how notes are found, one per field of `NoteConfig`."""
 
 import argparse
-import re
-from collections.abc import Collection
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import fields
 
-from rmvpe.audio import Recording
-from rmvpe.errors import UserError
-from rmvpe.notes.midi import import_mido
-from rmvpe.notes.notes import Notes
-from rmvpe.notes.options import NoteFileOptions
 from rmvpe.notes.settings import NoteConfig
-from rmvpe.track import F0Track
 
-ROUNDINGS = ("a440", "tuned")
-# Flags that a result without MIDI has no use for, by their names in `argparse`
-MIDI_FLAGS = {"plain": "--plain", "bend_range": "--bend-range", "title": "--title"}
-OTHER_FLAGS = {
-    "shortest_note_ms": "--shortest-note-ms",
-    "shortest_gap_ms": "--shortest-gap-ms",
-    "hold_ms": "--hold-ms",
-    "tempo": "--tempo",
-    "round": "--round",
-    "quantize": "--quantize",
+NOTE_FLAGS = {
+    "shortest_note_ms": "no note is shorter",
+    "shortest_gap_ms": "a shorter gap between two notes is closed",
+    "hold_ms": "a note may last over an unvoiced gap of this length",
 }
 
 
-@dataclass(frozen=True)
-class NoteWishes:
-    """How notes are found, what is done with them, and how they are written.
-
-    rounding: None, or one of `ROUNDINGS`. division: of a whole note, the grid that notes are moved to; None for none.
-    given: the flags that were typed.
-    """
-
-    config: NoteConfig = field(default_factory=NoteConfig)
-    options: NoteFileOptions = field(default_factory=NoteFileOptions)
-    rounding: str | None = None
-    division: int | None = None
-    given: tuple[str, ...] = ()
-
-    def find(self, track: F0Track, recording: Recording | None) -> Notes:
-        """The notes of a track, rounded and moved as wished."""
-        notes = track.notes(recording, self.config)
-        if self.rounding is not None:
-            notes = notes.rounded(tuned=self.rounding == "tuned")
-        if self.division is not None:
-            notes = notes.quantised(self.options.tempo_bpm, self.division)
-        return notes
-
-    def check(self, formats: Collection[str], wanted: str) -> None:
-        """Raise UserError for a flag that changes nothing, or a library that is missing.
-
-        formats: of `rmvpe.notes.files` that are written; "" for notes that are only heard. wanted: what to add to get
-        notes.
-        """
-        if not formats and self.given:
-            raise UserError(f"{self.given[0]} is about notes, and none are written: add {wanted}, or drop it")
-        if "mid" in formats:
-            import_mido()
-            return
-        for flag in self.given:
-            if flag in MIDI_FLAGS.values() or (flag == "--tempo" and self.division is None):
-                raise UserError(f"{flag} is about MIDI files, and none is written: drop it")
+def add_note_arguments(parser: argparse._ActionsContainer) -> None:
+    """Add to a parser, or a group of its flags, a flag for each field of `NoteConfig`. A flag that is not given is None."""
+    for field in fields(NoteConfig):
+        text = f"{NOTE_FLAGS[field.name]} (default: {field.default:g} ms)"
+        parser.add_argument(f"--{field.name.replace('_', '-')}", type=float, metavar="MS", help=text)
 
 
-def add_note_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags of `NoteWishes`."""
-    config, add = NoteConfig(), parser.add_argument_group("notes").add_argument
-    text = f"no note is shorter (default: {config.shortest_note_ms:g})"
-    add("--shortest-note-ms", type=float, metavar="MS", help=text)
-    text = f"a shorter gap between two notes is closed (default: {config.shortest_gap_ms:g})"
-    add("--shortest-gap-ms", type=float, metavar="MS", help=text)
-    text = f"a note at one pitch lasts over an unvoiced gap up to this long (default: {config.hold_ms:g})"
-    add("--hold-ms", type=float, metavar="MS", help=text)
-    text = f"quarter notes per minute, for the bars of MIDI and --quantize (default: {NoteFileOptions().tempo_bpm:g})"
-    add("--tempo", type=float, metavar="BPM", help=text)
-    text = "to whole semitones: a440 (default), or tuned: to the recording's own tuning; MIDI is then plain"
-    add("--round", nargs="?", const=ROUNDINGS[0], choices=ROUNDINGS, help=text)
-    text = "move notes to a grid, such as 1/16, of the tempo from --tempo, from time 0 on; MIDI is then plain"
-    add("--quantize", type=division_of, metavar="1/N", help=text)
-    add("--plain", action="store_true", default=None, help="MIDI without pitch bends: the nearest notes")
-    text = "semitones of MIDI's largest pitch bend (default: 2, 12 or 24, the smallest that fits)"
-    add("--bend-range", type=int, metavar="N", help=text)
-    add("--title", "--track-name", metavar="TEXT", help="of the MIDI file (default: the input's name)")
+def given_note_flags(arguments: argparse.Namespace) -> list[str]:
+    """The note flags that the command line gives, as they are written."""
+    names = [field.name for field in fields(NoteConfig) if getattr(arguments, field.name) is not None]
+    return [f"--{name.replace('_', '-')}" for name in names]
 
 
-def division_of(text: str) -> int:
-    """The N of "1/N"."""
-    match = re.fullmatch(r"1/(\d{1,4})", text.strip())
-    if match is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no grid: give a part of a whole note, such as 1/16")
-    return int(match[1])
-
-
-def note_wishes(arguments: argparse.Namespace) -> NoteWishes:
-    """What the command line wishes of notes. Raises UserError for flags that contradict each other."""
-    flags = MIDI_FLAGS | OTHER_FLAGS
-    given: dict[str, Any] = {name: value for name in flags if (value := getattr(arguments, name)) is not None}
-    moved = next((flags[name] for name in ("round", "quantize", "plain") if name in given), None)
-    if "bend_range" in given and moved is not None:
-        raise UserError(f"--bend-range is of pitch bends, and {moved} writes MIDI without them: drop one of them")
-    if "quantize" in given and "tempo" not in given:
-        raise UserError("--quantize needs the tempo of the music: add --tempo BPM")
-    config = NoteConfig(**{name: given[name] for name in given if name.endswith("_ms")})
-    names = {"tempo": "tempo_bpm", "bend_range": "bend_range", "title": "title"}
-    options = NoteFileOptions(
-        bends=moved is None, **{field: given[name] for name, field in names.items() if name in given}
-    )
-    typed = tuple(flags[name] for name in given)
-    return NoteWishes(config, options, given.get("round"), given.get("quantize"), typed)
+def note_config(arguments: argparse.Namespace) -> NoteConfig:
+    """The settings that the command line gives. Raises ConfigError for one that is out of range."""
+    given = {field.name: getattr(arguments, field.name) for field in fields(NoteConfig)}
+    return NoteConfig(**{name: value for name, value in given.items() if value is not None})

@@ -9,7 +9,7 @@ from rmvpe.audio import AudioFile
 from rmvpe.batch import Compute, predicting, read
 from rmvpe.cli import plan
 from rmvpe.cli.inputs import STDIN, add_input_arguments, input_paths
-from rmvpe.cli.note_options import NoteWishes, add_note_arguments, note_wishes
+from rmvpe.cli.note_wishes import NoteWishes, add_note_wishes, note_wishes
 from rmvpe.cli.options import SETTINGS, Load, NetworkWishes, add_network_arguments, add_theme_argument, network_wishes
 from rmvpe.cli.plan import NOTE_ENDINGS, Manner, Skipped, note_ending
 from rmvpe.errors import UserError
@@ -61,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--sound", metavar="SOUND", help=text)
     add("--plot", nargs="?", const="", metavar="PNG", help="draw a picture too, beside each result or to PNG")
     add_theme_argument(parser)
-    add_note_arguments(parser)
+    add_note_wishes(parser)
     add_network_arguments(parser)
 
 

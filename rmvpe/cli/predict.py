@@ -9,7 +9,7 @@ from rmvpe.audio import AudioFile
 from rmvpe.batch import predicting
 from rmvpe.cli import plan
 from rmvpe.cli.inputs import add_input_arguments, input_paths
-from rmvpe.cli.note_options import NoteWishes, add_note_arguments, note_wishes
+from rmvpe.cli.note_wishes import NoteWishes, add_note_wishes, note_wishes
 from rmvpe.cli.options import Load, NetworkWishes, add_network_arguments, add_theme_argument, network_wishes
 from rmvpe.cli.plan import SOUND_ENDING, Manner
 from rmvpe.errors import UserError
@@ -60,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--midi", action="store_true", help="write the notes as MIDI too, beside each result as NAME.mid")
     text = "write a sound too, beside each result as NAME.sonified.wav: the recording left, f0 (default) or notes right"
     add("--sonify", nargs="?", const=SOUNDS[0], choices=SOUNDS, help=text)
-    add_note_arguments(parser)
+    add_note_wishes(parser)
 
 
 def run(arguments: argparse.Namespace, load: Load = load_estimator) -> int:

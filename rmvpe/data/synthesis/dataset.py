@@ -23,6 +23,7 @@ from rmvpe.data.readers.hybrid import write_hybrid_pair
 from rmvpe.data.synthesis.contours import (
     FRAME_S,
     FRAME_SAMPLES,
+    REPEATS,
     breaks,
     drop_short,
     dynamics,
@@ -55,6 +56,7 @@ PEAK_DBFS = (-12.0, -3.0)
 SECONDS = (10.0, 15.0)  # of an item
 KINDS = ("sing", "speech", "tone", "silent", "syllables")  # syllables: sung, one note on most; in no recipe
 SUNG_STRETCH = (1.5, 6.0)  # of spoken vowels, for syllables
+SYLLABLE_REPEATS = 0.3  # songs with words repeat more notes than a melody alone
 NOTES_SUFFIX = ".notes.csv"
 
 # Folders kept out of training, with the reason; all others are for training. If the folders given include none of
@@ -294,7 +296,7 @@ def _sing(
     frames = replace(frames, log_envelope=frames.log_envelope - hush)
     parts = syllables(replace(frames, voiced=voiced)) if on_syllables else []
     edges = syllable_edges(parts, len(voiced), rng) if on_syllables else None
-    sung = melody(voiced, centre, (limits[0], limits[1]), rng, edges)
+    sung = melody(voiced, centre, (limits[0], limits[1]), rng, edges, SYLLABLE_REPEATS if on_syllables else REPEATS)
     f0_hz = np.where(voiced, midi_to_hz(np.clip(sung.midi, *limits)), 0)
     voice = synthesise(voice_colour(frames, rng, centre_midi=centre), f0_hz, samples, rng)
     notes = notes_of_syllables(sung, parts) if on_syllables else notes_of_melody(sung, voiced)
