@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
+from rmvpe.errors import UserError
 from rmvpe.notes.files import write
 from rmvpe.notes.note import Note
-from rmvpe.ownership import is_complete, is_ours
+from rmvpe.ownership import Output, check_outputs, is_complete, is_ours
 
 PHRASE = [Note(0.1, 0.7, 57.3), Note(0.7, 1.0, 60.0), Note(1.2, 1.5, 61.88)]
 EDITS = [
@@ -41,6 +42,15 @@ def test_what_praat_saved_is_not_ours(tmp_path: Path):
     write(PHRASE, None, path)
     call(parselmouth.read(str(path)), "Save as text file", str(path))
     assert not is_ours(path, "textgrid")
+
+
+def test_labels_beside_a_recording_may_be_somebodys(tmp_path: Path):
+    """A label track that Audacity exported has our lines, if its texts are names of notes."""
+    path = tmp_path / "song.txt"
+    write(PHRASE, None, path)
+    check_outputs([Output(path, "labels")])
+    with pytest.raises(UserError, match="--force"):
+        check_outputs([Output(path, "labels", careful=True)])
 
 
 FOREIGN = [b"{}", b"[]", b"[[]]", b"[{}]", b"[1]", b'[{"made_by": "rmvpe"}]', b"\xff", b"0.0\t1.0\tverse\n", b"\n"]
