@@ -177,10 +177,7 @@ def _rows(
 
     row_s, as_clock = row_seconds(duration_s), duration_s > CLOCK_FROM_S
     n_rows = max(1, int(np.ceil(duration_s / row_s - 1e-9)))
-    low, high = pitch_range(voiced_octaves(track), notes or ()) or (
-        float(np.log2(LOWEST_HZ)),
-        float(np.log2(HIGHEST_HZ)),
-    )
+    low, high = pitch_range(voiced_octaves(track), notes or ()) or ALL_OCTAVES
     detailed = row_s <= DETAILED_ROW_S
     picture, step_s = np.zeros((1, 0)), row_s
     if detailed:
