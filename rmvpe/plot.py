@@ -35,8 +35,10 @@ if TYPE_CHECKING:
 __all__ = ["PICTURE_SUFFIXES", "check_picture", "is_our_picture", "mark", "plot_track", "require_matplotlib"]
 
 ALL_OCTAVES = (float(np.log2(LOWEST_HZ)), float(np.log2(HIGHEST_HZ)))  # base-2 logarithms of Hz
-WIDTH_INCHES = 11.0
-TITLE_COLUMNS = 48  # of 14 points, beside what is said about the f0
+# In inches; all have as many pixels, so that the text of one row, which fits on a telephone, is larger
+ONE_ROW_WIDTH, ROWS_WIDTH = 8.8, 11.0
+TITLE_SIZE, SUMMARY_SIZE = 14, 11  # points
+TITLE_COLUMNS_PER_INCH = 3.5  # of the title, beside what is said about the f0
 ONE_ROW_S = 40.0  # longer audio has several rows
 ROW_S = (30.0, 60.0, 120.0, 180.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0)  # of rows; the first that needs few enough
 MAX_ROWS = 20
@@ -45,7 +47,7 @@ BEHIND_NOTES = 0.7  # of the brightness
 FULL_WIDTH_S = 15.0  # up to this duration the f0 line has its full width
 LINE_WIDTH = 2.2  # of the f0, in points
 # Heights in inches: panels of one row; then of several rows, where each margin is fixed
-SPECTROGRAM, ROLL, CONFIDENCE, PANEL_GAP = 3.7, 2.6, 0.78, 0.14
+SPECTROGRAM, ROLL, CONFIDENCE, PANEL_GAP = 3.0, 2.3, 0.66, 0.12
 LEFT, RIGHT, TOP, BOTTOM = 0.78, 0.5, 0.62, 0.66
 ROW, STRIP, STRIP_GAP, ROW_GAP = 1.7, 0.26, 0.05, 0.42
 ROW_COLUMNS, ROW_PICTURE_ROWS = 1440, 260  # of the spectrogram of a row: one a pixel
@@ -124,7 +126,8 @@ def _one_row(
 
     heights = [SPECTROGRAM, *([ROLL] if notes is not None else []), CONFIDENCE]
     gaps = PANEL_GAP * (len(heights) - 1)
-    size = (WIDTH_INCHES, TOP + _extra_title_inches(title) + sum(heights) + gaps + BOTTOM)
+    shown, title_size = _title_of(title, ONE_ROW_WIDTH)
+    size = (ONE_ROW_WIDTH, TOP + _extra_inches(shown, title_size) + sum(heights) + gaps + BOTTOM)
     figure = Figure(figsize=size, facecolor=theme.paper)
     inner = (size[0] - LEFT - RIGHT) / size[0]
     left, bottoms, bottom = LEFT / size[0], [], BOTTOM
@@ -155,7 +158,7 @@ def _one_row(
         panels.f0_line(axes, track, theme, 0.8 * width)
         axes.set_ylabel("notes", color=theme.ink, fontsize=12)
     panels.confidence(lower, track, theme, *limits)
-    lower.set_ylabel("confidence", color=theme.ink, fontsize=11)
+    lower.set_ylabel("confidence", color=theme.ink, fontsize=10)
     lower.set_yticks([0, 1])
     if limits[0] is not None:
         panels.right_axis(lower, [limits[0]], [f"{limits[0]:.2g}"], theme, size=10)
@@ -177,10 +180,7 @@ def _rows(
 
     row_s, as_clock = row_seconds(duration_s), duration_s > CLOCK_FROM_S
     n_rows = max(1, int(np.ceil(duration_s / row_s - 1e-9)))
-    low, high = pitch_range(voiced_octaves(track), notes or ()) or (
-        float(np.log2(LOWEST_HZ)),
-        float(np.log2(HIGHEST_HZ)),
-    )
+    low, high = pitch_range(voiced_octaves(track), notes or ()) or ALL_OCTAVES
     detailed = row_s <= DETAILED_ROW_S
     picture, step_s = np.zeros((1, 0)), row_s
     if detailed:
@@ -191,8 +191,9 @@ def _rows(
         # Weaker behind notes, so that their bars can be seen
         picture = np.clip((picture - dark) / (bright - dark), 0, 1) * (1.0 if notes is None else BEHIND_NOTES)
     pitch = ROW + STRIP + STRIP_GAP + ROW_GAP
-    top = TOP + _extra_title_inches(title)
-    size = (WIDTH_INCHES, top + n_rows * pitch - ROW_GAP + BOTTOM)
+    shown, title_size = _title_of(title, ROWS_WIDTH)
+    top = TOP + _extra_inches(shown, title_size)
+    size = (ROWS_WIDTH, top + n_rows * pitch - ROW_GAP + BOTTOM)
     figure = Figure(figsize=size, facecolor=theme.paper)
     inner = size[0] - LEFT - RIGHT
     ticks_hz = [hz for hz in panels.TICKS_HZ if low + 0.05 < np.log2(hz) < high - 0.05]
@@ -233,8 +234,13 @@ def _rows(
     return figure
 
 
-def _extra_title_inches(title: str) -> float:
-    shown, size = title_lines(title, 14, TITLE_COLUMNS)
+def _title_of(title: str, width_inches: float) -> tuple[str, float]:
+    """The title as it is drawn, and its size in points."""
+    return title_lines(title, TITLE_SIZE, int(TITLE_COLUMNS_PER_INCH * width_inches))
+
+
+def _extra_inches(shown: str, size: float) -> float:
+    """The height of the lines after the first."""
     return 1.3 * size / 72 * shown.count("\n")
 
 
@@ -243,10 +249,10 @@ def _headings(
 ) -> None:
     """Title and summary above the first panel, and `foot` under the last one, at the right."""
     width, height = figure.get_size_inches()
-    shown, size = title_lines(title, 14, TITLE_COLUMNS)
+    shown, size = _title_of(title, width)
     first = figure.axes[0]
     first.set_title(shown, color=theme.ink, fontsize=size, loc="left", pad=9)
-    first.set_title(_summary(track, notes), color=theme.f0, fontsize=12, loc="right", pad=9)
+    first.set_title(_summary(track, notes), color=theme.f0, fontsize=SUMMARY_SIZE, loc="right", pad=9)
     figure.text(1 - RIGHT / width, 0.17 / height, foot, color=theme.ink, fontsize=9.5, va="bottom", ha="right")
 
 

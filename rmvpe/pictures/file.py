@@ -21,7 +21,7 @@ PDF_MARK = b"/Creator (rmvpe)"
 PDF_TRAILER = re.compile(rb"/Info (\d{1,9}) 0 R.*startxref\s+(\d{1,12})\s", re.DOTALL)
 PDF_TABLE = re.compile(rb"xref\s+0 \d{1,9} ?\r?\n")
 HEAD_BYTES = 4096  # the most that is read at once to find the mark
-DOTS_PER_INCH = 150  # 1650 pixels at 11 inches: sharp at the width of a README
+PIXELS_WIDE = 1650  # sharp at the width of a README
 SMALL_TITLE = 0.7  # size of a title that needs several lines
 
 
@@ -47,7 +47,8 @@ def save_figure(figure: "Figure", path: str | os.PathLike[str]) -> None:
     """
     literal(figure)
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=DOTS_PER_INCH, facecolor=figure.get_facecolor(), metadata=mark(path))
+        dpi = PIXELS_WIDE / figure.get_figwidth()
+        figure.savefig(temporary, dpi=dpi, facecolor=figure.get_facecolor(), metadata=mark(path))
 
 
 def mark(path: str | os.PathLike[str]) -> dict[str, str]:
