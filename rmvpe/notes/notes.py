@@ -12,7 +12,7 @@ import numpy as np
 from rmvpe.errors import UserError
 from rmvpe.notes import display, files
 from rmvpe.notes.find import STEP_S, Frames, find_notes, on_grid, sections
-from rmvpe.notes.loudness import FLOOR_DB, harmonic_levels_db
+from rmvpe.notes.loudness import BANDS_HZ, FLOOR_DB, harmonic_levels_db
 from rmvpe.notes.note import Note, round_half_up
 from rmvpe.notes.options import NoteFileOptions
 from rmvpe.notes.settings import NoteConfig
@@ -53,16 +53,19 @@ class Notes(Sequence[Note]):
         return self.notes[index]
 
     def rounded(self, tuned: bool = False) -> "Notes":
-        """The notes at whole MIDI numbers. tuned: by the recording's own A4 (`tuning_cents`), not by 440 Hz."""
+        """The notes at whole MIDI numbers. tuned: by the recording's own A4 (`tuning_cents`), not by 440 Hz.
+
+        They leave the track behind, so that no pitch bend and no f0 curve contradicts them.
+        """
         tuning = self.tuning_cents / 100.0 if tuned else 0.0
         moved = [replace(note, pitch_midi=float(round_half_up(note.pitch_midi - tuning))) for note in self]
-        return replace(self, notes=tuple(moved), tuning_cents=0.0)
+        return replace(self, notes=tuple(moved), tuning_cents=0.0, track=None)
 
     def quantised(self, tempo_bpm: float, division: int = 16, start_s: float = 0.0) -> "Notes":
         """The notes on a grid of beats: onsets and offsets at multiples of a whole note / `division` after `start_s`.
 
         tempo_bpm: quarter notes per minute. A note keeps at least one step; where two notes would begin at one step,
-        the longer one stays. Raises UserError for a tempo or a division that is none.
+        the longer one stays. As `rounded`, it leaves the track behind. Raises UserError for a tempo or a division that is none.
         """
         if isinstance(tempo_bpm, bool) or not 1.0 <= tempo_bpm <= 1000.0:
             raise UserError(f"a tempo of {tempo_bpm!r} is not possible: give quarter notes per minute, such as 120")
@@ -86,7 +89,7 @@ class Notes(Sequence[Note]):
                 end = min(end, steps[number + 1])
             onset_s, offset_s = (round(start_s + at * step_s, 6) for at in (step, end))
             notes.append(replace(placed[step], onset_s=onset_s, offset_s=offset_s))
-        return replace(self, notes=tuple(notes))
+        return replace(self, notes=tuple(notes), track=None)
 
     def __iter__(self) -> Iterator[Note]:
         return iter(self.notes)
@@ -183,7 +186,7 @@ def frames_of(track: TrackArrays, audio: Any = None) -> list[Frames]:
 
 
 def levels_of(track: TrackArrays, audio: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Levels in dBFS at the harmonics of each frame, plain and emphasised, each [frames].
+    """Levels in dBFS at the harmonics of each frame, [frames], and by band, [frames, 4].
 
     In gaps they are those at the harmonics of the f0 drawn on over them. Raises UserError for audio of another shape.
     """
@@ -193,8 +196,7 @@ def levels_of(track: TrackArrays, audio: Any) -> tuple[np.ndarray, np.ndarray]:
             f"audio must be a Recording or 16 kHz mono samples, not {list(samples.shape)}: use rmvpe.audio.read"
         )
     if not track.voiced.any():
-        silence = np.full(len(track.time_s), FLOOR_DB)
-        return silence, silence
+        return np.full(len(track.time_s), FLOOR_DB), np.full((len(track.time_s), len(BANDS_HZ)), FLOOR_DB)
     octaves = np.interp(track.time_s, track.time_s[track.voiced], np.log2(track.f0_hz[track.voiced]))
     return harmonic_levels_db(samples, track.time_s, np.exp2(octaves))
 
