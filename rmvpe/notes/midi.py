@@ -81,7 +81,8 @@ def write_mid(notes: Sequence[Note], track: TrackArrays | None, path: Path, opti
         events += _bend_events(mido, spans, curves, semitones, tick_s)
     now = 0
     for tick, _, message in sorted(events, key=lambda event: event[:2]):
-        note_track.append(message.copy(time=tick - now))
+        message.time = tick - now
+        note_track.append(message)
         now = tick
     mido.MidiFile(type=1, ticks_per_beat=ticks_per_beat, charset="utf-8", tracks=[tempo_track, note_track]).save(path)
 
