@@ -18,12 +18,14 @@ import numpy as np
 from rmvpe.checkpoint.store import save
 from rmvpe.config import TrainConfig
 from rmvpe.errors import UserError
+from rmvpe.pictures.theme import DEFAULT_THEME, THEMES
 from rmvpe.program import Command, run_program
 from rmvpe.training.loss_curves import compare, read_curve
 from rmvpe.training.plot import plot_comparison
 
 ROOT = Path(__file__).resolve().parents[1]
 FRAMEWORKS = ("torch", "jax")
+LABELS = {"torch": "PyTorch", "jax": "JAX"}
 PUBLISHED = 0.1737  # the final loss that the SDAA port reports for this run
 
 
@@ -50,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="of both frameworks (default: %(default)s)")
     parser.add_argument("--framework", choices=(*FRAMEWORKS, "none"), help="run this one alone, or only compare")
     parser.add_argument("--amp", action="store_true", help="bfloat16 convolutions")
+    parser.add_argument("--theme", choices=tuple(THEMES), default=DEFAULT_THEME, help="of the picture")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -65,7 +68,10 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     curves = {name: read_curve(arguments.logdir / name) for name in FRAMEWORKS}
     comparison = compare(curves["torch"], curves["jax"])
-    plot_comparison(arguments.logdir / "both.png", curves["torch"], curves["jax"], comparison, FRAMEWORKS)
+    labels = [LABELS[name] for name in FRAMEWORKS]
+    plot_comparison(
+        arguments.logdir / "both.png", curves["torch"], curves["jax"], comparison, labels, theme=arguments.theme
+    )
     for name, curve in curves.items():
         print(f"{name}: last loss {curve.loss[-1]:.4f}, mean of the last 10 {np.mean(curve.loss[-10:]):.4f}")
     print(f"last {len(comparison.step)} steps: mean relative error {comparison.relative:.4f}")

@@ -17,12 +17,12 @@ from rmvpe.data.mixing import find_music
 from rmvpe.data.readers.registry import open_source
 from rmvpe.estimator import DEFAULT_WEIGHTS, load
 from rmvpe.evaluation.evaluate import Prediction, correct_frames, parse_ratio, predictions
-from rmvpe.evaluation.plot import LINES
-from rmvpe.plot import BACKGROUND, FOREGROUND, check_picture, save_figure, style
+from rmvpe.pictures.file import check_picture, save_figure
+from rmvpe.pictures.theme import DEFAULT_THEME, THEMES, style, theme_named
 from rmvpe.program import Command, run_program
 
 BINS = 10
-COLOURS = [colour for colour, _, _ in LINES.values()]
+WORDS = {"clean": "no music", "music": "music alone, no voice"}
 
 
 def curve(files: list[Prediction]) -> np.ndarray:
@@ -44,22 +44,28 @@ def table(curves: dict[str, np.ndarray]) -> str:
     return "\n".join([*lines, "", *(f"calibration error, {name}: {error:.1f} %" for name, error in errors.items())])
 
 
-def plot(curves: dict[str, np.ndarray], threshold: float, path: str) -> None:
+def plot(curves: dict[str, np.ndarray], threshold: float, path: str, theme: str = DEFAULT_THEME) -> None:
     """Share right over confidence, a line per ratio, and the diagonal on which a calibrated confidence lies."""
     from matplotlib.figure import Figure
 
-    axes = (figure := Figure(figsize=(7.0, 6.0), facecolor=BACKGROUND, layout="constrained")).subplots()
-    axes.plot([0, 100], [0, 100], color=FOREGROUND, alpha=0.4, linestyle=":", label="calibrated")
+    colours = theme_named(theme)
+    axes = (figure := Figure(figsize=(7.6, 7.0), facecolor=colours.paper, layout="constrained")).subplots()
+    axes.plot([0, 100], [0, 100], color=colours.ink, alpha=0.5, linestyle=":", label="exactly as promised")
+    axes.axvline(100 * threshold, color=colours.ink, linewidth=1.2, linestyle="--", label=f"threshold {threshold:g}")
     for k, (name, (frames, mean, share)) in enumerate(curves.items()):
-        colour, sizes = COLOURS[k % len(COLOURS)], 8 + 300 * frames / frames.sum()
-        axes.plot(100 * mean, 100 * share, color=colour, linewidth=2.0, label=name)
-        axes.scatter(100 * mean, 100 * share, s=sizes, color=colour, alpha=0.8, linewidths=0, clip_on=False)
-    axes.axvline(100 * threshold, color=FOREGROUND, alpha=0.5, linewidth=1.0, label=f"threshold {threshold:g}")
-    axes.set(xlim=(0, 100), ylim=(0, 100))
-    axes.set_xlabel("confidence (%); area of a mark: its share of the frames", color=FOREGROUND, fontsize=12)
-    axes.set_ylabel("sung, and within 50 cents (% of frames)", color=FOREGROUND, fontsize=12)
-    axes.legend(loc="lower right", bbox_to_anchor=(1.0, 0.03), frameon=False, labelcolor=FOREGROUND, fontsize=10.5)
-    style(axes)
+        look, sizes = colours.line(k), 14 + 300 * frames / frames.sum()
+        label = WORDS.get(name, f"{name} voice to music")
+        axes.plot(100 * mean, 100 * share, **look, markersize=4, linewidth=1.8, label=label, clip_on=False)
+        marks = {"color": look["color"], "marker": look["marker"]}
+        axes.scatter(100 * mean, 100 * share, s=sizes, **marks, alpha=0.6, linewidths=0, clip_on=False)
+    axes.set(xlim=(0, 100), ylim=(0, 100), aspect="equal")
+    axes.set_xlabel("confidence (%); larger marks: more of the frames", color=colours.ink, fontsize=12)
+    axes.set_ylabel("frames that are right (%): sung, pitch within 50 cents", color=colours.ink, fontsize=12)
+    axes.set_title("How often a confidence is right", color=colours.ink, fontsize=13, loc="left", pad=10)
+    axes.legend(loc="upper left", frameon=False, labelcolor=colours.ink, fontsize=11, handlelength=3.0)
+    style(axes, colours)
+    axes.grid(color=colours.ink, alpha=0.14, linewidth=0.8)
+    axes.set_axisbelow(True)
     save_figure(figure, path)
 
 
@@ -70,6 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         text = "as for rmvpe evaluate" + (f" (default: {default})" if default else "")
         parser.add_argument(f"--{name}", default=default, required=name == "data", help=text)
     parser.add_argument("--plot", metavar="PICTURE", help="draw it (.png, .pdf or .svg)")
+    parser.add_argument("--theme", choices=tuple(THEMES), default=DEFAULT_THEME, help="of the picture")
 
 
 def run(given: argparse.Namespace) -> int:
@@ -82,7 +89,7 @@ def run(given: argparse.Namespace) -> int:
     curves = {ratio: curve(files) for ratio, files in rows.items()}
     print(table(curves))
     if given.plot:
-        plot(curves, estimator.config.known_threshold, given.plot)
+        plot(curves, estimator.config.known_threshold, given.plot, given.theme)
     return 0
 
 

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
@@ -27,7 +26,8 @@ from rmvpe.files import atomic_path
 from rmvpe.interpolation import f0_at_times
 from rmvpe.mel import hz_to_mel, log_mel
 from rmvpe.ownership import Output, check_outputs
-from rmvpe.plot import BACKGROUND, F0_COLOUR, FOREGROUND, mark
+from rmvpe.pictures.file import mark
+from rmvpe.pictures.theme import DARK
 from rmvpe.program import Command, run_program
 
 MEL, CONFIG, RATE = MelConfig(), AugmentConfig(), MelConfig().sample_rate
@@ -68,24 +68,26 @@ def panels(item: Item, other: Item, rng: np.random.Generator) -> Iterator[Panel]
 
 def draw(shown: Iterator[Panel], f0_hz: np.ndarray, path: Path) -> None:
     """A grid of log-mels with the label `f0_hz` [frames] in them, written to `path`."""
-    figure = Figure(figsize=(12.0, 8.6), dpi=90, facecolor=BACKGROUND, layout="constrained")
+    figure = Figure(figsize=(12.0, 8.6), dpi=90, facecolor=DARK.paper, layout="constrained")
     canvas = FigureCanvasAgg(figure)
     ticks_hz, extent = (200, 1000, 2000, 4000, 7000), (0.0, SECONDS, *hz_to_mel(np.array([MEL.f_min_hz, MEL.f_max_hz])))
     for axes, (title, sound, shift, sings) in zip(figure.subplots(4, 4, sharex=True, sharey=True).flat, shown):
         picture = log_mel(sound, MEL, key_shift_semitones=shift)[: len(f0_hz)].T
-        axes.imshow(picture, origin="lower", aspect="auto", cmap="magma", vmin=picture.max() - 8.0, extent=extent)
+        axes.imshow(
+            picture, origin="lower", aspect="auto", cmap=DARK.colormap(), vmin=picture.max() - 8.0, extent=extent
+        )
         shifted = np.where((f0_hz > 0) & sings, f0_hz, np.nan) * 2.0 ** (shift / 12)
-        axes.plot(np.linspace(0.0, SECONDS, len(f0_hz)), hz_to_mel(shifted), color=F0_COLOUR, linewidth=1.4)
-        axes.set_title(title.replace("-", "−"), color=FOREGROUND, fontsize=11, loc="left")
+        axes.plot(np.linspace(0.0, SECONDS, len(f0_hz)), hz_to_mel(shifted), color=DARK.f0, linewidth=1.4)
+        axes.set_title(title.replace("-", "−"), color=DARK.ink, fontsize=11, loc="left")
         axes.set_yticks(hz_to_mel(np.array(ticks_hz)), ticks_hz)
-        axes.tick_params(colors=FOREGROUND, labelsize=9, length=2)
+        axes.tick_params(colors=DARK.ink, labelsize=9, length=2)
         axes.spines[:].set_visible(False)
-    figure.supxlabel("time (s)", color=FOREGROUND, fontsize=11)
-    figure.supylabel("frequency (Hz)", color=FOREGROUND, fontsize=11)
+    figure.supxlabel("time (s)", color=DARK.ink, fontsize=11)
+    figure.supylabel("frequency (Hz)", color=DARK.ink, fontsize=11)
     canvas.draw()
     # Only the picture's own colours: a quarter of the bytes, and as good to look at
-    greys = np.linspace(to_rgb(BACKGROUND), to_rgb(FOREGROUND), 12)
-    colours = np.vstack([colormaps["magma"](np.linspace(0.0, 1.0, 64))[:, :3], greys, to_rgb(F0_COLOUR)])
+    greys = np.linspace(to_rgb(DARK.paper), to_rgb(DARK.ink), 12)
+    colours = np.vstack([DARK.colormap()(np.linspace(0.0, 1.0, 64))[:, :3], greys, to_rgb(DARK.f0)])
     palette = Image.new("P", (1, 1))
     palette.putpalette(np.round(255 * colours).astype(np.uint8).tobytes())
     image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")

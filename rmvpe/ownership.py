@@ -22,7 +22,9 @@ from rmvpe.errors import UserError
 from rmvpe.files import ONE_CASE, check_replaceable
 from rmvpe.json_text import parse_json
 from rmvpe.notes.tables import COLUMNS as NOTE_COLUMNS
-from rmvpe.plot import is_our_picture
+from rmvpe.ownership_text import TEXT_KINDS
+from rmvpe.pictures.file import is_our_picture
+from rmvpe.sound import sonified
 from rmvpe.track_files import FIELDS
 
 HEAD_BYTES = 4096
@@ -33,7 +35,7 @@ UNREADABLE = (
     *(OSError, ValueError, LookupError, EOFError, TypeError, AttributeError),
     *(RuntimeError, zipfile.BadZipFile, zlib.error, struct.error),  # RuntimeError: an encrypted zip file
 )
-REPORT_HEADERS = (b"file,ratio,RPA,", b"tracker,file,ratio,RPA,")
+REPORT_HEADERS = (b"file,ratio,RPA,", b"tracker,file,ratio,RPA,", b"file,ratio,reference,found,")
 PNG_END = b"IEND\xaeB`\x82"
 
 
@@ -141,12 +143,16 @@ def is_ours(path: Path, kind: str) -> bool:
 def is_complete(path: Path, kind: str) -> bool:
     """Whether the file is a whole result of ours, by its beginning and its end.
 
-    A csv or pv that somebody cut at the end of a line looks whole. We write a file beside its place and rename it.
+    A csv, pv, curve or label file that somebody cut at the end of a line looks whole. We write a file beside its place
+    and rename it.
     """
     if not os.path.isfile(path) or os.path.islink(path) or not is_ours(path, kind):
         return False
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        if kind == "sound":
+            return sonified.is_whole(file, size)
         file.seek(max(0, size - HEAD_BYTES))
         tail = file.read()
     if kind in TABLES:
@@ -154,7 +160,10 @@ def is_complete(path: Path, kind: str) -> bool:
     if kind == "mid":
         with path.open("rb") as file:
             return _whole_midi(file, size)
-    if kind == "pv":
+    if kind in TEXT_KINDS:
+        with path.open("rb") as file:
+            return TEXT_KINDS[kind][1](file, size)
+    if kind in ("pv", "curve"):
         return not tail or tail.endswith(b"\n")
     if kind == "json":
         return tail.endswith(b"\n}\n")
@@ -246,6 +255,10 @@ def _markdown(file: BinaryIO, size: int) -> bool:
     return file.read().rstrip().endswith(MARK.encode())
 
 
+def _sound(file: BinaryIO, size: int) -> bool:
+    return sonified.is_marked(file)
+
+
 KINDS: dict[str, Callable[..., bool]] = {
     "csv": _csv,
     "notes csv": _notes_csv,
@@ -260,5 +273,8 @@ KINDS: dict[str, Callable[..., bool]] = {
     "torch": _torch,
     "onnx": _onnx,
     "markdown": _markdown,
+    "sound": _sound,
+    "curve": _two_columns,
+    **{kind: is_ours_as for kind, (is_ours_as, _) in TEXT_KINDS.items()},
 }
-UNMARKED = ("npy", "pv", "two columns")  # any file with such numbers looks like ours
+UNMARKED = ("npy", "pv", "two columns", "curve", "labels")  # any file with such numbers looks like ours

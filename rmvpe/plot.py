@@ -1,262 +1,263 @@
-"""Pictures of a track: the spectrogram with the f0 drawn into it, and the confidence below. Needs matplotlib."""
+"""Pictures of a track: spectrogram, f0, notes and confidence over time. Needs matplotlib.
+
+Up to `ONE_ROW_S` there is one row: the spectrogram with the f0 in it, the piano roll if there are notes, and the
+confidence. Longer audio is cut into rows below each other, like a score: each shows the range of the voice alone. There
+are at most `MAX_ROWS` rows; beyond that they become longer, so that an hour is a picture of the same size.
+"""
 
 import os
-import re
-import stat
-import struct
-from dataclasses import replace
-from typing import TYPE_CHECKING, BinaryIO
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rmvpe.audio import SAMPLE_RATE_HZ
-from rmvpe.config import MelConfig
-from rmvpe.errors import UserError
-from rmvpe.files import atomic_path
-from rmvpe.framing import samples_of_frames, samples_to_frames
-from rmvpe.mel import filterbank, hz_to_mel, log_mel
 from rmvpe.picture_text import literal
-from rmvpe.pitch import midi_to_hz
-from rmvpe.text import in_lines
+from rmvpe.pictures import panels
+from rmvpe.pictures.file import (
+    PICTURE_SUFFIXES,
+    check_picture,
+    is_our_picture,
+    mark,
+    require_matplotlib,
+    save_figure,
+    title_lines,
+)
+from rmvpe.pictures.roll import NoteArrays, bars, keyboard, pitch_range, voiced_octaves
+from rmvpe.pictures.spectrogram import HIGHEST_HZ, LOWEST_HZ, brightness_range, log_frequency_picture
+from rmvpe.pictures.theme import DEFAULT_THEME, Theme, style, theme_named
+from rmvpe.pictures.time_axis import CLOCK_FROM_S, set_time_axis, time_label
 from rmvpe.track import F0Track
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-PICTURE_SUFFIXES = (".png", ".pdf", ".svg")
-SOFTWARE = "rmvpe"  # in the metadata of each picture
-SVG_MARK = re.compile(rb"<\?xml\b.*<svg\b.*<dc:creator>\s*<cc:Agent>\s*<dc:title>rmvpe</dc:title>", re.DOTALL)
-PDF_MARK = b"/Creator (rmvpe)"
-PDF_TRAILER = re.compile(rb"/Info (\d{1,9}) 0 R.*startxref\s+(\d{1,12})\s", re.DOTALL)
-PDF_TABLE = re.compile(rb"xref\s+0 \d{1,9} ?\r?\n")
-HEAD_BYTES = 4096  # the most that is read at once to find the mark
-TITLE_COLUMNS = 48  # of 14 points, beside what is said about the f0
-SMALL_TITLE = 0.7  # size of a title that needs several lines
-SIZE_INCHES, DOTS_PER_INCH = (11.0, 5.6), 150  # 1650 pixels: sharp at the width of a README
-FOREGROUND, BACKGROUND, F0_COLOUR = "#c9d1d9", "#0d1117", "#3df5e6"
-# The window is longer than the network's, so that the harmonics of low voices are separate lines
-DISPLAY_MEL = MelConfig(window_samples=2048, n_mels=224, f_min_hz=40.0, f_max_hz=6000.0)
-LOWEST_HZ, HIGHEST_HZ, ROWS = 60.0, 5000.0, 480
-MAX_COLUMNS = 2400  # of the spectrogram
-MAX_POINTS = 500  # of the confidence
+__all__ = ["PICTURE_SUFFIXES", "check_picture", "is_our_picture", "mark", "plot_track", "require_matplotlib"]
+
+ALL_OCTAVES = (float(np.log2(LOWEST_HZ)), float(np.log2(HIGHEST_HZ)))  # base-2 logarithms of Hz
+# In inches; all have as many pixels, so that the text of one row, which fits on a telephone, is larger
+ONE_ROW_WIDTH, ROWS_WIDTH = 8.8, 11.0
+TITLE_SIZE, SUMMARY_SIZE = 14, 11  # points
+TITLE_COLUMNS_PER_INCH = 3.5  # of the title, beside what is said about the f0
+ONE_ROW_S = 40.0  # longer audio has several rows
+ROW_S = (30.0, 60.0, 120.0, 180.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0)  # of rows; the first that needs few enough
+MAX_ROWS = 20
+DETAILED_ROW_S = 60.0  # longer rows have neither spectrogram nor names: a note is too narrow to show either
+BEHIND_NOTES = 0.7  # of the brightness
 FULL_WIDTH_S = 15.0  # up to this duration the f0 line has its full width
 LINE_WIDTH = 2.2  # of the f0, in points
-JUMP_OCTAVES = 0.25  # from frame to frame: no voice glides so fast, so the line is interrupted there
-RANGE_NATS = 8.0  # darkest to brightest: 70 dB
-MIN_TOP_NATS = -4.0  # the brightest colour is at least this loud, so that silence stays dark
-TICKS_HZ = (100, 200, 400, 800, 1600, 3200)
-NOTE_MIDI = (36, 48, 60, 72, 84, 96)  # C2 to C7
+# Heights in inches: panels of one row; then of several rows, where each margin is fixed
+SPECTROGRAM, ROLL, CONFIDENCE, PANEL_GAP = 3.0, 2.3, 0.66, 0.12
+LEFT, RIGHT, TOP, BOTTOM = 0.78, 0.5, 0.62, 0.66
+ROW, STRIP, STRIP_GAP, ROW_GAP = 1.7, 0.26, 0.05, 0.42
+ROW_COLUMNS, ROW_PICTURE_ROWS = 1440, 260  # of the spectrogram of a row: one a pixel
 
 
-def require_matplotlib() -> None:
-    """Raise UserError if matplotlib is not installed."""
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise UserError("pictures need matplotlib, which is not installed: run pip install matplotlib") from error
-
-
-def plot_track(audio: np.ndarray, track: F0Track, path: str | os.PathLike[str], title: str = "") -> None:
-    """Draw audio and its track: the spectrogram with notes and f0, and below it the confidence, over time.
+def plot_track(
+    audio: np.ndarray,
+    track: F0Track,
+    path: str | os.PathLike[str],
+    title: str = "",
+    *,
+    notes: Sequence[NoteArrays] | None = None,
+    theme: str = DEFAULT_THEME,
+    threshold: float | None = None,
+    hysteresis: float = 0.0,
+) -> None:
+    """Draw audio and its track: the spectrogram with the f0, the notes if given, and below the confidence, over time.
 
     `audio`: 16 kHz mono [samples]. `path` ends in .png, .pdf or .svg. The file is written completely or not at all.
-    Raises UserError for another ending, for a folder that cannot be written, or without matplotlib.
+    notes: such as `track.notes(audio)`. theme: "dark" or "light". threshold, hysteresis: of the confidence, where lines
+    are drawn: `estimator.config.threshold` and `.hysteresis`. Audio of more than 40 s has several rows, of 30 s up to
+    10 minutes, of longer times beyond, never more than 20. Raises UserError for another ending or theme, for a folder
+    that cannot be written, or without matplotlib.
     """
     check_picture(path)
-    save_figure(draw(np.asarray(audio, dtype=np.float32), track, title), path)
+    figure = draw(
+        np.asarray(audio, dtype=np.float32),
+        track,
+        title,
+        notes=notes,
+        theme=theme,
+        threshold=threshold,
+        hysteresis=hysteresis,
+    )
+    save_figure(figure, path)
 
 
-def check_picture(path: str | os.PathLike[str]) -> None:
-    """Raise UserError unless `path` ends in .png, .pdf or .svg and matplotlib is installed."""
-    if os.path.splitext(path)[1].lower() not in PICTURE_SUFFIXES:
-        raise UserError(f"{path} is not a picture file: use a name that ends in {', '.join(PICTURE_SUFFIXES)}")
-    require_matplotlib()
-
-
-def save_figure(figure: "Figure", path: str | os.PathLike[str]) -> None:
-    """Write a figure to `path`, completely or not at all, in the format of its ending, with `mark` in it.
-
-    Its texts are drawn literally (`rmvpe.picture_text`). Raises UserError if the folder cannot be written.
-    """
-    literal(figure)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=DOTS_PER_INCH, facecolor=BACKGROUND, metadata=mark(path))
-
-
-def mark(path: str | os.PathLike[str]) -> dict[str, str]:
-    """The metadata by which `is_our_picture` knows a picture; `path` ends in .png, .pdf or .svg."""
-    is_png = os.path.splitext(path)[1].lower() == ".png"
-    return {"Software" if is_png else "Creator": SOFTWARE}
-
-
-def is_our_picture(path: str | os.PathLike[str]) -> bool:
-    """Whether a file is a PNG, SVG or PDF with our `mark`; at most a few kilobytes are read.
-
-    False for anything else: also what is no regular file, cannot be read or is damaged.
-    """
-    try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            return False
-        with open(path, "rb") as file:
-            head = file.read(HEAD_BYTES)
-            if head.startswith(b"\x89PNG\r\n\x1a\n"):
-                return _png_software(head) == SOFTWARE.encode()
-            if head.startswith(b"%PDF-"):
-                return PDF_MARK in _pdf_info(file)
-            return SVG_MARK.match(head) is not None
-    except (OSError, ValueError, struct.error):
-        return False
-
-
-def _png_software(head: bytes) -> bytes:
-    """The text "Software" of a PNG, b"" if there is none among the chunks of `head`."""
-    position = 8
-    while position + 8 <= len(head):
-        length, kind = struct.unpack_from(">I4s", head, position)
-        keyword, _, text = head[position + 8 : position + 8 + length].partition(b"\0")
-        if kind == b"tEXt" and keyword == b"Software":
-            return text
-        position += 12 + length
-    return b""
-
-
-def _pdf_info(file: BinaryIO) -> bytes:
-    """The beginning of the Info object of a PDF as matplotlib writes it, b"" if it is not found."""
-    file.seek(0, os.SEEK_END)
-    file.seek(max(0, file.tell() - HEAD_BYTES))
-    trailer = PDF_TRAILER.search(file.read())
-    if trailer is None:
-        return b""
-    number, table = map(int, trailer.groups())
-    file.seek(table)
-    first = PDF_TABLE.match(file.read(32))
-    if first is None:
-        return b""
-    file.seek(table + first.end() + 20 * number)  # each object of the table has 20 bytes
-    file.seek(int(file.read(10)))
-    return file.read(HEAD_BYTES).partition(b"endobj")[0]
-
-
-def draw(audio: np.ndarray, track: F0Track, title: str = "") -> "Figure":
+def draw(
+    audio: np.ndarray,
+    track: F0Track,
+    title: str = "",
+    *,
+    notes: Sequence[NoteArrays] | None = None,
+    theme: str = DEFAULT_THEME,
+    threshold: float | None = None,
+    hysteresis: float = 0.0,
+) -> "Figure":
     """The figure that `plot_track` saves, from 16 kHz mono audio [samples]; pyplot does not know it."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=SIZE_INCHES, facecolor=BACKGROUND, layout="constrained")
-    upper, lower = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [4.8, 1.0]})
+    colours = theme_named(theme)
     duration_s = max(len(audio) / SAMPLE_RATE_HZ, 1e-3)
-    _spectrogram(upper, audio)
-    _f0_line(upper, track)
-    _frequency_axes(upper)
-    _confidence(lower, track)
-    lower.set_xlim(0.0, duration_s)
-    for axes in (upper, lower):
-        style(axes)
-    upper.tick_params(axis="x", length=0)
-    shown, size = title_lines(title, 14, TITLE_COLUMNS)
-    upper.set_title(shown, color=FOREGROUND, fontsize=size, loc="left", pad=10)
-    upper.set_title(_summary(track), color=F0_COLOUR, fontsize=12, loc="right", pad=10)
+    limits = (threshold, hysteresis)
+    if duration_s > ONE_ROW_S:
+        figure = _rows(audio, track, title, notes, colours, limits, duration_s)
+    else:
+        figure = _one_row(audio, track, title, notes, colours, limits, duration_s)
     literal(figure)
     return figure
 
 
-def title_lines(title: str, size: float, columns: int) -> tuple[str, float]:
-    """A title in one line, or smaller and in several lines where it is wider than `columns`; and its size in points."""
-    shown = in_lines(title, columns)
-    if "\n" not in shown:
-        return shown, size
-    return in_lines(title, int(columns / SMALL_TITLE)), SMALL_TITLE * size
+def row_seconds(duration_s: float) -> float:
+    """Seconds of a row: the first of `ROW_S` that needs at most `MAX_ROWS` rows; beyond, a whole number of hours."""
+    fitting = next((seconds for seconds in ROW_S if duration_s <= seconds * MAX_ROWS), None)
+    return fitting or 3600.0 * -(-duration_s // (3600.0 * MAX_ROWS))
 
 
-def log_frequency_picture(audio: np.ndarray, max_columns: int = MAX_COLUMNS) -> tuple[np.ndarray, float]:
-    """The spectrogram of 16 kHz mono audio [samples] over a logarithmic frequency axis, and its seconds per column.
+def _one_row(
+    audio: np.ndarray,
+    track: F0Track,
+    title: str,
+    notes: Sequence[NoteArrays] | None,
+    theme: Theme,
+    limits: tuple[float | None, float],
+    duration_s: float,
+) -> "Figure":
+    from matplotlib.figure import Figure
 
-    The spectrogram is the natural logarithm of the magnitude, [ROWS, columns]; rows go from LOWEST_HZ to HIGHEST_HZ.
-    """
-    n_frames = samples_to_frames(len(audio), DISPLAY_MEL.hop_samples)
-    hop = DISPLAY_MEL.hop_samples * max(1, -(-n_frames // max_columns))
-    n_frames = samples_to_frames(len(audio), hop)
-    if not n_frames:
-        return np.zeros((ROWS, 1)), hop / SAMPLE_RATE_HZ
-    config = replace(DISPLAY_MEL, hop_samples=min(hop, DISPLAY_MEL.window_samples))
-    if hop == config.hop_samples:
-        samples = samples_of_frames(audio, 0, 0, n_frames, config)
-    else:  # the windows do not touch: only what lies under them is taken, one after the other
-        margin, last = config.window_samples // 2, len(audio) - 1
-        index = hop * np.arange(n_frames)[:, None] + np.arange(-margin, margin)  # [columns, window]
-        samples = audio[np.abs((index.ravel() + last) % max(2 * last, 1) - last)]  # mirrored at both ends
-    mel = log_mel(samples, config, centred=False).T  # [n_mels, columns]
-    # The area norm of the filters makes low noise bright; half of it is undone, so that harmonics are visible
-    mel = mel - 0.5 * np.log(filterbank(config).max(axis=1, keepdims=True))
-    step = (hz_to_mel(config.f_max_hz) - hz_to_mel(config.f_min_hz)) / (config.n_mels + 1)
-    rows_hz = np.geomspace(LOWEST_HZ, HIGHEST_HZ, ROWS)
-    band = np.clip((hz_to_mel(rows_hz) - hz_to_mel(config.f_min_hz)) / step - 1.0, 0.0, config.n_mels - 1.001)
-    below, share = band.astype(int), (band % 1.0)[:, None]
-    return mel[below] * (1.0 - share) + mel[below + 1] * share, hop / SAMPLE_RATE_HZ
-
-
-def _spectrogram(axes: "Axes", audio: np.ndarray) -> None:
+    heights = [SPECTROGRAM, *([ROLL] if notes is not None else []), CONFIDENCE]
+    gaps = PANEL_GAP * (len(heights) - 1)
+    shown, title_size = _title_of(title, ONE_ROW_WIDTH)
+    size = (ONE_ROW_WIDTH, TOP + _extra_inches(shown, title_size) + sum(heights) + gaps + BOTTOM)
+    figure = Figure(figsize=size, facecolor=theme.paper)
+    inner = (size[0] - LEFT - RIGHT) / size[0]
+    left, bottoms, bottom = LEFT / size[0], [], BOTTOM
+    for height in reversed(heights):
+        bottoms.append(bottom)
+        bottom += height + PANEL_GAP
+    boxes = [(left, b / size[1], inner, h / size[1]) for b, h in zip(reversed(bottoms), heights)]
+    upper, *middle, lower = (figure.add_axes(box) for box in boxes)
     picture, step_s = log_frequency_picture(audio)
-    top = max(float(np.quantile(picture, 0.998)), MIN_TOP_NATS)
-    extent = (-step_s / 2, (picture.shape[1] - 0.5) * step_s, np.log2(LOWEST_HZ), np.log2(HIGHEST_HZ))
-    axes.imshow(
-        picture,
-        origin="lower",
-        aspect="auto",
-        extent=extent,
-        cmap="magma",
-        vmin=top - RANGE_NATS,
-        vmax=top,
-        interpolation="bilinear",
-    )
-    axes.set_ylim(np.log2(LOWEST_HZ), np.log2(HIGHEST_HZ))
-
-
-def _f0_line(axes: "Axes", track: F0Track) -> None:
-    from matplotlib import patheffects
-
-    octaves = np.where(track.voiced, np.log2(np.where(track.voiced, track.f0_hz, 1.0)), np.nan)
-    jumps = np.flatnonzero(np.abs(np.diff(octaves)) > JUMP_OCTAVES) + 1
-    time_s, octaves = np.insert(track.time_s, jumps, np.nan), np.insert(octaves, jumps, np.nan)
-    duration_s = max(len(track) * (track.hop_s or 0.01), 0.01)
+    dark, bright = brightness_range(picture)
+    times = (-step_s / 2, (picture.shape[1] - 0.5) * step_s)
+    panels.spectrogram(upper, np.clip((picture - dark) / (bright - dark), 0, 1), times, ALL_OCTAVES, theme)
+    upper.set_ylim(*ALL_OCTAVES)
     width = LINE_WIDTH * min(1.0, (FULL_WIDTH_S / duration_s) ** 0.5)  # finer for longer audio
-    halo = [patheffects.Stroke(linewidth=2.3 * width, foreground=BACKGROUND, alpha=0.75), patheffects.Normal()]
-    axes.plot(time_s, octaves, color=F0_COLOUR, linewidth=width, solid_capstyle="round", path_effects=halo)
+    panels.f0_line(upper, track, theme, width)
+    panels.frequency_axes(upper, theme)
+    for axes in (upper, *middle, lower):
+        style(axes, theme)
+        set_time_axis(axes, 0.0, duration_s, as_clock=False)
+        if axes is not lower:
+            axes.tick_params(axis="x", length=0, labelbottom=False)
+    for axes in middle:
+        assert notes is not None
+        low, high = pitch_range(voiced_octaves(track), notes) or ALL_OCTAVES
+        keyboard(axes, low, high, theme, label_size=9)
+        scale = (duration_s / (72 * inner * size[0]), (high - low) / (72 * ROLL))
+        bars(axes, notes, theme, seconds_per_point=scale[0], octaves_per_point=scale[1], size=9)
+        panels.f0_line(axes, track, theme, 0.8 * width)
+        axes.set_ylabel("notes", color=theme.ink, fontsize=12)
+    panels.confidence(lower, track, theme, *limits)
+    lower.set_ylabel("confidence", color=theme.ink, fontsize=10)
+    lower.set_yticks([0, 1])
+    if limits[0] is not None:
+        panels.right_axis(lower, [limits[0]], [f"{limits[0]:.2g}"], theme, size=10)
+    lower.set_xlabel(time_label(as_clock=False), color=theme.ink, fontsize=12)
+    _headings(figure, title, track, notes, theme, panels.about_threshold(*limits))
+    return figure
 
 
-def _frequency_axes(axes: "Axes") -> None:
-    axes.set_yticks(np.log2(TICKS_HZ), [str(hz) for hz in TICKS_HZ])
-    axes.set_ylabel("frequency (Hz)", color=FOREGROUND, fontsize=12)
-    for midi in NOTE_MIDI:
-        axes.axhline(np.log2(midi_to_hz(np.array(midi))), color=FOREGROUND, alpha=0.13, linewidth=0.8)
-    notes = axes.secondary_yaxis("right")
-    notes.set_yticks(np.log2(midi_to_hz(np.array(NOTE_MIDI))), [f"C{midi // 12 - 1}" for midi in NOTE_MIDI])
-    notes.tick_params(colors=FOREGROUND, labelsize=11, length=3)
-    notes.spines["right"].set_visible(False)
+def _rows(
+    audio: np.ndarray,
+    track: F0Track,
+    title: str,
+    notes: Sequence[NoteArrays] | None,
+    theme: Theme,
+    limits: tuple[float | None, float],
+    duration_s: float,
+) -> "Figure":
+    from matplotlib.figure import Figure
+
+    row_s, as_clock = row_seconds(duration_s), duration_s > CLOCK_FROM_S
+    n_rows = max(1, int(np.ceil(duration_s / row_s - 1e-9)))
+    low, high = pitch_range(voiced_octaves(track), notes or ()) or ALL_OCTAVES
+    detailed = row_s <= DETAILED_ROW_S
+    picture, step_s = np.zeros((1, 0)), row_s
+    if detailed:
+        picture, step_s = log_frequency_picture(
+            audio, ROW_COLUMNS * n_rows, lowest_hz=2.0**low, highest_hz=2.0**high, rows=ROW_PICTURE_ROWS
+        )
+        dark, bright = brightness_range(picture)
+        # Weaker behind notes, so that their bars can be seen
+        picture = np.clip((picture - dark) / (bright - dark), 0, 1) * (1.0 if notes is None else BEHIND_NOTES)
+    pitch = ROW + STRIP + STRIP_GAP + ROW_GAP
+    shown, title_size = _title_of(title, ROWS_WIDTH)
+    top = TOP + _extra_inches(shown, title_size)
+    size = (ROWS_WIDTH, top + n_rows * pitch - ROW_GAP + BOTTOM)
+    figure = Figure(figsize=size, facecolor=theme.paper)
+    inner = size[0] - LEFT - RIGHT
+    ticks_hz = [hz for hz in panels.TICKS_HZ if low + 0.05 < np.log2(hz) < high - 0.05]
+    for number in range(n_rows):
+        first, last = number * row_s, (number + 1) * row_s
+        bottom = size[1] - top - number * pitch - ROW
+        # The last row is as long as its sound, at the scale of the others
+        seconds = min(last, duration_s) - first
+        width = inner * max(seconds / row_s, 0.02)
+        upper = figure.add_axes((LEFT / size[0], bottom / size[1], width / size[0], ROW / size[1]))
+        bottom -= STRIP + STRIP_GAP
+        lower = figure.add_axes((LEFT / size[0], bottom / size[1], width / size[0], STRIP / size[1]))
+        for axes in (upper, lower):
+            style(axes, theme)
+            set_time_axis(axes, first, first + seconds, as_clock, row_s)
+        upper.tick_params(axis="x", length=0, labelbottom=False)
+        start, stop = (int(max(0, round(time / step_s + side))) for time, side in ((first, -1), (last, 2)))
+        part = picture[:, start:stop]
+        if part.shape[1]:
+            times = ((start - 0.5) * step_s, (start + part.shape[1] - 0.5) * step_s)
+            panels.spectrogram(upper, part, times, (low, high), theme)
+        sung = track[slice(*(int(np.searchsorted(track.time_s, time)) for time in (first - 0.05, last + 0.05)))]
+        keyboard(upper, low, high, theme, label_size=8)
+        here = [note for note in notes or () if note.onset_s < last and note.offset_s > first]
+        scale = (row_s / (72 * inner), (high - low) / (72 * ROW))
+        bars(upper, here, theme, seconds_per_point=scale[0], octaves_per_point=scale[1], size=7.5, named=detailed)
+        line = LINE_WIDTH * min(0.6 if notes is None else 0.45, (FULL_WIDTH_S / row_s) ** 0.5)
+        panels.f0_line(upper, sung, theme, line)
+        upper.set_xlim(first, first + seconds)
+        panels.right_axis(upper, [float(np.log2(hz)) for hz in ticks_hz], [f"{hz}" for hz in ticks_hz], theme, size=8)
+        panels.confidence(lower, sung, theme, *limits)
+        lower.set_yticks([] if limits[0] is None else [limits[0]], [] if limits[0] is None else [f"{limits[0]:.2g}"])
+        lower.tick_params(labelsize=9)
+        lower.tick_params(axis="y", length=0)
+    figure.text(LEFT / size[0], 0.17 / size[1], time_label(as_clock), color=theme.ink, fontsize=11, va="bottom")
+    words = ("left: note names; right: Hz; strip: confidence, 0 to 1", panels.about_threshold(*limits))
+    _headings(figure, title, track, notes, theme, "; ".join(filter(None, words)))
+    return figure
 
 
-def _summary(track: F0Track) -> str:
+def _title_of(title: str, width_inches: float) -> tuple[str, float]:
+    """The title as it is drawn, and its size in points."""
+    return title_lines(title, TITLE_SIZE, int(TITLE_COLUMNS_PER_INCH * width_inches))
+
+
+def _extra_inches(shown: str, size: float) -> float:
+    """The height of the lines after the first."""
+    return 1.3 * size / 72 * shown.count("\n")
+
+
+def _headings(
+    figure: "Figure", title: str, track: F0Track, notes: Sequence[NoteArrays] | None, theme: Theme, foot: str
+) -> None:
+    """Title and summary above the first panel, and `foot` under the last one, at the right."""
+    width, height = figure.get_size_inches()
+    shown, size = _title_of(title, width)
+    first = figure.axes[0]
+    first.set_title(shown, color=theme.ink, fontsize=size, loc="left", pad=9)
+    first.set_title(_summary(track, notes), color=theme.f0, fontsize=SUMMARY_SIZE, loc="right", pad=9)
+    figure.text(1 - RIGHT / width, 0.17 / height, foot, color=theme.ink, fontsize=9.5, va="bottom", ha="right")
+
+
+def _summary(track: F0Track, notes: Sequence[NoteArrays] | None) -> str:
+    counted = "" if notes is None else f", {len(notes)} note{'' if len(notes) == 1 else 's'}"
     if not track.voiced.any():
-        return "f0: no voice found"
-    return f"f0: median {np.median(track.f0_hz[track.voiced]):.0f} Hz, {track.voiced.mean():.0%} voiced"
-
-
-def _confidence(axes: "Axes", track: F0Track) -> None:
-    axes.fill_between(track.time_s, 0, 1, where=track.voiced, step="mid", color=F0_COLOUR, alpha=0.13, linewidth=0)
-    per_point = -(-len(track) // MAX_POINTS) or 1  # frames whose mean is one point
-    used = len(track) // per_point * per_point
-    time_s, confidence = (a[:used].reshape(-1, per_point).mean(axis=1) for a in (track.time_s, track.confidence))
-    axes.fill_between(time_s, 0, confidence, color=F0_COLOUR, alpha=0.25, linewidth=0)
-    axes.plot(time_s, confidence, color=F0_COLOUR, linewidth=1.1)
-    axes.set_ylim(0, 1.02)
-    axes.set_yticks([0, 1])
-    axes.set_ylabel("confidence", color=FOREGROUND, fontsize=11)
-    axes.set_xlabel("time (s)", color=FOREGROUND, fontsize=12)
-
-
-def style(axes: "Axes") -> None:
-    """The look of every picture: dark background, no frame, ticks in the foreground colour."""
-    axes.set_facecolor(BACKGROUND)
-    axes.tick_params(colors=FOREGROUND, labelsize=11, length=3)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+        return f"f0: no voice found{counted}"
+    return f"f0: median {np.median(track.f0_hz[track.voiced]):.0f} Hz, {track.voiced.mean():.0%} voiced{counted}"

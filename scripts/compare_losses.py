@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rmvpe.ownership import Output, check_outputs
+from rmvpe.pictures.theme import DEFAULT_THEME, THEMES
 from rmvpe.plot import check_picture
 from rmvpe.program import Command, run_program
 from rmvpe.training.loss_curves import LAST_STEPS, LossComparison, compare, read_curve
@@ -46,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", metavar="PICTURE", help="draw both curves (.png, .pdf or .svg)")
     parser.add_argument("--force", action="store_true", help="replace PICTURE even if rmvpe has not drawn it")
     parser.add_argument("--labels", nargs=2, metavar=("A", "B"), help="names in the picture (default: the folders)")
+    parser.add_argument("--theme", choices=tuple(THEMES), default=DEFAULT_THEME, help="colours of the picture")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -58,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     print(report(comparison))
     if arguments.output:
         labels = arguments.labels or (label_of(arguments.a), label_of(arguments.b))
-        plot_comparison(arguments.output, a, b, comparison, labels)
+        plot_comparison(arguments.output, a, b, comparison, labels, theme=arguments.theme)
     return 0 if comparison.passed else 1
 
 

@@ -17,6 +17,7 @@ import rmvpe
 from rmvpe import audio
 from rmvpe.backends import BACKENDS, INSTALL, choose_backend, installed_backends, python_too_old
 from rmvpe.evaluation.agreement import Comparison, compare_salience
+from rmvpe.pictures.theme import DEFAULT_THEME, THEMES
 from rmvpe.plot import plot_track
 from rmvpe.program import Command, run_program
 from rmvpe.text import printable
@@ -57,6 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags."""
     parser.add_argument("recording", nargs="?", type=Path, default=RECORDING, help="default: examples/demo.flac")
     parser.add_argument("-o", "--output", type=Path, default=Path("demo"), help="folder (default: %(default)s)")
+    parser.add_argument("--theme", choices=tuple(THEMES), default=DEFAULT_THEME, help="colours of the picture")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -75,7 +77,16 @@ def run(arguments: argparse.Namespace) -> int:
     stem, track = arguments.recording.stem, results[names[0]][0]
     track.write(arguments.output / f"{stem}.csv")
     picture = arguments.output / f"{stem}.png"
-    plot_track(audio.read(arguments.recording).samples, track, picture, title=arguments.recording.name)
+    samples = audio.read(arguments.recording).samples
+    plot_track(
+        samples,
+        track,
+        picture,
+        title=arguments.recording.name,
+        notes=track.notes(samples),
+        theme=arguments.theme,
+        threshold=config.threshold,
+    )
     print(f"picture: {printable(picture)}")
     return 0
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from rmvpe.files import atomic_path
 from rmvpe.ownership import Output, check_outputs
-from rmvpe.plot import check_picture, mark
+from rmvpe.pictures.file import check_picture, mark
 from rmvpe.program import Command, run_program
 
 WIDTH, HEIGHT = 12.6, 7.3  # inches, and the units of the drawing

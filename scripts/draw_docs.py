@@ -25,8 +25,8 @@ from rmvpe.decode import NEIGHBOURS
 from rmvpe.estimator import Estimator
 from rmvpe.files import atomic_path
 from rmvpe.mel import log_mel
+from rmvpe.pictures.file import mark
 from rmvpe.pitch import CENTS_PER_BIN, N_BINS, bins_to_hz, hz_to_bins
-from rmvpe.plot import mark
 from rmvpe.program import Command, run_program
 
 ROOT = Path(__file__).resolve().parents[1]

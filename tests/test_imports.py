@@ -45,13 +45,28 @@ TENSORS = "rmvpe/hosts/tensors.py"
 # Folder or file -> what else of this project its files may import; the longest name that fits counts.
 # "rmvpe" are the files right under rmvpe/.
 ROOMS: dict[str, set[str]] = {
-    "rmvpe": {"rmvpe", "rmvpe/checkpoint", "rmvpe/notes", "rmvpe/sound"},
+    "rmvpe": {"rmvpe", "rmvpe/checkpoint", "rmvpe/notes", "rmvpe/pictures", "rmvpe/sound"},
+    "rmvpe/pictures": {"rmvpe", "rmvpe/notes", "rmvpe/pictures"},
     "rmvpe/sound": {"rmvpe", "rmvpe/sound"},
     "rmvpe/checkpoint": {"rmvpe", "rmvpe/checkpoint"},
-    "rmvpe/notes": {"rmvpe", "rmvpe/notes"},
+    "rmvpe/notes": {"rmvpe", "rmvpe/notes", "rmvpe/pictures"},
     "rmvpe/data": {"rmvpe", "rmvpe/data", "rmvpe/notes", "rmvpe/sound"},
-    "rmvpe/evaluation": {"rmvpe", "rmvpe/checkpoint", "rmvpe/data", "rmvpe/evaluation", "rmvpe/notes"},
-    "rmvpe/training": {"rmvpe", "rmvpe/checkpoint", "rmvpe/data", "rmvpe/evaluation", "rmvpe/training"},
+    "rmvpe/evaluation": {
+        "rmvpe",
+        "rmvpe/checkpoint",
+        "rmvpe/data",
+        "rmvpe/evaluation",
+        "rmvpe/notes",
+        "rmvpe/pictures",
+    },
+    "rmvpe/training": {
+        "rmvpe",
+        "rmvpe/checkpoint",
+        "rmvpe/data",
+        "rmvpe/evaluation",
+        "rmvpe/pictures",
+        "rmvpe/training",
+    },
     "rmvpe/hosts": {"rmvpe", "rmvpe/checkpoint", "rmvpe/hosts"},
     "rmvpe/cli": {"*"},
     "rmvpe/__main__.py": {"*"},
@@ -95,6 +110,7 @@ NUMPY_ONLY = {
     "rmvpe/hosts/curves.py",
     *(f"rmvpe/notes/{name}.py" for name in ("find", "loudness", "note", "notes", "settings")),
     *(f"rmvpe/notes/{name}.py" for name in ("check", "display", "files", "options", "tables")),
+    *(f"rmvpe/notes/{name}.py" for name in ("audacity", "diffsinger", "praat", "timeline", "transcriptions")),
     "rmvpe_jax/params.py",
 }
 

@@ -76,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
         if files.plot is not None:
             from rmvpe.evaluation.trackers.plot import plot_trackers
 
-            plot_trackers(comparison, files.plot, report.title)
+            plot_trackers(comparison, files.plot, report.title, arguments.theme)
     finally:  # the tables too where a file cannot be written, and the files where nobody reads the tables
         sys.stdout.write(printable_lines(report.text))
     problems = comparison_problems(comparison, list(map(snr_name, ratios)))

@@ -18,6 +18,7 @@ from rmvpe.cli.config_file import load_config, stored_config
 from rmvpe.config import CHOICES, PRESETS, AugmentConfig, ModelConfig, TrainConfig, preset
 from rmvpe.data.synthesis.demo import make_demo
 from rmvpe.errors import UserError
+from rmvpe.pictures.theme import DEFAULT_THEME, THEMES
 from rmvpe.program import Command, Group
 from rmvpe.text import printable_lines
 from rmvpe.training.folder import check_new
@@ -115,6 +116,8 @@ def add_arguments(parser: argparse.ArgumentParser, runtime: Runtime) -> None:
     add_flag(run_, "logdir", "-l", default=DEFAULT_LOGDIR, metavar="FOLDER", help=text)
     text = "go on from the state of iteration N, or from the newest; the run's own config unless flags change it"
     add_flag(run_, "resume_iteration", "-r", "-ri", metavar="N|latest", help=text)
+    text = "colours of the picture of the run (default: %(default)s)"
+    add_flag(run_, "theme", choices=tuple(THEMES), default=DEFAULT_THEME, help=text)
     text = "of the weights, for their model card: an identifier such as cc-by-4.0, or a name (default: not stated)"
     add_flag(run_, "licence", metavar="NAME", help=text)
     add_flag(devices, "device", "-d", default="auto", help=f"{runtime.devices} (default: %(default)s)")
@@ -161,12 +164,14 @@ def job_from(arguments: argparse.Namespace, framework: str) -> Job:
         resume_iteration=arguments.resume_iteration,
         quiet=arguments.quiet,
         licence=arguments.licence,
+        theme=arguments.theme,
     )
 
 
 def command_from(arguments: argparse.Namespace, framework: str, logdir: Path) -> str:
-    """The command that continues the run: its folder, and the devices, which its config does not hold."""
+    """The command that continues the run: its folder, and what its config does not hold: devices, colours."""
     given = [] if arguments.device == "auto" else ["--device", arguments.device]
+    given += [] if arguments.theme == DEFAULT_THEME else ["--theme", arguments.theme]
     processes = getattr(arguments, "nproc_per_node", None)
     return resume_command(
         framework, logdir, given + ([] if processes is None else ["--nproc_per_node", str(processes)])
@@ -226,7 +231,9 @@ def trial(arguments: argparse.Namespace, framework: str, config: TrainConfig) ->
     # For torch: so small a network is as fast on one thread, and much faster beside other work
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     command = command_from(arguments, framework, logdir)
-    return Job(config, logdir, command, amp=arguments.amp, validate_first=True, quiet=arguments.quiet)
+    return Job(
+        config, logdir, command, amp=arguments.amp, validate_first=True, quiet=arguments.quiet, theme=arguments.theme
+    )
 
 
 def unused(path: Path) -> Path:

@@ -6,18 +6,38 @@ from pathlib import Path
 
 from rmvpe.errors import UserError
 from rmvpe.files import atomic_path
+from rmvpe.notes.audacity import write_labels
 from rmvpe.notes.check import check_notes
+from rmvpe.notes.diffsinger import write_ds
 from rmvpe.notes.midi import write_mid
 from rmvpe.notes.midi_read import read_mid
 from rmvpe.notes.note import Note
 from rmvpe.notes.options import NoteFileOptions
+from rmvpe.notes.praat import write_textgrid
 from rmvpe.notes.tables import Contents, read_csv, read_json, write_csv, write_json
 from rmvpe.track_display import TrackArrays
 
 Writer = Callable[[Sequence[Note], TrackArrays | None, Path, NoteFileOptions], None]
-WRITERS: dict[str, Writer] = {"mid": write_mid, "csv": write_csv, "json": write_json}
+WRITERS: dict[str, Writer] = {
+    "mid": write_mid,
+    "csv": write_csv,
+    "json": write_json,
+    "ds": write_ds,
+    "textgrid": write_textgrid,
+    "labels": write_labels,
+}
 READERS: dict[str, Callable[[Path], Contents]] = {"mid": read_mid, "csv": read_csv, "json": read_json}
-SUFFIXES = {"mid": "mid", "midi": "mid", "csv": "csv", "json": "json"}  # in lower case, without the dot -> format
+# Suffix in lower case, without the dot -> format; the first one of a format is the one that its programs expect
+SUFFIXES = {
+    "mid": "mid",
+    "midi": "mid",
+    "csv": "csv",
+    "json": "json",
+    "ds": "ds",
+    "textgrid": "textgrid",
+    "txt": "labels",  # the only suffix that Audacity offers
+    "labels": "labels",
+}
 
 
 def format_of(path: str | os.PathLike[str], file_format: str | None = None) -> str:

@@ -23,6 +23,7 @@ from rmvpe.data.readers.registry import open_source
 from rmvpe.data.readers.segments import Segments, excerpts
 from rmvpe.errors import UserError
 from rmvpe.evaluation.evaluate import Evaluation
+from rmvpe.pictures.theme import DEFAULT_THEME
 from rmvpe.processes import Ranks, ReportedByMain
 from rmvpe.text import printable
 from rmvpe.training.folder import LAST, owned
@@ -56,6 +57,7 @@ class Job:
     validate_first: bool = False  # so that the scores before training are known
     quiet: bool = False
     licence: str | None = None  # of the weights, for their card
+    theme: str = DEFAULT_THEME  # of the picture
 
 
 class Session(Protocol):
@@ -176,7 +178,20 @@ def run_in_folder(
         if differences and not job.quiet:
             sys.stderr.write(f"resuming iteration {state.step} with changes: {'; '.join(differences)}\n")
     first = (initial is not None or job.validate_first) and state is None and valid is not None
-    scores = fit(trainer, config, source, valid, job.logdir, state, first, initial, job.command, job.quiet, job.licence)
+    scores = fit(
+        trainer,
+        config,
+        source,
+        valid,
+        job.logdir,
+        state,
+        first,
+        initial,
+        job.command,
+        quiet=job.quiet,
+        licence=job.licence,
+        theme=job.theme,
+    )
     if is_main and not job.quiet:
         sys.stderr.write(summary(trainer.step, scores, job.logdir) + "\n")
         if valid is None:

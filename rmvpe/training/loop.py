@@ -31,6 +31,7 @@ from rmvpe.estimator import Estimator
 from rmvpe.evaluation.evaluate import CLEAN, Evaluation, Prediction, evenly_spaced, predictions, scored, snr_name
 from rmvpe.evaluation.recommend import NAMES, updated
 from rmvpe.files import write_text
+from rmvpe.pictures.theme import DEFAULT_THEME
 from rmvpe.processes import Ranks, ReportedByMain
 from rmvpe.signals import Stopped
 from rmvpe.training.folder import BEST, CONFIG, FAILED_BATCH, LAST, has_state
@@ -152,6 +153,7 @@ def fit(
     command: str | None = None,
     quiet: bool = False,
     licence: str | None = None,
+    theme: str = DEFAULT_THEME,
 ) -> Evaluation | None:
     """Train from `trainer.step` to `config.iterations`; returns the last validation (None without `valid`).
 
@@ -159,7 +161,7 @@ def fit(
     that the scores before and after can be compared; if none are better, they are the best. `initial`: the weights
     that the trainer started from, whose threshold and calibration are kept until the first validation finds others.
     `command` continues the run; messages give it. `quiet`: no bar. `licence`: of the weights, for their metadata and
-    their card; of a resumed run by default what it was.
+    their card; of a resumed run by default what it was. `theme`: colours of the picture.
 
     Writes into `logdir`: config.json, the files of `rmvpe.training.run_log`, the training states, last.safetensors and
     best.safetensors (by mean RPA over `VALIDATION_SNR_DB` on the validation split), and their model card. On SIGTERM or
@@ -178,7 +180,7 @@ def fit(
     command = command or resume_command(trainer.framework, logdir)
     batches = training_batches(source, config, trainer.ranks, examples)
     # The threads or processes that prepare batches are ended here: at the exit of Python they would print errors
-    with closing(batches), RunLog(logdir, config, trainer.ranks, trainer.step) as log:
+    with closing(batches), RunLog(logdir, config, trainer.ranks, trainer.step, theme) as log:
         best, data = best_so_far(logdir), fingerprint(source)
         run = Run(trainer, config, source, valid, logdir, log, examples, best, origin, recommended, data, command)
         if validate_first:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rmvpe.picture_text import literal
-from rmvpe.plot import BACKGROUND, FOREGROUND, check_picture, save_figure, style, title_lines
+from rmvpe.pictures.file import check_picture, save_figure, title_lines
+from rmvpe.pictures.theme import DEFAULT_THEME, Theme, style, theme_named
 from rmvpe.text import shortened
 from rmvpe.training.loss_curves import MAX_ABSOLUTE, MAX_RELATIVE, LossComparison, LossCurve, relative_error
 
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SIZE_INCHES, TITLE_COLUMNS = (11.0, 6.2), 95
-CYAN, AMBER, PINK, GREEN, VIOLET = "#3df5e6", "#ffb454", "#ff7ab2", "#8ce36b", "#b39dff"
-RATIO_COLOURS = (CYAN, AMBER, PINK, GREEN, VIOLET)
+MAX_MARKERS = 20  # about, on a curve
 MAX_POINTS = 600  # of a curve; beyond, neighbouring steps are drawn as their range and their median
 BEYOND = 1.3  # a comparison shows this many times the common steps of a run that is longer than the other
 LEGEND_COLUMNS, AXIS_COLUMNS = 40, 13  # a run's longer name loses its middle in the legend, in the label of an axis
@@ -30,6 +30,7 @@ def plot_run(
     curve: LossCurve,
     rpa: Mapping[str, tuple[Sequence[int], Sequence[float]]],
     title: str = "",
+    theme: str = DEFAULT_THEME,
 ) -> None:
     """Draw a run: loss, loss net of the dropout floor, and below the validation RPA by voice-to-music ratio.
 
@@ -37,7 +38,7 @@ def plot_run(
     at all. Raises UserError for an ending that is no picture's, or without matplotlib.
     """
     check_picture(path)
-    save_figure(draw_run(curve, rpa, title), path)
+    save_figure(draw_run(curve, rpa, title, theme), path)
 
 
 def plot_comparison(
@@ -47,38 +48,51 @@ def plot_comparison(
     comparison: LossComparison,
     labels: Sequence[str] = ("A", "B"),
     title: str = "",
+    theme: str = DEFAULT_THEME,
 ) -> None:
     """Draw two loss curves, also net of the dropout floor where both logs have it, and their difference in per cent.
 
     The steps that `comparison` is about are shaded, and the error it allows. Errors as `plot_run`.
     """
     check_picture(path)
-    save_figure(draw_comparison(a, b, comparison, labels, title), path)
+    save_figure(draw_comparison(a, b, comparison, labels, title, theme), path)
 
 
-def draw_run(curve: LossCurve, rpa: Mapping[str, tuple[Sequence[int], Sequence[float]]], title: str = "") -> "Figure":
+def draw_run(
+    curve: LossCurve,
+    rpa: Mapping[str, tuple[Sequence[int], Sequence[float]]],
+    title: str = "",
+    theme: str = DEFAULT_THEME,
+) -> "Figure":
     """The figure that `plot_run` saves."""
-    figure, (upper, *lower) = _panels((3.0, 2.0) if rpa else (1.0,), title)
+    colours = theme_named(theme)
+    figure, (upper, *lower) = _panels((3.0, 2.0) if rpa else (1.0,), title, colours)
     net = _net_of(curve)
     if net is None:
-        _curve(upper, curve.step, curve.loss, CYAN, "loss")
+        _curve(upper, curve.step, curve.loss, colours.f0, "loss")
     else:
-        _curve(upper, curve.step, curve.loss, AMBER, "loss")
-        _curve(upper, curve.step, net, CYAN, "loss net of the dropout floor")
-    _loss_axis(upper, [curve.loss] if net is None else [curve.loss, net])
-    _legend(upper, columns=2)
+        _curve(upper, curve.step, curve.loss, colours.lines[0], "loss", dashes="--")
+        _curve(upper, curve.step, net, colours.f0, "loss net of the dropout floor")
+    _loss_axis(upper, [curve.loss] if net is None else [curve.loss, net], colours)
+    _legend(upper, 2, colours)
     for axes in lower:
-        _accuracy(axes, rpa)
-    _step_axis([upper, *lower], curve.step)
+        _accuracy(axes, rpa, colours)
+    _step_axis([upper, *lower], curve.step, colours)
     literal(figure)
     return figure
 
 
 def draw_comparison(
-    a: LossCurve, b: LossCurve, comparison: LossComparison, labels: Sequence[str] = ("A", "B"), title: str = ""
+    a: LossCurve,
+    b: LossCurve,
+    comparison: LossComparison,
+    labels: Sequence[str] = ("A", "B"),
+    title: str = "",
+    theme: str = DEFAULT_THEME,
 ) -> "Figure":
     """The figure that `plot_comparison` saves."""
-    figure, (upper, lower) = _panels((3.0, 1.7), title or "Two training runs")
+    colours = theme_named(theme)
+    figure, (upper, lower) = _panels((3.0, 1.7), title or "Loss of two training runs", colours)
     a, b = (_until(curve, BEYOND * comparison.step[-1]) for curve in (a, b))
     net_a, net_b = _net_of(a), _net_of(b)
     pairs = [(a.loss, b.loss, "loss")]
@@ -86,30 +100,46 @@ def draw_comparison(
         pairs.append((net_a, net_b, "loss net of the dropout floor"))
     for number, (in_a, in_b, name) in enumerate(pairs):
         # The reference broad and behind, so that both can be seen where they agree
-        _curve(upper, a.step, in_a, AMBER, "" if number else _in_legend(labels[0]), width=3.6)
-        _curve(upper, b.step, in_b, CYAN, "" if number else _in_legend(labels[1]), width=1.4)
+        _curve(upper, a.step, in_a, colours.lines[0], "" if number else _in_legend(labels[0]), width=4.2)
+        _curve(upper, b.step, in_b, colours.ink, "" if number else _in_legend(labels[1]), width=1.5, dashes="--")
         if len(pairs) > 1:
-            _name(upper, np.concatenate([a.step, b.step]), np.concatenate([in_a, in_b]), name)
-    _loss_axis(upper, [values for in_a, in_b, _ in pairs for values in (in_a, in_b)])
-    _legend(upper, columns=2)
+            _name(upper, np.concatenate([a.step, b.step]), np.concatenate([in_a, in_b]), name, colours)
+    _loss_axis(upper, [values for in_a, in_b, _ in pairs for values in (in_a, in_b)], colours)
+    _legend(upper, 2, colours)
     step, of_a, of_b = np.intersect1d(a.step, b.step, return_indices=True)
-    _difference(lower, step, 100 * relative_error(a.loss[of_a], b.loss[of_b]), labels)
+    _difference(lower, step, 100 * relative_error(a.loss[of_a], b.loss[of_b]), labels, colours)
     for axes in (upper, lower):
-        axes.axvspan(comparison.step[0] - 0.5, comparison.step[-1] + 0.5, color=FOREGROUND, alpha=0.09, linewidth=0)
-    lower.axhspan(-100 * MAX_RELATIVE, 100 * MAX_RELATIVE, color=GREEN, alpha=0.13, linewidth=0)
-    _step_axis([upper, lower], np.union1d(a.step, b.step))
-    lower.set_title(in_words(comparison), color=GREEN if comparison.passed else PINK, fontsize=11, loc="right", pad=8)
+        axes.axvspan(comparison.step[0] - 0.5, comparison.step[-1] + 0.5, color=colours.ink, alpha=0.09, linewidth=0)
+    span = (comparison.step[0] + comparison.step[-1]) / 2
+    upper.annotate(
+        f"compared: the last {len(comparison.step)} common steps",
+        (span, 1.0),
+        (0, -6),
+        xycoords=upper.get_xaxis_transform(),
+        textcoords="offset points",
+        color=colours.ink,
+        ha="center",
+        va="top",
+        fontsize=10.5,
+    )
+    lower.axhspan(-100 * MAX_RELATIVE, 100 * MAX_RELATIVE, color=colours.ink, alpha=0.06, linewidth=0)
+    _step_axis([upper, lower], np.union1d(a.step, b.step), colours)
+    colour = colours.good if comparison.passed else colours.bad
+    lower.set_title(in_words(comparison), color=colour, fontsize=11, loc="left", pad=8)
     literal(figure)
     return figure
 
 
 def in_words(comparison: LossComparison) -> str:
-    """One line: pass or fail, and the two errors with their limits."""
-    return (
-        f"{'pass' if comparison.passed else 'fail'} over the last {len(comparison.step)} common steps: mean relative "
-        f"error {comparison.relative:.2%} ({MAX_RELATIVE:.0%} allowed) or absolute {comparison.absolute:.2g} "
-        f"({MAX_ABSOLUTE:g} allowed)"
-    )
+    """One line: whether the curves agree, and by which of the two errors; one of them within its limit is enough."""
+    relative = f"mean relative error {comparison.relative:.2%}"
+    absolute = f"mean absolute error {comparison.absolute:.2g}"
+    steps = f"over the last {len(comparison.step)} common steps"
+    if comparison.relative <= MAX_RELATIVE:
+        return f"pass {steps}: {relative}, at most {MAX_RELATIVE:.0%} is allowed ({absolute})"
+    if comparison.passed:
+        return f"pass {steps}: {absolute}, at most {MAX_ABSOLUTE:g} is allowed ({relative})"
+    return f"fail {steps}: {relative}, {MAX_RELATIVE:.0%} is allowed; {absolute}, {MAX_ABSOLUTE:g} is allowed"
 
 
 def running_median(values: np.ndarray, window: int) -> np.ndarray:
@@ -148,7 +178,9 @@ def _until(curve: LossCurve, last: float) -> LossCurve:
     return LossCurve(curve.step[early], curve.loss[early], None if curve.net is None else curve.net[early])
 
 
-def _curve(axes: "Axes", step: np.ndarray, values: np.ndarray, colour: str, label: str, width: float = 2.2) -> None:
+def _curve(
+    axes: "Axes", step: np.ndarray, values: np.ndarray, colour: str, label: str, width: float = 2.2, dashes: str = "-"
+) -> None:
     """The values pale, or their range where they are many, and their running median."""
     step, median, least, greatest = thinned(step, values)
     if np.array_equal(least, greatest, equal_nan=True):
@@ -157,7 +189,15 @@ def _curve(axes: "Axes", step: np.ndarray, values: np.ndarray, colour: str, labe
         axes.fill_between(step, least, greatest, color=colour, alpha=0.25, linewidth=0)
     window = 2 * (len(step) // 50) + 1  # a twenty-fifth of the run
     marker = "o" if len(step) == 1 else ""
-    axes.plot(step, running_median(median, window), color=colour, linewidth=width, label=label, marker=marker)
+    axes.plot(
+        step,
+        running_median(median, window),
+        color=colour,
+        linewidth=width,
+        linestyle=dashes,
+        label=label,
+        marker=marker,
+    )
 
 
 def _in_legend(name: str) -> str:
@@ -165,22 +205,22 @@ def _in_legend(name: str) -> str:
     return NOT_FIRST * name.startswith("_") + shortened(name, LEGEND_COLUMNS)
 
 
-def _name(axes: "Axes", step: np.ndarray, values: np.ndarray, name: str) -> None:
+def _name(axes: "Axes", step: np.ndarray, values: np.ndarray, name: str, theme: Theme) -> None:
     """What curves are, above their right end."""
     late = np.isfinite(values) & (step > 0.65 * step.max())
     if late.any():
         place = (step.max(), values[late].max())
         axes.annotate(
-            name, place, (0, 5), textcoords="offset points", color=FOREGROUND, ha="right", va="bottom", fontsize=11
+            name, place, (0, 5), textcoords="offset points", color=theme.ink, ha="right", va="bottom", fontsize=11
         )
 
 
-def _loss_axis(axes: "Axes", curves: Sequence[np.ndarray]) -> None:
+def _loss_axis(axes: "Axes", curves: Sequence[np.ndarray], theme: Theme) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     values = np.concatenate(curves)
     values = values[np.isfinite(values) & (values > 0)]
-    axes.set_ylabel("loss (nat per bin)", color=FOREGROUND, fontsize=12)
+    axes.set_ylabel("loss (nat per bin)", color=theme.ink, fontsize=12)
     if not len(values) or values.max() < LOG_FROM * values.min():
         return
     axes.set_yscale("log")
@@ -192,32 +232,32 @@ def _loss_axis(axes: "Axes", curves: Sequence[np.ndarray]) -> None:
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def _accuracy(axes: "Axes", rpa: Mapping[str, tuple[Sequence[int], Sequence[float]]]) -> None:
+def _accuracy(axes: "Axes", rpa: Mapping[str, tuple[Sequence[int], Sequence[float]]], theme: Theme) -> None:
     for number, (ratio, (steps, values)) in enumerate(rpa.items()):
-        colour = RATIO_COLOURS[number % len(RATIO_COLOURS)]
-        marker = "o" if len(steps) <= 40 else ""
+        look = theme.line(number)
+        every = max(1, len(steps) // MAX_MARKERS)  # many marks would hide the dashes
         per_cent = 100 * np.asarray(values, dtype=float)
-        axes.plot(steps, per_cent, color=colour, linewidth=1.8, marker=marker, markersize=4, label=_in_legend(ratio))
+        axes.plot(steps, per_cent, **look, linewidth=1.8, markersize=5, markevery=every, label=_in_legend(ratio))
     axes.set_ylim(-3, 103)
     axes.set_yticks(range(0, 101, 25))
-    axes.set_ylabel("validation RPA (%)", color=FOREGROUND, fontsize=12)
-    _legend(axes, columns=max(len(rpa), 1))
+    axes.set_ylabel("validation: raw\npitch accuracy (%)", color=theme.ink, fontsize=12)
+    _legend(axes, max(len(rpa), 1), theme)
 
 
-def _difference(axes: "Axes", step: np.ndarray, per_cent: np.ndarray, labels: Sequence[str]) -> None:
+def _difference(axes: "Axes", step: np.ndarray, per_cent: np.ndarray, labels: Sequence[str], theme: Theme) -> None:
     shown, median, least, greatest = thinned(step, per_cent)
-    axes.axhline(0, color=FOREGROUND, alpha=0.4, linewidth=0.8)
+    axes.axhline(0, color=theme.ink, alpha=0.4, linewidth=0.8)
     if not np.array_equal(least, greatest, equal_nan=True):
-        axes.fill_between(shown, least, greatest, color=VIOLET, alpha=0.3, linewidth=0)
-    axes.plot(shown, median, color=VIOLET, linewidth=1.2, marker="o" if len(shown) == 1 else "")
+        axes.fill_between(shown, least, greatest, color=theme.lines[1], alpha=0.3, linewidth=0)
+    axes.plot(shown, median, color=theme.lines[1], linewidth=1.2, marker="o" if len(shown) == 1 else "")
     largest = np.nanmax(np.abs(per_cent[np.isfinite(per_cent)]), initial=0.0)
     reach = max(1.15 * largest, 1e-6)
     axes.set_ylim(-reach, reach)
     a, b = (shortened(label, AXIS_COLUMNS) for label in labels)
-    axes.set_ylabel(f"{b} − {a}\n(% of {a})", color=FOREGROUND, fontsize=11)
+    axes.set_ylabel(f"{b} − {a}\n(% of {a})", color=theme.ink, fontsize=11)
 
 
-def _step_axis(panels: Sequence["Axes"], step: np.ndarray) -> None:
+def _step_axis(panels: Sequence["Axes"], step: np.ndarray, theme: Theme) -> None:
     from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
     first, last = (float(step[0]), float(step[-1])) if len(step) else (0.0, 1.0)
@@ -227,10 +267,10 @@ def _step_axis(panels: Sequence["Axes"], step: np.ndarray) -> None:
         axes.xaxis.set_major_locator(MaxNLocator(9, integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         axes.tick_params(axis="x", labelbottom=axes is panels[-1])
-    panels[-1].set_xlabel("step (updates)", color=FOREGROUND, fontsize=12)
+    panels[-1].set_xlabel("step (updates)", color=theme.ink, fontsize=12)
 
 
-def _legend(axes: "Axes", columns: int) -> None:
+def _legend(axes: "Axes", columns: int, theme: Theme) -> None:
     axes.legend(
         loc="lower right",
         bbox_to_anchor=(1.0, 1.0),
@@ -238,19 +278,20 @@ def _legend(axes: "Axes", columns: int) -> None:
         ncols=columns,
         frameon=False,
         fontsize=11,
-        labelcolor=FOREGROUND,
+        handlelength=2.8,
+        labelcolor=theme.ink,
     )
 
 
-def _panels(heights: Sequence[float], title: str) -> tuple["Figure", list["Axes"]]:
+def _panels(heights: Sequence[float], title: str, theme: Theme) -> tuple["Figure", list["Axes"]]:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=SIZE_INCHES, facecolor=BACKGROUND, layout="constrained")
+    figure = Figure(figsize=SIZE_INCHES, facecolor=theme.paper, layout="constrained")
     shown, size = title_lines(title, 13, TITLE_COLUMNS)
-    figure.suptitle(shown, color=FOREGROUND, fontsize=size, x=0.01, ha="left")
+    figure.suptitle(shown, color=theme.ink, fontsize=size, x=0.01, ha="left")
     grid = figure.subplots(len(heights), 1, sharex=True, squeeze=False, gridspec_kw={"height_ratios": heights})
     for axes in grid[:, 0]:
-        style(axes)
-        axes.tick_params(which="minor", colors=FOREGROUND, length=2)
-        axes.grid(color=FOREGROUND, alpha=0.12, linewidth=0.8)
+        style(axes, theme)
+        axes.tick_params(which="minor", colors=theme.ink, length=2)
+        axes.grid(color=theme.ink, alpha=0.16, linewidth=0.8)
     return figure, list(grid[:, 0])

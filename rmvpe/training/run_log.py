@@ -26,6 +26,7 @@ import numpy as np
 from rmvpe.config import TrainConfig
 from rmvpe.errors import UserError
 from rmvpe.files import without_nan, write_text
+from rmvpe.pictures.theme import DEFAULT_THEME
 from rmvpe.processes import Ranks
 from rmvpe.reading import reading
 from rmvpe.training import jsonl, tcap_log
@@ -64,11 +65,14 @@ class RunLog:
     """The files of one run. Every process may call it; only the main process writes.
 
     Opening at `first_step` (updates already done) removes the lines of later steps, which will be computed again; at 0
-    all lines. Raises UserError, here and in each method, if a file cannot be written.
+    all lines. `theme`: colours of the picture. Raises UserError, here and in each method, if a file cannot be written.
     """
 
-    def __init__(self, logdir: Path, config: TrainConfig, ranks: Ranks, first_step: int) -> None:
+    def __init__(
+        self, logdir: Path, config: TrainConfig, ranks: Ranks, first_step: int, theme: str = DEFAULT_THEME
+    ) -> None:
         self.logdir, self.config, self.is_main_process = Path(logdir), config, ranks.is_main_process
+        self._theme = theme
         self._events: Events | None = None
         self._curve = array("d")  # step, loss, net loss of each update in turn
         self._validations: dict[int, dict[str, dict[str, float]]] = {}
@@ -161,7 +165,7 @@ class RunLog:
         if len(curve.step):
             title = f"{self.logdir.resolve().name}: {_in_words(self.config)}"
             with jsonl.writing(picture):
-                plot_run(picture, curve, _rpa_by_ratio(self._validations), title)
+                plot_run(picture, curve, _rpa_by_ratio(self._validations), title, self._theme)
 
 
 def read_log(logdir: Path) -> list[dict[str, Any]]:

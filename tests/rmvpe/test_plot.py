@@ -9,10 +9,17 @@ import numpy as np
 import pytest
 
 from rmvpe.errors import UserError
-from rmvpe.plot import LOWEST_HZ, draw, is_our_picture, log_frequency_picture, mark, plot_track
+from rmvpe.notes.note import Note
+from rmvpe.pictures.file import is_our_picture, mark
+from rmvpe.pictures.panels import MAX_F0_POINTS, line_points
+from rmvpe.pictures.spectrogram import LOWEST_HZ, log_frequency_picture
+from rmvpe.pictures.theme import theme_named
+from rmvpe.plot import MAX_ROWS, draw, plot_track, row_seconds
 from rmvpe.track import F0Track
 
 pytest.importorskip("matplotlib")
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 
 def voice(seconds: float) -> tuple[np.ndarray, F0Track]:
@@ -156,3 +163,119 @@ def test_a_title_that_is_too_long_for_a_line_is_whole(tmp_path: Path):
     title = draw(sound, track, name).axes[0].get_title(loc="left")
     assert "\n" in title
     assert title.replace("\n", "").replace("\u25a1\u25a1", "\u65e5\u672c") == name
+
+
+def labels_of(axes: Axes) -> list[str]:
+    return [label.get_text() for label in axes.get_xticklabels()]
+
+
+def test_notes_are_a_panel_of_their_own_with_the_f0_over_them():
+    sound, track = voice(2.0)
+    notes = [Note(0.0, 1.0, 57.0), Note(1.5, 2.0, 58.0)]
+    upper, roll, lower = draw(sound, track, notes=notes).axes
+    assert [text.get_text() for text in roll.texts] == ["A3", "A#3"]
+    assert {"C3", "G3", "C4"} <= {label.get_text() for label in roll.get_yticklabels()}
+    assert any(len(np.asarray(line.get_xdata())) > 100 for line in roll.lines)
+    assert upper.get_xlim() == roll.get_xlim() == lower.get_xlim()
+    assert upper.get_title(loc="right").endswith("2 notes")
+    assert len(draw(sound, track, notes=[]).axes) == 3
+    assert len(draw(sound, track).axes) == 2
+
+
+def test_the_threshold_is_a_line_at_its_height_and_the_hysteresis_a_second_one():
+    def levels(figure: Figure) -> dict[float, str]:
+        lines = [line for line in figure.axes[-1].lines if len(np.asarray(line.get_xdata())) == 2]
+        return {round(float(np.asarray(line.get_ydata())[0]), 6): str(line.get_linestyle()) for line in lines}
+
+    assert levels(draw(*voice(2.0))) == {}
+    assert levels(draw(*voice(2.0), threshold=0.61)) == {0.61: "--"}
+    figure = draw(*voice(2.0), threshold=0.61, hysteresis=0.1)
+    assert levels(figure) == {0.61: "--", 0.51: ":"}
+    assert [text.get_text() for text in figure.texts] == ["dashed: threshold 0.61, dotted: voiced runs end at 0.51"]
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_the_theme_gives_every_colour(theme: str, tmp_path: Path):
+    from matplotlib.colors import to_hex, to_rgb
+    from matplotlib.image import imread
+
+    colours = theme_named(theme)
+    figure = draw(*voice(2.0), notes=[Note(0.0, 1.0, 57.0)], theme=theme, threshold=0.5)
+    assert to_hex(figure.get_facecolor()) == colours.paper
+    for axes in figure.axes:
+        assert to_hex(axes.get_facecolor()) == colours.paper
+    (line,) = (line for line in figure.axes[0].lines if line.get_color() == colours.f0)
+    assert len(np.asarray(line.get_xdata())) > 100
+    plot_track(*voice(2.0), tmp_path / "a.png", theme=theme)
+    np.testing.assert_allclose(imread(tmp_path / "a.png")[0, 0, :3], to_rgb(colours.paper), atol=0.002)
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_silence_has_the_colour_of_the_paper(theme: str, tmp_path: Path):
+    from matplotlib.image import imread
+
+    frames = np.arange(201) * 0.01
+    plot_track(np.zeros(32_000), F0Track(frames, *np.zeros((3, 201))), tmp_path / "a.png", theme=theme)
+    picture = imread(tmp_path / "a.png")[:, :, :3]
+    height, width = picture.shape[:2]
+    inside = picture[height // 4 : height // 2, width // 4 : 3 * width // 4].reshape(-1, 3)
+    # Most of it: the lines of the Cs are drawn over it
+    assert np.mean(np.abs(inside - picture[0, 0]).max(axis=1) < 0.01) > 0.95
+
+
+def test_an_unknown_theme_is_refused(tmp_path: Path):
+    with pytest.raises(UserError, match="'blue' is no theme"):
+        plot_track(*voice(0.1), tmp_path / "a.png", theme="blue")
+    assert not list(tmp_path.iterdir())
+
+
+def test_long_audio_has_rows_in_minutes_and_seconds():
+    sound, track = voice(75.0)
+    figure = draw(sound, track, "75 s", notes=[Note(0.0, 1.0, 57.0), Note(29.8, 30.5, 58.0), Note(70.0, 71.0, 60.0)])
+    rows = figure.axes[::2]
+    assert [axes.get_xlim() for axes in rows] == [(0.0, 30.0), (30.0, 60.0), (60.0, 75.0)]
+    assert labels_of(figure.axes[3])[:2] == ["0:30", "0:35"]
+    assert [[text.get_text() for text in axes.texts] for axes in rows] == [["A3", "A#3"], [], ["C4"]]
+    # The last row is at the scale of the others
+    first, last = rows[0].get_position(), rows[2].get_position()
+    assert last.width == pytest.approx(first.width / 2)
+
+
+def test_short_audio_is_in_seconds():
+    axes = draw(*voice(5.0)).axes[-1]
+    assert labels_of(axes) == ["0", "0.5", "1", "1.5", "2", "2.5", "3", "3.5", "4", "4.5", "5"]
+    assert axes.get_xlabel() == "time (s)"
+
+
+@pytest.mark.parametrize("duration_s", [40.1, 600.0, 601.0, 3600.0, 86_400.0, 1e6])
+def test_rows_are_never_more_than_twenty(duration_s: float):
+    assert 1 <= np.ceil(duration_s / row_seconds(duration_s)) <= MAX_ROWS
+    assert row_seconds(600.0) == 30.0
+    assert row_seconds(3600.0) == 180.0
+
+
+def test_an_hour_is_a_picture_of_bounded_size(tmp_path: Path):
+    from matplotlib.image import imread
+
+    time_s = np.arange(360_001) * 0.01
+    voiced = time_s % 1 < 0.8
+    f0_hz = np.where(voiced, 220 * 2 ** (np.floor(time_s) % 5 / 12), 0.0)
+    track = F0Track(time_s, f0_hz, voiced, np.where(voiced, 0.9, 0.1))
+    notes = [Note(k, k + 0.8, 57.0 + k % 5) for k in range(3600)]
+    for ending, most in (("png", 6_000_000), ("svg", 12_000_000)):
+        path = tmp_path / f"hour.{ending}"
+        plot_track(np.zeros(3600 * 16_000, dtype=np.float32), track, path, notes=notes, threshold=0.5)
+        assert path.stat().st_size < most
+    height, width = imread(tmp_path / "hour.png").shape[:2]
+    assert width == 1650
+    assert height < 8000
+
+
+def test_the_f0_of_a_long_row_is_thinned_and_keeps_its_pitch_and_pauses():
+    time_s = np.arange(100_000) * 0.01
+    voiced = time_s % 10 < 5
+    track = F0Track(time_s, np.where(voiced, 330.0, 0.0), voiced, np.ones(100_000))
+    points_s, octaves = line_points(track)
+    assert len(points_s) <= MAX_F0_POINTS
+    np.testing.assert_allclose(octaves[np.isfinite(octaves)], np.log2(330.0))
+    assert np.isfinite(octaves).mean() == pytest.approx(0.5, abs=0.05)

@@ -5,14 +5,16 @@ import os
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rmvpe.evaluation.evaluate import MUSIC, RATIO_NAMES
+from rmvpe.evaluation.plot import x_label
 from rmvpe.evaluation.trackers.compare import TrackerComparison, TrackerResult
 from rmvpe.picture_text import literal
-from rmvpe.plot import BACKGROUND, F0_COLOUR, FOREGROUND, check_picture, save_figure, style, title_lines
+from rmvpe.pictures.file import check_picture, save_figure, title_lines
+from rmvpe.pictures.theme import DASHES, DEFAULT_THEME, MARKERS, Theme, style, theme_named
 from rmvpe.text import shortened
 
 if TYPE_CHECKING:
@@ -21,9 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SIZE_INCHES, TITLE_COLUMNS = (13.0, 5.4), 130
-OUR_COLOURS = (F0_COLOUR, "#7aa2ff", "#9dffb0")  # the first of this project's trackers is the brightest
-OTHER_COLOURS = ("#ffb454", "#ff6b6b", "#b39dff", "#8bd450", "#e58fd0", "#d9c667", "#6fa8a3", "#c08a63")
-OTHER_MARKERS = ("s", "^", "D", "v", "P", "X", "<", ">")
+OUR_MARKERS = ("o", "p", "h")  # of this project's trackers, which have one colour
 MIN_COST_S = 1e-5  # the axis is logarithmic
 TICKS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 MAX_COST_RATIO_ALL_TICKS = 500.0  # over a larger range only every third tick is drawn
@@ -38,16 +38,19 @@ class Look:
 
     colour: str
     marker: str
+    dashes: Any
     ours: bool
 
 
-def plot_trackers(comparison: TrackerComparison, path: str | os.PathLike[str], title: str = "") -> None:
-    """Draw a comparison. `path` ends in .png, .pdf or .svg; raises UserError as `rmvpe.plot.plot_track`."""
+def plot_trackers(
+    comparison: TrackerComparison, path: str | os.PathLike[str], title: str = "", theme: str = DEFAULT_THEME
+) -> None:
+    """Draw a comparison. `path` ends in .png, .pdf or .svg; theme, and UserError: as `rmvpe.plot.plot_track`."""
     check_picture(path)
-    save_figure(draw(comparison, title), path)
+    save_figure(draw(comparison, title, theme), path)
 
 
-def draw(comparison: TrackerComparison, title: str = "") -> "Figure":
+def draw(comparison: TrackerComparison, title: str = "", theme: str = DEFAULT_THEME) -> "Figure":
     """The figure that `plot_trackers` saves; pyplot does not know it.
 
     Each panel has a legend at its right, in the order of its values, so that names cannot overlap.
@@ -55,35 +58,43 @@ def draw(comparison: TrackerComparison, title: str = "") -> "Figure":
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    figure = Figure(figsize=SIZE_INCHES, facecolor=BACKGROUND, layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1))
+    colours = theme_named(theme)
+    figure = Figure(figsize=SIZE_INCHES, facecolor=colours.paper, layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1))
     results = list(comparison.results.values())
-    looks = _looks(results)
+    looks = _looks(results, colours)
     ratios = [ratio for ratio in results[0].pooled if ratio != RATIO_NAMES[MUSIC]]
     left, right = figure.subplots(1, 2, gridspec_kw={"width_ratios": [1.25, 1.0]})
-    _over_ratio(left, results, looks, ratios)
-    _against_cost(right, results, looks, ratios)
+    _over_ratio(left, results, looks, ratios, colours)
+    _against_cost(right, results, looks, ratios, colours)
     for axes in (left, right):
-        style(axes)
+        style(axes, colours)
         axes.set_axisbelow(True)
-        axes.grid(color=FOREGROUND, alpha=0.13, linewidth=0.8)
+        axes.grid(color=colours.ink, alpha=0.16, linewidth=0.8)
     left.grid(axis="x", visible=False)
     shown, size = title_lines(title, 11, TITLE_COLUMNS)
-    figure.suptitle(shown, color=FOREGROUND, fontsize=size, x=0.012, ha="left", alpha=0.75)
+    figure.suptitle(shown, color=colours.ink, fontsize=size, x=0.012, ha="left", alpha=0.75)
     literal(figure)
     return figure
 
 
-def _looks(results: Sequence[TrackerResult]) -> dict[str, Look]:
-    """The look of each tracker, by name."""
+def _looks(results: Sequence[TrackerResult], theme: Theme) -> dict[str, Look]:
+    """The look of each tracker, by name: no two of the same colour and marker."""
     ours = [result.name for result in results if result.ours]
     others = [result.name for result in results if not result.ours]
-    looks = {name: Look(OUR_COLOURS[k % len(OUR_COLOURS)], "o", True) for k, name in enumerate(ours)}
+    looks = {
+        name: Look(theme.f0, OUR_MARKERS[k % len(OUR_MARKERS)], DASHES[k % len(DASHES)], True)
+        for k, name in enumerate(ours)
+    }
+    markers = MARKERS[1:]  # the disc is ours
     for k, name in enumerate(others):
-        looks[name] = Look(OTHER_COLOURS[k % len(OTHER_COLOURS)], OTHER_MARKERS[k % len(OTHER_MARKERS)], False)
+        colour = theme.lines[k % len(theme.lines)]
+        looks[name] = Look(colour, markers[k % len(markers)], DASHES[(k + 1) % len(DASHES)], False)
     return looks
 
 
-def _over_ratio(axes: "Axes", results: Sequence[TrackerResult], looks: dict[str, Look], ratios: list[str]) -> None:
+def _over_ratio(
+    axes: "Axes", results: Sequence[TrackerResult], looks: dict[str, Look], ratios: list[str], theme: Theme
+) -> None:
     """Raw pitch accuracy, a line per tracker."""
     lines: list[Artist] = []
     percent = {result.name: [100 * result.pooled[ratio]["RPA"] for ratio in ratios] for result in results}
@@ -93,6 +104,7 @@ def _over_ratio(axes: "Axes", results: Sequence[TrackerResult], looks: dict[str,
             percent[result.name],
             color=look.colour,
             marker=look.marker,
+            linestyle=look.dashes,
             markersize=8 if look.ours else 6,
             linewidth=3.2 if look.ours else 1.8,
             zorder=3 if look.ours else 2,
@@ -102,16 +114,16 @@ def _over_ratio(axes: "Axes", results: Sequence[TrackerResult], looks: dict[str,
     axes.set_ylim(max(0.0, 10.0 * math.floor((lowest - 1.0) / 10.0)), 100.0)
     axes.set_xticks(range(len(ratios)), [name.removesuffix(" dB") for name in ratios])
     axes.set_xlim(-0.25, len(ratios) - 0.75)
-    axes.set_xlabel("voice to music (dB)", color=FOREGROUND, fontsize=12)
-    axes.set_ylabel("frames with the right pitch (RPA, %)", color=FOREGROUND, fontsize=12)
-    axes.set_title(
-        "Pitch of the voice inside louder and louder music", color=FOREGROUND, fontsize=13, loc="left", pad=10
-    )
+    axes.set_xlabel(x_label(ratios), color=theme.ink, fontsize=12)
+    axes.set_ylabel("raw pitch accuracy (RPA, %)", color=theme.ink, fontsize=12)
+    axes.set_title("Pitch of the voice as the music gets louder", color=theme.ink, fontsize=13, loc="left", pad=10)
     last = [values[-1] for values in percent.values()]
-    _legend(axes, lines, results, last, f"RPA %, {ratios[-1]}")
+    _legend(axes, lines, results, last, f"RPA (%), {ratios[-1]}", theme)
 
 
-def _against_cost(axes: "Axes", results: Sequence[TrackerResult], looks: dict[str, Look], ratios: list[str]) -> None:
+def _against_cost(
+    axes: "Axes", results: Sequence[TrackerResult], looks: dict[str, Look], ratios: list[str], theme: Theme
+) -> None:
     """Overall accuracy, the mean over the ratios, against processor time."""
     from matplotlib.ticker import NullFormatter, NullLocator
 
@@ -131,14 +143,19 @@ def _against_cost(axes: "Axes", results: Sequence[TrackerResult], looks: dict[st
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlabel("processor seconds per second of audio", color=FOREGROUND, fontsize=12)
-    axes.set_ylabel("frames with pitch and voicing right (OA, %)", color=FOREGROUND, fontsize=12)
-    axes.set_title("Mean over the ratios, and its cost", color=FOREGROUND, fontsize=13, loc="left", pad=10)
-    _legend(axes, marks, results, percent, "OA %, mean")
+    axes.set_xlabel("processor time (s per s of audio)", color=theme.ink, fontsize=12)
+    axes.set_ylabel("overall accuracy (OA, %), mean over the ratios", color=theme.ink, fontsize=12)
+    axes.set_title("Pitch and voicing right, and what it costs", color=theme.ink, fontsize=13, loc="left", pad=10)
+    _legend(axes, marks, results, percent, "OA (%), mean", theme)
 
 
 def _legend(
-    axes: "Axes", handles: Sequence["Artist"], results: Sequence[TrackerResult], percent: Sequence[float], heading: str
+    axes: "Axes",
+    handles: Sequence["Artist"],
+    results: Sequence[TrackerResult],
+    percent: Sequence[float],
+    heading: str,
+    theme: Theme,
 ) -> None:
     """Value and name of each tracker at the right of the panel, highest value first, each in its own colour."""
     order = sorted(range(len(results)), key=lambda k: -percent[k] if math.isfinite(percent[k]) else math.inf)
@@ -157,8 +174,9 @@ def _legend(
         frameon=False,
         fontsize=11,
         labelspacing=0.75,
-        labelcolor=FOREGROUND,
+        handlelength=2.8,
+        labelcolor=theme.ink,
     )
-    legend.get_title().set_color(FOREGROUND)
+    legend.get_title().set_color(theme.ink)
     for text, k in zip(legend.get_texts(), order):
         text.set_fontweight("bold" if results[k].ours else "normal")

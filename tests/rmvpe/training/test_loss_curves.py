@@ -200,12 +200,16 @@ def test_the_picture_of_a_comparison():
     figure = draw_comparison(a, b, found, ("torch", "JAX"), "twins")
     upper, lower = figure.axes
     assert legend_of(upper) == ["torch", "JAX"]
-    assert {text.get_text() for text in upper.texts} == {"loss", "loss net of the dropout floor"}
+    assert {text.get_text() for text in upper.texts} == {
+        "loss",
+        "loss net of the dropout floor",
+        "compared: the last 50 common steps",
+    }
     assert lower.get_xlabel() == "step (updates)"
     assert lower.get_ylabel() == "JAX − torch\n(% of torch)"
     per_cent = np.asarray(lower.lines[-1].get_ydata(), dtype=float)
     np.testing.assert_allclose(per_cent, 100 * (0.2 * falling()) / (falling() + FLOOR))
-    assert lower.get_title(loc="right") == in_words(found)
+    assert lower.get_title(loc="left") == in_words(found)
     low, high = lower.get_ylim()
     assert low < per_cent.min() < per_cent.max() < high
 

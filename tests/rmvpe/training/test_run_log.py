@@ -282,7 +282,7 @@ def test_the_picture_shows_the_run(tmp_path: Path):
     np.testing.assert_allclose(shown["loss"][middle], net[middle] + 0.1733)
     assert upper.get_yscale() == "log"
     np.testing.assert_allclose(np.asarray(lower.lines[0].get_xydata(), dtype=float), [[50, 50], [100, 75]])
-    assert (lower.get_xlabel(), lower.get_ylabel()) == ("step (updates)", "validation RPA (%)")
+    assert (lower.get_xlabel(), lower.get_ylabel()) == ("step (updates)", "validation: raw\npitch accuracy (%)")
 
 
 @pytest.mark.parametrize("loss", [[], [0.5], [0.5, math.nan], [math.nan] * 3, [0.0, 0.0], [0.3, -0.1, math.inf]])

@@ -1,0 +1,1 @@
+"""What all pictures share: colours, marks in the file, the spectrogram, the time axis, notes."""
