@@ -158,8 +158,8 @@ def _report_clipped(notes: Sequence[Note], curves: Sequence[np.ndarray], semiton
     clipped = [note for note, curve in zip(notes, curves) if np.abs(curve).max() > semitones]
     if clipped:
         LOG.warning(
-            "the f0 of %d of %d notes, first at %.2f s, goes beyond the bend range of %d in semitones: the bends of the "
-            "MIDI file end there",
+            "the f0 of %d of %d notes, first at %.2f s, goes beyond the bend range of %d semitone(s): the bends "
+            "of the MIDI file end there",
             *(len(clipped), len(notes), clipped[0].onset_s, semitones),
         )
 
