@@ -81,7 +81,8 @@ def write_mid(notes: Sequence[Note], track: TrackArrays | None, path: Path, opti
         events += _bend_events(mido, spans, curves, semitones, tick_s)
     now = 0
     for tick, _, message in sorted(events, key=lambda event: event[:2]):
-        note_track.append(message.copy(time=tick - now))
+        message.time = tick - now
+        note_track.append(message)
         now = tick
     mido.MidiFile(type=1, ticks_per_beat=ticks_per_beat, charset="utf-8", tracks=[tempo_track, note_track]).save(path)
 
@@ -157,8 +158,8 @@ def _report_clipped(notes: Sequence[Note], curves: Sequence[np.ndarray], semiton
     clipped = [note for note, curve in zip(notes, curves) if np.abs(curve).max() > semitones]
     if clipped:
         LOG.warning(
-            "the f0 of %d of %d notes, first at %.2f s, is further than %d semitones from the note: the bends of the "
-            "MIDI file end there",
+            "the f0 of %d of %d notes, first at %.2f s, goes beyond the bend range of %d semitone(s): the bends "
+            "of the MIDI file end there",
             *(len(clipped), len(notes), clipped[0].onset_s, semitones),
         )
 

@@ -7,7 +7,9 @@ than OVERLAP_S, the file has several voices. The pedal is not read.
 """
 
 import re
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -63,11 +65,10 @@ class Channel:
 
     def median(self, start_s: float, stop_s: float) -> float:
         """The bend in semitones that is the median over this time."""
-        times = np.array(self.time_s)
-        first = max(int(np.searchsorted(times, start_s, side="right")) - 1, 0)
-        last = max(int(np.searchsorted(times, stop_s)), first + 1)
+        first = max(bisect_right(self.time_s, start_s) - 1, 0)
+        last = max(bisect_left(self.time_s, stop_s), first + 1)
         bends = np.array(self.bend[first:last])
-        edges = np.clip(np.append(times[first:last], stop_s), start_s, stop_s)
+        edges = np.clip(np.array([*self.time_s[first:last], stop_s]), start_s, stop_s)
         order = np.argsort(bends, kind="stable")
         shares = np.cumsum(np.diff(edges)[order])
         return float(bends[order][np.searchsorted(shares, shares[-1] / 2)])
@@ -99,18 +100,29 @@ def read_mid(path: Path) -> Contents:
     if file.ticks_per_beat <= 0:
         raise ValueError("its times are video frames: export it with ticks per quarter note")
     channels: dict[int, Channel] = defaultdict(Channel)
-    keys = _keys(mido.merge_tracks(file.tracks), file.ticks_per_beat, channels)
+    keys = _keys(_in_time(file.tracks), file.ticks_per_beat, channels)
     return Contents(tuple(_note(key, channels[key.channel]) for key in _one_voice(keys)))
 
 
-def _keys(messages: Any, ticks_per_beat: int, channels: dict[int, Channel]) -> list[Key]:
+def _in_time(tracks: Iterable[Iterable[Any]]) -> list[tuple[int, Any]]:
+    """(tick, message) of all tracks together; at one tick, those of the first track come first."""
+    timed = []
+    for track in tracks:
+        tick = 0
+        for message in track:
+            tick += message.time
+            timed.append((tick, message))
+    return sorted(timed, key=lambda event: event[0])
+
+
+def _keys(events: Iterable[tuple[int, Any]], ticks_per_beat: int, channels: dict[int, Channel]) -> list[Key]:
     """The notes of all keys, by onset; `channels` gets the bends."""
-    tick, since_tick, since_s = 0, 0, 0.0  # `since`: the last change of tempo
+    now = since_s = 0.0  # `since`: the last change of tempo
+    since_tick = 0
     tick_s = DEFAULT_TEMPO_US / 1e6 / ticks_per_beat
     found: list[Key] = []
     sounding: dict[tuple[int, int], Key] = {}
-    for message in messages:
-        tick += message.time
+    for tick, message in events:
         now = since_s + (tick - since_tick) * tick_s
         if message.type == "set_tempo":
             since_tick, since_s, tick_s = tick, now, message.tempo / 1e6 / ticks_per_beat
@@ -131,8 +143,7 @@ def _keys(messages: Any, ticks_per_beat: int, channels: dict[int, Channel]) -> l
         elif key is not None:
             key.offset_s = now
             found.append(sounding.pop(place))
-    end_s = since_s + (tick - since_tick) * tick_s
-    found += [replace(key, offset_s=end_s) for key in sounding.values()]
+    found += [replace(key, offset_s=now) for key in sounding.values()]
     return sorted((key for key in found if key.offset_s > key.onset_s), key=lambda key: key.onset_s)
 
 

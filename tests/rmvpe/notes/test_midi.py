@@ -148,7 +148,7 @@ def test_a_range_that_was_asked_for_is_kept_and_what_it_cuts_off_is_said(
         notes.write(tmp_path / "a.mid", bend_range=3)
         assert not caplog.records
         notes.write(tmp_path / "a.mid", bend_range=1)
-    assert "1 of 2 notes, first at 0.00 s, is further than 1 semitones" in caplog.text
+    assert "1 of 2 notes, first at 0.00 s, goes beyond the bend range of 1" in caplog.text
     assert stated_range(tmp_path / "a.mid") == 1
     found = instrument(tmp_path / "a.mid")
     assert bends_at(found, np.array([0.05, 0.15]), 1) == pytest.approx([-1.0, 1.0], abs=0.001)
