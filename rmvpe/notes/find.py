@@ -4,12 +4,13 @@ A recording is a row of segments: rests, and notes with one pitch each. Every wa
 is found exactly. Two things cost: what the f0 does, and what is improbable by the evidence (`rmvpe.notes.evidence`),
 which gives log-odds that a note begins, ends or sounds at an instant. Per frame of 10 ms:
 
-- a note costs, where it is voiced, the distance of the f0 from the note's pitch, `Costs.semitone` per semitone, at most
-  `Costs.far`: so a vibrato or a scoop is cheaper than a new note; where it is not, `Costs.gap`; and `Costs.sounds` times
-  -log of the probability that a note sounds.
+- a note costs, where it is voiced, the distance of the f0 from the note's pitch, `Costs.semitone` per semitone, at
+  most `Costs.far`: so a vibrato or a scoop is cheaper than a new note; where it is not, `Costs.gap`; and
+  `Costs.sounds` times -log of the probability that a note sounds.
 - a rest costs `Costs.sounds` times -log of the probability that none does; in unvoiced frames `Costs.silent` of it.
-- the beginning of a note costs `Costs.after_rest` or `Costs.after_note`, less `Costs.begins` times the log-odds that one
-  begins; its end is a gain of `Costs.ends` times the log-odds that one ends.
+
+The beginning of a note costs `Costs.after_rest` or `Costs.after_note`, less `Costs.begins` times the log-odds that one
+begins; its end is a gain of `Costs.ends` times the log-odds that one ends.
 
 No note lasts over an unvoiced gap longer than `hold_ms` or is shorter than `shortest_note_ms`. Its pitch is searched on
 a grid of a fifth of a semitone and then measured as the median of its middle. The costs were fitted on synthetic

@@ -65,7 +65,8 @@ class Notes(Sequence[Note]):
         """The notes on a grid of beats: onsets and offsets at multiples of a whole note / `division` after `start_s`.
 
         tempo_bpm: quarter notes per minute. A note keeps at least one step; where two notes would begin at one step,
-        the longer one stays. As `rounded`, it leaves the track behind. Raises UserError for a tempo or a division that is none.
+        the longer one stays. As `rounded`, it leaves the track behind. Raises UserError for a tempo or a division that
+        is none.
         """
         if isinstance(tempo_bpm, bool) or not 1.0 <= tempo_bpm <= 1000.0:
             raise UserError(f"a tempo of {tempo_bpm!r} is not possible: give quarter notes per minute, such as 120")

@@ -7,7 +7,8 @@ import pytest
 
 import rmvpe
 from rmvpe.config_check import ConfigError
-from rmvpe.notes.find import Costs, Frames, find_notes, on_grid, sections, segments
+from rmvpe.notes.evidence import Evidence
+from rmvpe.notes.find import Costs, Frames, find_notes, notes_from, on_grid, sections, segments
 from rmvpe.notes.settings import NoteConfig
 
 STEP_S = 0.01
@@ -30,9 +31,29 @@ def wave(seconds, middle, depth, rate_hz):
     return middle + depth * np.sin(2 * np.pi * rate_hz * STEP_S * np.arange(round(seconds / STEP_S)))
 
 
-def found(track, config=None, level_db=None):
-    frames = on_grid(track.time_s, track.f0_hz, track.voiced, track.confidence, level_db, level_db)
+def found(track, config=None):
+    """As the product finds them, from the f0 alone."""
+    frames = on_grid(track.time_s, track.f0_hz, track.voiced, track.confidence)
     return find_notes(frames, config or NoteConfig())
+
+
+def what_is_voiced_sounds(voiced) -> Evidence:
+    """Nothing is known but that a note sounds where there is voice."""
+    zeros = np.zeros(len(voiced) + 1)
+    return Evidence(zeros.copy(), zeros.copy(), np.append(np.where(voiced, 3.0, -3.0), -3.0))
+
+
+def by_f0_alone(track, config=None, known=None):
+    """By the programme without any evidence, or with that which is given."""
+    frames = on_grid(track.time_s, track.f0_hz, track.voiced, track.confidence)
+    config = config or NoteConfig()
+    known = known or what_is_voiced_sounds(frames.voiced)
+    return notes_from(frames, segments(frames, known, config, PLAIN), config)
+
+
+PLAIN = Costs(
+    semitone=1.0, far=2.0, gap=0.4, sounds=0.5, silent=0.2, after_rest=2.0, after_note=4.0, begins=1.0, ends=1.0
+)
 
 
 def test_two_notes_with_a_rest_between() -> None:
@@ -66,34 +87,39 @@ def test_a_scoop_and_a_fall_belong_to_the_note() -> None:
     assert note.pitch_midi == pytest.approx(62.0, abs=0.05)
 
 
-def level_with_dip(n: int, at: int, depth_db: float, width: int = 4) -> np.ndarray:
-    return -20.0 - depth_db * np.exp(-np.square((np.arange(n) - at) / width))
-
-
-def test_a_repeated_note_is_found_by_its_dip_of_loudness() -> None:
+def test_evidence_of_a_beginning_parts_a_repeated_note() -> None:
     track = sung((0.3, None), (1.0, 60.0), (0.3, None))
-    steady = np.where(track.voiced, -20.0, -70.0)
-    assert len(found(track, level_db=steady)) == 1
-    dip = np.where(track.voiced, level_with_dip(len(track), 80, 15.0), -70.0)
-    first, second = found(track, level_db=dip)
-    assert first.offset_s == pytest.approx(0.8, abs=0.06)
-    assert second.onset_s == pytest.approx(0.82, abs=0.06)
-    shallow = np.where(track.voiced, level_with_dip(len(track), 80, 2.0), -70.0)
-    assert len(found(track, level_db=shallow)) == 1
+    assert len(by_f0_alone(track)) == 1
+    known = what_is_voiced_sounds(track.voiced)
+    known.begins[80], known.ends[80] = 4.0, 2.0
+    first, second = by_f0_alone(track, known=known)
+    assert first.offset_s == second.onset_s == pytest.approx(0.8)
+
+
+def test_evidence_of_a_rest_parts_two_notes() -> None:
+    track = sung((0.3, None), (1.0, 60.0), (0.3, None))
+    known = what_is_voiced_sounds(track.voiced)
+    known.sounds[75:85] = -5.0  # a voiced consonant
+    known.begins[85], known.ends[75] = 2.0, 2.0
+    first, second = by_f0_alone(track, known=known)
+    assert (first.offset_s, second.onset_s) == pytest.approx((0.75, 0.85))
 
 
 def test_hold_carries_a_note_over_a_gap_of_at_most_its_length() -> None:
     track = sung((0.5, 60.0), (0.06, None), (0.5, 60.0))
-    (whole,) = found(track, NoteConfig(hold_ms=80.0))
+    (whole,) = by_f0_alone(track, NoteConfig(hold_ms=60.0))
     assert (whole.onset_s, whole.offset_s) == pytest.approx((0.0, 1.06))
-    assert len(found(track, NoteConfig(hold_ms=40.0))) == 2
-    assert len(found(track, NoteConfig(hold_ms=0.0))) == 2
+    assert len(by_f0_alone(track, NoteConfig(hold_ms=50.0))) == 2
+    assert len(by_f0_alone(track, NoteConfig(hold_ms=0.0))) == 2
+    # A note never lasts longer over a gap, whatever the evidence
+    sure = Evidence(np.full(107, -6.0), np.full(107, -6.0), np.full(107, 5.0))
+    assert len(by_f0_alone(track, NoteConfig(hold_ms=50.0), sure)) == 2
 
 
 def test_a_short_gap_is_closed() -> None:
     track = sung((0.5, 60.0), (0.05, None), (0.5, 64.0))
-    open_, _ = found(track, NoteConfig(shortest_gap_ms=40.0))
-    closed, second = found(track, NoteConfig(shortest_gap_ms=60.0))
+    open_, _ = by_f0_alone(track, NoteConfig(shortest_gap_ms=40.0))
+    closed, second = by_f0_alone(track, NoteConfig(shortest_gap_ms=60.0))
     assert open_.offset_s == pytest.approx(0.5)
     assert closed.offset_s == second.onset_s == pytest.approx(0.55)
 
@@ -108,21 +134,27 @@ def test_no_note_is_shorter_than_the_shortest() -> None:
         assert min(note.duration_s for note in notes) >= shortest_ms / 1000 - 1e-6
 
 
-def cost_of(parts, frames: Frames, costs: Costs, shortest: int) -> float:
-    """What a way to cut costs, by the words of the module; without levels."""
-    gap = costs.after_rest / 8  # hold of 80 ms
-    total, at = 0.0, 0
+def cost_of(parts, frames: Frames, known: Evidence, costs: Costs, shortest: int) -> float:
+    """What a way to cut costs, by the words of the module."""
+    total, at, last_end = 0.0, 0, None
     grid = np.arange(40.0, 80.0, 0.2)
-    last_end = None
+    rest = [
+        costs.sounds * np.log1p(np.exp(odds)) * (1.0 if voiced else costs.silent)
+        for odds, voiced in zip(known.sounds, frames.voiced)
+    ]
     for first, stop in parts:
         assert stop - first >= shortest
-        total += sum(costs.rest * frames.confidence[t] for t in range(at, first) if frames.voiced[t])
-        total += costs.after_note if last_end == first else costs.after_rest
+        total += sum(rest[at:first])
+        total += (costs.after_note if last_end == first else costs.after_rest) - costs.begins * known.begins[first]
         voiced = [t for t in range(first, stop) if frames.voiced[t]]
-        far = np.minimum(np.abs(frames.pitch[voiced][:, None] - grid), costs.far).sum(axis=0).min() if voiced else 0.0
-        total += far + gap * (stop - first - len(voiced))
+        if voiced:
+            far = costs.semitone * np.abs(frames.pitch[voiced][:, None] - grid)
+            total += np.minimum(far, costs.far).sum(axis=0).min()
+        total += costs.gap * (stop - first - len(voiced))
+        total += costs.sounds * np.log1p(np.exp(-known.sounds[first:stop])).sum()
+        total -= costs.ends * known.ends[stop]
         at = last_end = stop
-    return total + sum(costs.rest * frames.confidence[t] for t in range(at, len(frames.voiced)) if frames.voiced[t])
+    return total + sum(rest[at : len(frames.voiced)])
 
 
 def all_ways(n: int, shortest: int, at: int = 0):
@@ -143,10 +175,12 @@ def test_the_cheapest_way_of_all_is_found(seed: int) -> None:
     voiced[4] = True
     pitch = np.where(voiced, 60 + 0.2 * rng.integers(-12, 13, n), 0.0)
     frames = Frames(0.0, pitch, voiced, rng.random(n))
-    costs = Costs(after_rest=1.0, after_note=1.2, far=1.5, rest=1.0)
-    config = NoteConfig(shortest_note_ms=20.0, hold_ms=80.0)
-    cheapest = min(cost_of(way, frames, costs, shortest) for way in all_ways(n, shortest))
-    assert cost_of(segments(frames, config, costs), frames, costs, shortest) == pytest.approx(cheapest, abs=1e-9)
+    known = Evidence(*(rng.normal(0, 2, n + 1) for _ in range(3)))
+    config = NoteConfig(shortest_note_ms=20.0, hold_ms=10_000.0)
+    ways = [way for way in all_ways(n, shortest) if all(voiced[first:stop].any() for first, stop in way)]
+    cheapest = min(cost_of(way, frames, known, PLAIN, shortest) for way in ways)
+    chosen = segments(frames, known, config, PLAIN)
+    assert cost_of(chosen, frames, known, PLAIN, shortest) <= cheapest + 1e-9
 
 
 def test_a_track_at_another_hop_has_the_same_notes() -> None:
