@@ -1,48 +1,43 @@
 """Going over many sound files: one bad file stops nothing, and a bar tells how much of the sound is done."""
 
 import os
-import shutil
 import sys
-import tempfile
 import traceback
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-
-from rmvpe import audio, plot
-from rmvpe.errors import failure_message, user_message
+from rmvpe import audio
+from rmvpe.errors import UserError, failure_message, user_message
 from rmvpe.estimator import Estimator, Progress
+from rmvpe.results import STREAM, Computed, Find, Job, describe, names
 from rmvpe.text import printable
 from rmvpe.track import F0Track
 
-STREAM = Path("-")  # standard input as a source, standard output as an output
 BAR = "{desc} {percentage:3.0f}%|{bar}| {postfix} [{elapsed}<{remaining}]"
 # Bytes per second of sound by suffix, before a file of that suffix has been read: typical for music
 BYTES_PER_S = {".wav": 176_400.0, ".flac": 90_000.0, ".aif": 176_400.0, ".aiff": 176_400.0}
 COMPRESSED_BYTES_PER_S = 20_000.0  # of mp3, ogg, m4a and what else there is
 Log = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Job:
-    """One file to predict: where it is read, where its track goes, and its picture if one is wanted."""
-
-    source: Path
-    output: Path
-    picture: Path | None
+# Of a source, what to call with its seconds when they are known, and with the share that is done
+Compute = Callable[[Path, Callable[[float], None], Progress], Computed]
 
 
 @dataclass
 class Outcome:
-    """How a run went. failures: a sentence for each file that was not done. warnings: how many were printed."""
+    """How a run went.
+
+    failures: a sentence for each file that was not done. warnings: how many were printed. missing: each thing that the
+    notes of a file were found without, once.
+    """
 
     failures: list[str] = field(default_factory=list)
     warnings: int = 0
+    missing: list[str] = field(default_factory=list)
 
 
 class Workload:
@@ -95,20 +90,17 @@ def _size(path: Path) -> float:
 
 
 def run_jobs(
-    estimator: Estimator,
+    compute: Compute,
     jobs: Sequence[Job],
-    file_format: str,
     *,
-    hop_s: float | None = None,
     quiet: bool = False,
     debug: bool = False,
-    reading: Mapping[str, Any] = MappingProxyType({}),
     warn: Log = lambda text: None,
 ) -> Outcome:
     """Do the jobs, with a bar on stderr if that is a terminal; a user's mistake in a single job is raised.
 
-    Any other exception of a file ends that file alone. `debug` prints its traceback. `warn` gets the sentences about
-    what recordings lack.
+    compute: what a source's results are made of, see `predicting`. Any other exception of a file ends that file alone.
+    `debug` prints its traceback. `warn` gets the sentences about what recordings lack.
     """
     from tqdm import tqdm
 
@@ -121,9 +113,7 @@ def run_jobs(
             progress = bar_progress(bar, work, f"{index}/{len(jobs)} files")
             progress(0.0)
             try:
-                recording = read(job.source, reading)
-                work.learn(index, recording.duration_s)
-                track = run_job(estimator, job, recording, hop_s, file_format, progress)
+                computed = run_job(job, compute, partial(work.learn, index), progress)
             except BrokenPipeError:
                 raise
             except Exception as error:
@@ -133,19 +123,59 @@ def run_jobs(
                     bar.write(traceback.format_exc(), file=sys.stderr)
                 outcome.failures.append(failure_message(job.source, error))
             else:
-                tell(bar, job, recording, track, quiet, warn)
-                outcome.warnings += len(recording.warnings)
+                tell(bar, job, computed, quiet, warn)
+                outcome.warnings += 0 if computed.recording is None else len(computed.recording.warnings)
+                missing = () if computed.found_notes is None else computed.found_notes.missing
+                outcome.missing += [sentence for sentence in missing if sentence not in outcome.missing]
             work.finish()
             bar_progress(bar, work, f"{index + 1}/{len(jobs)} files")(0.0)
     return outcome
 
 
-def tell(bar: Any, job: Job, recording: audio.Recording, track: F0Track, quiet: bool, warn: Log) -> None:
-    """Print what became of a file: on stdout, or on stderr if the track itself went to stdout."""
+def run_job(job: Job, compute: Compute, learn: Callable[[float], None], progress: Progress) -> Computed:
+    """Compute once, write all results: one that cannot be written does not keep the others from it.
+
+    Raises UserError with the reasons in the end.
+    """
+    computed, reasons = compute(job.source, learn, progress), []
+    for result in job.results:
+        try:
+            result.make(computed)
+        except UserError as error:
+            reasons.append(str(error))
+    if reasons:
+        raise UserError("; ".join(reasons))
+    return computed
+
+
+def predicting(
+    estimator: Estimator,
+    *,
+    hop_s: float | None = None,
+    reading: Mapping[str, Any] = MappingProxyType({}),
+    find: Find = F0Track.notes,
+) -> Compute:
+    """The `compute` of sound files: one reading, one pass of the network.
+
+    reading: arguments of `rmvpe.audio.read`. find: how notes are found.
+    """
+
+    def compute(source: Path, learn: Callable[[float], None], progress: Progress) -> Computed:
+        recording = read(source, reading)
+        learn(recording.duration_s)
+        track = estimator.from_recording(recording, hop_s=hop_s, progress=progress)
+        return Computed(source, track, recording, find, estimator.config)
+
+    return compute
+
+
+def tell(bar: Any, job: Job, computed: Computed, quiet: bool, warn: Log) -> None:
+    """Print what became of a file: on stdout, or on stderr if a result itself went to stdout."""
     if not quiet:
-        line = f"{printable(job.source)} -> {printable(job.output)}: {describe(track)}"
-        bar.write(line, file=sys.stderr if job.output == STREAM else sys.stdout)
-    for sentence in (*recording.warnings, *(() if quiet else recording.notes)):
+        line = f"{printable(job.source)} -> {names(job)}: {describe(computed)}"
+        bar.write(line, file=sys.stderr if job.to_stdout else sys.stdout)
+    recording = computed.recording
+    for sentence in () if recording is None else (*recording.warnings, *(() if quiet else recording.notes)):
         with bar.external_write_mode(file=sys.stderr):
             warn(sentence)
 
@@ -153,36 +183,6 @@ def tell(bar: Any, job: Job, recording: audio.Recording, track: F0Track, quiet: 
 def read(source: Path, reading: Mapping[str, Any]) -> audio.Recording:
     """The recording of a file, or of all that standard input holds. `reading`: arguments of `rmvpe.audio.read`."""
     return audio.read_stdin(**reading) if source == STREAM else audio.read(source, **reading)
-
-
-def run_job(
-    estimator: Estimator,
-    job: Job,
-    recording: audio.Recording,
-    hop_s: float | None,
-    file_format: str,
-    progress: Progress,
-) -> F0Track:
-    """Predict, write, draw."""
-    track = estimator.from_recording(recording, hop_s=hop_s, progress=progress)
-    if job.output == STREAM:
-        write_stdout(track, file_format)
-    else:
-        track.write(job.output, file_format)
-    if job.picture is not None:
-        title = "standard input" if job.source == STREAM else job.source.name
-        plot.plot_track(recording.samples, track, job.picture, title=title)
-    return track
-
-
-def write_stdout(track: F0Track, file_format: str) -> None:
-    """Write a track to standard output."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"track.{file_format}"
-        track.write(path, file_format)
-        with path.open("rb") as file:
-            shutil.copyfileobj(file, sys.stdout.buffer)
-    sys.stdout.flush()
 
 
 def bar_progress(bar: Any, work: Workload, files: str) -> Progress:
@@ -195,11 +195,3 @@ def bar_progress(bar: Any, work: Workload, files: str) -> Progress:
         bar.refresh()
 
     return progress
-
-
-def describe(track: F0Track) -> str:
-    """A track in a few words."""
-    if not track.voiced.any():
-        return f"{len(track)} frames, no voice found"
-    median_hz = float(np.median(track.f0_hz[track.voiced]))
-    return f"{len(track)} frames, {track.voiced.mean():.0%} voiced, median {median_hz:.1f} Hz"

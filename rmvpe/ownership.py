@@ -21,17 +21,21 @@ from rmvpe.checkpoint.tensor_file import FORMAT, TORCH_METADATA_RECORD
 from rmvpe.errors import UserError
 from rmvpe.files import ONE_CASE, check_replaceable
 from rmvpe.json_text import parse_json
+from rmvpe.notes.tables import COLUMNS as NOTE_COLUMNS
+from rmvpe.ownership_text import TEXT_KINDS
 from rmvpe.pictures.file import is_our_picture
+from rmvpe.sound import sonified
 from rmvpe.track_files import FIELDS
 
 HEAD_BYTES = 4096
+TABLES = {"csv": FIELDS, "notes csv": NOTE_COLUMNS}  # kind -> columns
 MARK = "<!-- made by rmvpe -->"  # the last line of a Markdown report
 MADE_BY = "made_by"  # the first key of a JSON report
 UNREADABLE = (
     *(OSError, ValueError, LookupError, EOFError, TypeError, AttributeError),
     *(RuntimeError, zipfile.BadZipFile, zlib.error, struct.error),  # RuntimeError: an encrypted zip file
 )
-REPORT_HEADERS = (b"file,ratio,RPA,", b"tracker,file,ratio,RPA,")
+REPORT_HEADERS = (b"file,ratio,RPA,", b"tracker,file,ratio,RPA,", b"file,ratio,reference,found,")
 PNG_END = b"IEND\xaeB`\x82"
 
 
@@ -139,23 +143,56 @@ def is_ours(path: Path, kind: str) -> bool:
 def is_complete(path: Path, kind: str) -> bool:
     """Whether the file is a whole result of ours, by its beginning and its end.
 
-    A csv or pv that somebody cut at the end of a line looks whole. We write a file beside its place and rename it.
+    A csv, pv, curve or label file that somebody cut at the end of a line looks whole. We write a file beside its place
+    and rename it.
     """
     if not os.path.isfile(path) or os.path.islink(path) or not is_ours(path, kind):
         return False
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        if kind == "sound":
+            return sonified.is_whole(file, size)
         file.seek(max(0, size - HEAD_BYTES))
         tail = file.read()
-    if kind == "csv":
-        return tail.endswith(b"\n") and tail.splitlines()[-1].count(b",") == len(FIELDS) - 1
-    if kind == "pv":
+    if kind in TABLES:
+        return tail.endswith(b"\n") and tail.splitlines()[-1].count(b",") == len(TABLES[kind]) - 1
+    if kind == "mid":
+        with path.open("rb") as file:
+            return _whole_midi(file, size)
+    if kind in TEXT_KINDS:
+        with path.open("rb") as file:
+            return TEXT_KINDS[kind][1](file, size)
+    if kind in ("pv", "curve"):
         return not tail or tail.endswith(b"\n")
+    if kind == "json":
+        return tail.endswith(b"\n}\n")
     return not (kind == "picture" and path.suffix.lower() == ".png") or tail.endswith(PNG_END)
 
 
 def _csv(file: BinaryIO, size: int) -> bool:
     return file.readline(200).strip() == ",".join(FIELDS).encode()
+
+
+def _notes_csv(file: BinaryIO, size: int) -> bool:
+    return file.readline(200).strip() == ",".join(NOTE_COLUMNS).encode()
+
+
+def _mid(file: BinaryIO, size: int) -> bool:
+    """The first event is a text with our mark (`rmvpe.notes.midi.MARK`)."""
+    head = file.read(HEAD_BYTES)
+    return re.match(rb"MThd\0\0\0\x06.{6}MTrk.{4}\0\xff\x01.made by rmvpe", head, re.DOTALL) is not None
+
+
+def _whole_midi(file: BinaryIO, size: int) -> bool:
+    """Whether all tracks that the header counts are there, the last one up to its end."""
+    n_tracks = struct.unpack(">4sLHHH", file.read(14))[3]
+    for _ in range(n_tracks):
+        head = file.read(8)
+        if len(head) < 8:
+            return False
+        file.seek(struct.unpack(">4sL", head)[1], os.SEEK_CUR)
+    return file.tell() == size
 
 
 def _npz(file: BinaryIO, size: int) -> bool:
@@ -218,8 +255,14 @@ def _markdown(file: BinaryIO, size: int) -> bool:
     return file.read().rstrip().endswith(MARK.encode())
 
 
+def _sound(file: BinaryIO, size: int) -> bool:
+    return sonified.is_marked(file)
+
+
 KINDS: dict[str, Callable[..., bool]] = {
     "csv": _csv,
+    "notes csv": _notes_csv,
+    "mid": _mid,
     "npz": _npz,
     "npy": _npy,
     "pv": _pv,
@@ -230,5 +273,8 @@ KINDS: dict[str, Callable[..., bool]] = {
     "torch": _torch,
     "onnx": _onnx,
     "markdown": _markdown,
+    "sound": _sound,
+    "curve": _two_columns,
+    **{kind: is_ours_as for kind, (is_ours_as, _) in TEXT_KINDS.items()},
 }
-UNMARKED = ("npy", "pv", "two columns")  # any file with such numbers looks like ours
+UNMARKED = ("npy", "pv", "two columns", "curve", "labels")  # any file with such numbers looks like ours

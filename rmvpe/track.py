@@ -138,17 +138,19 @@ class F0Track:
     def sonify(self, sample_rate: int = 16_000) -> np.ndarray:
         """A sine that follows the f0, silent where unvoiced: float64 [samples] at `sample_rate` Hz, -1 to 1.
 
-        The first sample is at the track's first time. By mir_eval (https://github.com/mir-evaluation/mir_eval); raises
-        UserError where that is not installed.
+        The first sample is at the track's first time, the last one a hop after its last. The phase is continuous, and
+        the sound fades in and out within 5 ms at the edges of voicing, so that nothing clicks.
         """
-        f0_hz = self.interpolated().f0_hz
-        return track_display.sound_of(self.time_s, f0_hz, self.voiced, sample_rate, self.hop_s or PV_HOP_S)
+        from rmvpe.sonify import sound_of_track
+
+        return sound_of_track(self, sample_rate)
 
     def write(self, path: str | os.PathLike[str], file_format: str | None = None) -> None:
         """Write `path` in `file_format`, by default that of its suffix; on an error the old file, if any, stays.
 
-        Raises UserError for an unknown format, a folder that cannot be written, a pv file with a hop other than 10 ms,
-        or, in npy and pv, which have no times, a track whose frame k is not at k hops.
+        Raises UserError for an unknown format, a folder that cannot be written, a pv or curve file with a hop other
+        than 10 ms, a curve file that is longer than RVC reads, or, in npy, pv and curve, a track whose frame k is not
+        at k hops.
         """
         write_as = WRITERS[format_of(path, file_format)]
         with atomic_path(path) as temporary:
@@ -161,6 +163,8 @@ class F0Track:
     def read(cls, path: str | os.PathLike[str], hop_s: float = PV_HOP_S) -> "F0Track":
         """Read what `write` wrote. npy and pv hold f0 only: `hop_s` gives their times, confidence is 1 where voiced.
 
-        Raises UserError if the file is missing, not of the format of its suffix, or holds what no track can hold.
+        A curve has times and no confidence. A PitchTier, which Praat may have edited, has points at multiples of
+        `hop_s`; the frames between them are unvoiced. Raises UserError if the file is missing, not of the format of its
+        suffix, or holds what no track can hold.
         """
         return cls(*read(Path(path), hop_s))

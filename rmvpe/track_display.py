@@ -1,4 +1,4 @@
-"""A track to look at, to listen to and to compute with elsewhere: text, HTML, a line in a picture, sound, pandas.
+"""A track to look at, to listen to and to compute with elsewhere: text, HTML, a line in a picture, pandas.
 
 The picture in HTML is SVG of our own, so that a notebook shows it without matplotlib.
 """
@@ -142,21 +142,3 @@ def dataframe_of(columns: dict[str, np.ndarray]) -> Any:
     except ImportError as error:
         raise UserError("to_dataframe needs pandas, which is not installed: run pip install pandas") from error
     return pandas.DataFrame(columns)
-
-
-def sound_of(time_s: np.ndarray, f0_hz: np.ndarray, voiced: np.ndarray, sample_rate: int, hop_s: float) -> np.ndarray:
-    """A sine at the f0 [frames], which has no gaps, heard where voiced: float64 [samples] from the first frame on."""
-    try:
-        from mir_eval.sonify import pitch_contour
-    except ImportError as error:
-        raise UserError("sonify needs mir_eval, which is not installed: run pip install mir_eval") from error
-    if not len(time_s):
-        return np.zeros(0)
-    n_samples = round(float(time_s[-1] - time_s[0] + hop_s) * sample_rate)
-    if not voiced.any():
-        return np.zeros(n_samples)
-    # One more frame than there are, so that the last one sounds for a hop as well
-    times = np.append(time_s - time_s[0], time_s[-1] - time_s[0] + hop_s)
-    pitch, loud = np.append(f0_hz, f0_hz[-1]), np.append(voiced, voiced[-1]).astype(np.float64)
-    sound: np.ndarray = pitch_contour(times, pitch, sample_rate, amplitudes=loud, length=n_samples)
-    return sound

@@ -109,6 +109,8 @@ NUMPY_ONLY = {
     "rmvpe/checkpoint/flops.py",
     "rmvpe/hosts/curves.py",
     *(f"rmvpe/notes/{name}.py" for name in ("find", "loudness", "note", "notes", "settings")),
+    *(f"rmvpe/notes/{name}.py" for name in ("check", "display", "files", "options", "tables")),
+    *(f"rmvpe/notes/{name}.py" for name in ("audacity", "diffsinger", "praat", "timeline", "transcriptions")),
     "rmvpe_jax/params.py",
 }
 

@@ -3,11 +3,14 @@
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rmvpe.backends import BACKENDS
+from rmvpe.cli.note_options import add_note_arguments, given_note_flags, note_config
 from rmvpe.cli.options import (
     WEIGHTS_HELP,
     Load,
@@ -25,10 +28,12 @@ from rmvpe.ownership import check_outputs
 from rmvpe.text import printable_lines
 
 if TYPE_CHECKING:
-    from rmvpe.data.readers.base import Source
-    from rmvpe.evaluation.report import ReportFiles
+    from rmvpe.data.readers.base import NoteSource, Source
+    from rmvpe.estimator import Estimator
+    from rmvpe.evaluation.notes import NoteEvaluation
+    from rmvpe.evaluation.report import EvaluationSetup, Report, ReportFiles
 
-SUMMARY = "Score weights on recordings with known f0, alone and inside music."
+SUMMARY = "Score weights on recordings with known f0 or notes, alone and inside music."
 DEFAULT_SNR = "clean,20,10,5,0,-5"
 OUTPUTS = {
     "json": "write all scores, pooled and per file, to OUT",
@@ -43,15 +48,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "RPA, RCA: pitch right within 50 cents, or but for the octave, in % of the frames where the annotation has a "
         "voice; VR: share of these found voiced; VFA: share of the others found voiced; OA: voicing and pitch both "
-        "right, of all; octave: off by whole octaves; lag: frames of 10 ms by which the result is late."
+        "right, of all; octave: off by whole octaves; lag: frames of 10 ms by which the result is late. With --notes: "
+        "F1, precision (P) and recall (R) in %; a note is right if its onset is within 50 ms, its pitch within 50 "
+        "cents and its offset within 50 ms or 20 % of its length (COnPOff), the offset left out (COnP), or the pitch "
+        "too (COn)."
     )
-    text = "Hybrid folder, folder:PATH with NAME.csv (time_s,f0_hz) beside each recording, or KIND:FOLDER"
+    text = "Hybrid folder, folder:PATH with NAME.csv (time_s,f0_hz) or NAME.notes.csv beside NAME.wav, or KIND:FOLDER"
     add_data_arguments(parser, text)
     add = parser.add_argument
     add("--weights", default=DEFAULT_WEIGHTS, help=WEIGHTS_HELP)
     add("--backend", choices=("auto", *BACKENDS), default="auto", help="framework (default: by the device)")
     add("--device", default="auto", help="as for predict (default: the fastest that is there)")
+    add("--notes", action="store_true", help="score the notes that are found, against annotated notes")
     add_decode_arguments(parser)
+    add_note_arguments(parser)
     add_output_arguments(parser)
 
 
@@ -78,19 +88,19 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, load: Load = load_estimator) -> int:
     """Evaluate, print the table, write the files; returns 1 if some files could not be evaluated as a whole, else 0."""
     from rmvpe.data.mixing import find_music
-    from rmvpe.data.readers.registry import open_source
-    from rmvpe.evaluation.evaluate import evaluate, evenly_spaced, snr_name
-    from rmvpe.evaluation.report import EvaluationSetup, evaluation_problems, evaluation_report
+    from rmvpe.evaluation.evaluate import evenly_spaced, snr_name
+    from rmvpe.evaluation.report import EvaluationSetup, evaluation_problems
 
     ratios, files = parse_ratios(arguments.snr), report_files(arguments)
     check_scoring(arguments.limit)
+    task = note_task(arguments) if arguments.notes else f0_task(arguments)
     music = None if arguments.music is None else find_music(arguments.music)
-    source = open_source(arguments.data, arguments.split)
+    source = task.open(arguments.data, arguments.split)
     check_files(files, source, music, [arguments.weights], arguments.force)
     indices = evenly_spaced(len(source), arguments.limit or len(source))
     estimator = load(arguments.weights, arguments.backend, arguments.device).with_config(**decode_settings(arguments))
     began = time.perf_counter()
-    evaluation = evaluate(
+    evaluation = task.evaluate(
         estimator,
         source,
         snr_db=ratios,
@@ -111,19 +121,59 @@ def run(arguments: argparse.Namespace, load: Load = load_estimator) -> int:
         config=estimator.config,
         settings=describe_settings(estimator.config),
     )
-    report = evaluation_report(evaluation, setup, seconds)
+    report = task.report(evaluation, setup, seconds)
     try:
         report.write(files)
         if files.plot is not None:
-            from rmvpe.evaluation.plot import plot_scores
-
-            plot_scores(evaluation, files.plot, report.title, arguments.theme)
+            task.plot(evaluation, files.plot, report.title, arguments.theme)
     finally:  # the table too where a file cannot be written, and the files where nobody reads the table
         sys.stdout.write(f"{printable_lines(report.text)}({seconds:g} s)\n")
     ratio_names = [] if arguments.quiet else list(map(snr_name, ratios))
     for problem in evaluation_problems(evaluation, ratio_names, len(indices)):
         report_line("rmvpe evaluate", problem)
     return 1 if evaluation.failures or evaluation.warnings else 0  # the log has named the warnings
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is scored, f0 or notes: how to open the data, evaluate an estimator, report the evaluation and draw it.
+
+    `open`: of data and split. `evaluate`: of an estimator, what `open` gave, and the settings of
+    `rmvpe.evaluation.evaluate.evaluate`. `report`: of what `evaluate` gave, the setup and the seconds it took.
+    `plot`: of what `evaluate` gave, a file, a title and a theme.
+    """
+
+    open: Callable[[str, str], Any]
+    evaluate: Callable[..., Any]
+    report: Callable[[Any, "EvaluationSetup", float], "Report"]
+    plot: Callable[[Any, Path, str, str], None]
+
+
+def f0_task(arguments: argparse.Namespace) -> Task:
+    """Scores of f0. Raises UserError for a flag that is about notes."""
+    from rmvpe.data.readers.registry import open_source
+    from rmvpe.evaluation.evaluate import evaluate
+    from rmvpe.evaluation.plot import plot_scores
+    from rmvpe.evaluation.report import evaluation_report
+
+    if given := given_note_flags(arguments):
+        raise UserError(f"{given[0]} is a setting of notes: add --notes, or leave it out")
+    return Task(open_source, evaluate, evaluation_report, plot_scores)
+
+
+def note_task(arguments: argparse.Namespace) -> Task:
+    """Scores of notes. Raises ConfigError for a setting of notes that is out of range."""
+    from rmvpe.data.readers.registry import open_note_source
+    from rmvpe.evaluation.note_plot import plot_note_scores
+    from rmvpe.evaluation.note_report import note_report
+    from rmvpe.evaluation.notes import evaluate_notes, finder
+
+    config = note_config(arguments)
+
+    def evaluate(estimator: "Estimator", source: "NoteSource", **how: Any) -> "NoteEvaluation":
+        return evaluate_notes(finder(estimator, config), source, **how)
+
+    return Task(open_note_source, evaluate, partial(note_report, notes=config), plot_note_scores)
 
 
 def parse_ratios(text: str) -> list[float]:

@@ -12,12 +12,12 @@ from rmvpe.errors import UserError
 from rmvpe.sound.channels import NAMES
 
 STDIN = "-"
+INPUT_HELP = "sound files, folders to search for them, or names with wildcards (* ? [])"
 UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # what Windows PowerShell writes
 
 
-def add_input_arguments(parser: argparse.ArgumentParser) -> None:
-    """The positional INPUTs, --files-from, and what is read of a file: --channel and --track."""
-    text = "sound files, folders to search for them, or names with wildcards (* ? [])"
+def add_input_arguments(parser: argparse.ArgumentParser, text: str = INPUT_HELP) -> None:
+    """The positional INPUTs with the help `text`, --files-from, and what is read of a file: --channel and --track."""
     inputs = parser.add_argument("inputs", nargs="+", default=[], metavar="INPUT", help=text)
     inputs.required = False  # unlike "*", "+" lets the inputs follow the flags in every version of argparse
     text = "text file with one path per line, besides or instead of INPUT; -: read the list from stdin"

@@ -9,6 +9,7 @@ from rmvpe.program import Group, Module, run_program, whole_parser
 
 COMMANDS = {
     "predict": Module("write the pitch (f0) of sound files", "rmvpe.cli.predict"),
+    "notes": Module("write the notes of sound files or f0 files", "rmvpe.cli.notes"),
     "evaluate": Module("score weights on recordings with known f0", "rmvpe.cli.evaluate"),
     "compare": Module("compare pitch trackers on the same recordings", "rmvpe.cli.compare"),
     "train": Module("train a network with PyTorch or JAX", "rmvpe.cli.train", group=True),

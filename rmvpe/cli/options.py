@@ -1,12 +1,18 @@
-"""The flags that decide f0 and voicing, the same for `rmvpe predict` and `rmvpe evaluate`: fields of `DecodeConfig`."""
+"""The flags that decide f0 and voicing, the same for all commands that have them: fields of `DecodeConfig`, and more.
+
+`NetworkWishes` is what the commands that predict also ask for: weights, backend, device, hop.
+"""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+from rmvpe.backends import BACKENDS
 from rmvpe.config import DECODERS, DEFAULT_THRESHOLD, PAD_MODES, DecodeConfig
-from rmvpe.estimator import Estimator
+from rmvpe.estimator import DEFAULT_WEIGHTS, Estimator
 from rmvpe.pictures.theme import DEFAULT_THEME, THEMES
+from rmvpe.track import check_hop
 
 WEIGHTS_HELP = "a name (small, rvc, yxlllc, hf:OWNER/REPO) or a checkpoint file (default: %(default)s)"
 Load = Callable[..., Estimator]  # of weights, backend, device, and what else `rmvpe.load` takes by name
@@ -21,6 +27,63 @@ SETTINGS = {
     "pad": "padding {}",
     "high_register": "high register",
 }
+
+
+@dataclass(frozen=True)
+class NetworkWishes:
+    """Which network predicts, and how. Raises UserError for an impossible hop.
+
+    threads: of the CPU; None for the backend's own number. hop_s: None for the network's own. decoding: fields of
+    `DecodeConfig`. channel, track: what is read of a sound file, see `rmvpe.audio.read`.
+    """
+
+    weights: str = DEFAULT_WEIGHTS
+    backend: str = "auto"
+    device: str = "auto"
+    threads: int | None = None
+    hop_s: float | None = None
+    decoding: Mapping[str, Any] = field(default_factory=dict)
+    channel: str | int = "auto"
+    track: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.hop_s is not None:
+            check_hop(self.hop_s)
+
+    def estimator(self, load: Load) -> Estimator:
+        """The network, loaded."""
+        threads = {} if self.threads is None else {"threads": self.threads}
+        return load(self.weights, self.backend, self.device, **threads).with_config(**self.decoding)
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """Arguments of `rmvpe.audio.read`."""
+        return {"channel": self.channel, "track": self.track}
+
+
+def add_network_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of `NetworkWishes`, but for those that `add_input_arguments` has."""
+    add = parser.add_argument
+    add("--backend", choices=("auto", *BACKENDS), default="auto", help="framework (default: by the device)")
+    add("--device", default="auto", help="cpu, cuda, cuda:1, sdaa, mps, gpu, tpu, dml, coreml (default: the fastest)")
+    add("--threads", type=int, metavar="N", help="of the CPU, with ONNX Runtime (default: one for each CPU)")
+    add("--weights", default=DEFAULT_WEIGHTS, help=WEIGHTS_HELP)
+    add("--hop-ms", type=float, metavar="MS", help="milliseconds between frames (default: the network's own)")
+    add_decode_arguments(parser)
+
+
+def network_wishes(arguments: argparse.Namespace) -> NetworkWishes:
+    """What the command line wishes of the network."""
+    return NetworkWishes(
+        weights=arguments.weights,
+        backend=arguments.backend,
+        device=arguments.device,
+        threads=arguments.threads,
+        hop_s=None if arguments.hop_ms is None else arguments.hop_ms / 1000.0,
+        decoding=decode_settings(arguments),
+        channel=arguments.channel,
+        track=arguments.track,
+    )
 
 
 def add_decode_arguments(parser: argparse.ArgumentParser) -> None:

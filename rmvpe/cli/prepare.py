@@ -77,6 +77,8 @@ def add_synthetic(parser: argparse.ArgumentParser) -> None:
     add("--valid-minutes", type=float, default=25.0, metavar="MINUTES", help="default: %(default)s")
     add("--test-minutes", type=float, default=25.0, metavar="MINUTES", help="default: %(default)s")
     add("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
+    text = "all items of one kind; syllables: singing with a note on most syllables, to measure notes (default: mixed)"
+    add("--kind", choices=("sing", "speech", "tone", "silent", "syllables"), help=text)
     add("--workers", type=int, default=1, metavar="N", help=WORKERS)
     add("--resume", action="store_true", help="complete a folder that this command has made before")
 
@@ -95,6 +97,7 @@ def run_synthetic(arguments: argparse.Namespace) -> int:
         valid_minutes=arguments.valid_minutes,
         test_minutes=arguments.test_minutes,
         seed=arguments.seed,
+        kind=arguments.kind,
         workers=arguments.workers,
         resume=arguments.resume,
         progress=not arguments.quiet,

@@ -11,10 +11,10 @@ Ratios are decibels; `CLEAN` is the voice alone, `MUSIC` the music alone, at whi
 import functools
 import math
 import operator
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
@@ -31,6 +31,7 @@ from rmvpe.interpolation import f0_at_times
 from rmvpe.pitch import cents_between
 
 CLEAN, MUSIC = math.inf, -math.inf
+T = TypeVar("T")
 RATIO_NAMES = {CLEAN: "clean", MUSIC: "music"}
 
 
@@ -182,14 +183,69 @@ def evaluate(
     `debug` prints its traceback on stderr. Without `keep_going` the exception of the first such file is raised, which
     is UserError or FileNotFoundError for one that cannot be read.
     """
-    tallies: dict[str, Tally] = {}
-    files: list[dict[str, Any]] = []
+
+    def score(index: int, item: Item, snr: float) -> Tally | None:
+        prediction = predict_item(estimator, item, snr)
+        return None if prediction is None else prediction.tally(estimator.config)
+
+    scored = score_items(
+        score,
+        source,
+        snr_db=snr_db,
+        indices=indices,
+        music=music,
+        progress=progress,
+        keep_going=keep_going,
+        debug=debug,
+    )
+    pooled = {ratio: functools.reduce(operator.add, tallies).scores() for ratio, tallies in scored.by_ratio().items()}
+    files = [{"file": file, "ratio": ratio, **tally.scores()} for file, ratio, tally in scored.rows]
+    return Evaluation(estimator.config.known_threshold, pooled, files, scored.failures, scored.warnings)
+
+
+@dataclass(frozen=True)
+class Scored(Generic[T]):
+    """What was found for each file and ratio: `rows` of (file, ratio, found), by file.
+
+    `ratios`: in the order asked for. `failures`, `warnings`: as in `Evaluation`.
+    """
+
+    rows: list[tuple[str, str, T]]
+    ratios: tuple[str, ...]
+    failures: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    def by_ratio(self) -> dict[str, list[T]]:
+        """What was found, by ratio; a ratio for which no file has music is absent."""
+        found: dict[str, list[T]] = {}
+        for ratio in self.ratios:
+            if files := [one for _, name, one in self.rows if name == ratio]:
+                found[ratio] = files
+        return found
+
+
+def score_items(
+    score: Callable[[int, Item, float], T | None],
+    source: Source,
+    *,
+    snr_db: Sequence[float],
+    indices: Sequence[int] | None = None,
+    music: Sequence[Path] | None = None,
+    progress: bool = False,
+    keep_going: bool = False,
+    debug: bool = False,
+) -> Scored[T]:
+    """Call `score` with the index of each item, the item and each ratio; the other arguments as for `evaluate`.
+
+    `score` returns None if the ratio takes music and the item has none.
+    """
+    rows: list[tuple[str, str, T]] = []
     failures: list[str] = []
     warnings: list[str] = []
     for index in _bar(range(len(source)) if indices is None else indices, progress):
         try:
             item = with_music(source[index], music)
-            found = [(snr_name(snr), _tally_of(estimator, item, snr)) for snr in snr_db]
+            found = [(snr_name(snr), score(index, item, snr)) for snr in snr_db]
         except Exception as error:
             if not keep_going:
                 raise
@@ -198,19 +254,10 @@ def evaluate(
             failures.append(failure_message(source.name(index), error))
             continue
         warnings += item.warnings
-        for ratio, added in found:
-            if added is not None:
-                tallies[ratio] = tallies[ratio] + added if ratio in tallies else added
-                files.append({"file": item.name, "ratio": ratio, **added.scores()})
-    if failures and not files:
+        rows += [(item.name, ratio, one) for ratio, one in found if one is not None]
+    if failures and not rows:
         raise UserError(f"none of {len(failures)} files can be evaluated; the first: {failures[0]}")
-    pooled = {name: tallies[name].scores() for name in map(snr_name, snr_db) if name in tallies}
-    return Evaluation(estimator.config.known_threshold, pooled, files, tuple(failures), tuple(warnings))
-
-
-def _tally_of(estimator: PitchEstimator, item: Item, snr_db: float) -> Tally | None:
-    prediction = predict_item(estimator, item, snr_db)
-    return None if prediction is None else prediction.tally(estimator.config)
+    return Scored(rows, tuple(map(snr_name, snr_db)), tuple(failures), tuple(warnings))
 
 
 def _bar(indices: Iterable[int], progress: bool) -> Iterator[int]:

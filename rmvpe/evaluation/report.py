@@ -11,6 +11,7 @@ from typing import Any
 import rmvpe
 from rmvpe.config import DecodeConfig
 from rmvpe.evaluation.evaluate import Evaluation
+from rmvpe.evaluation.notes import NoteEvaluation
 from rmvpe.evaluation.trackers.compare import TrackerComparison, TrackerResult
 from rmvpe.files import atomic_path, without_nan, write_json, write_text
 from rmvpe.ownership import MADE_BY, MARK, Output
@@ -115,8 +116,8 @@ def evaluation_report(evaluation: Evaluation, setup: EvaluationSetup, seconds: f
     rows = [[ratio, str(n_files[ratio]), *_cells(scores)] for ratio, scores in evaluation.pooled.items()]
     tables = markdown_table(["voice to music", "files", *_headings()], rows)
     title = (
-        f"{Path(setup.weights).name} by {setup.backend} on {setup.device}: {_count_files(evaluation.files)} of "
-        f"{Path(setup.data).name} ({setup.split}){_with_music(setup.music, ' with')}, {setup.settings}"
+        f"{Path(setup.weights).name} by {setup.backend} on {setup.device}: {count_files(evaluation.files)} of "
+        f"{Path(setup.data).name} ({setup.split}){with_music_of(setup.music, ' with')}, {setup.settings}"
     )
     return Report(title, tables, ("file", "ratio", *SCORE_UNITS), evaluation.files, record)
 
@@ -129,7 +130,7 @@ def comparison_report(comparison: TrackerComparison, setup: ComparisonSetup) -> 
     rows = [{"tracker": name, **row} for name, result in comparison.results.items() for row in result.files]
     folders = [Path(part.partition(":")[2] or part) for part in setup.data.split(",")]
     data = ", ".join("/".join(folder.parts[-2:]) for folder in folders)
-    title = f"{_count_files(rows)} ({comparison.audio_s:.0f} s) of {data}{_with_music(setup.music, ',')}"
+    title = f"{count_files(rows)} ({comparison.audio_s:.0f} s) of {data}{with_music_of(setup.music, ',')}"
     record = {
         **asdict(setup),
         "machine": platform.machine(),
@@ -146,9 +147,9 @@ def comparison_report(comparison: TrackerComparison, setup: ComparisonSetup) -> 
     return Report(title, tables, ("tracker", "file", "ratio", *SCORE_UNITS), rows, record)
 
 
-def evaluation_problems(evaluation: Evaluation, ratios: Sequence[str], n_files: int) -> list[str]:
+def evaluation_problems(evaluation: Evaluation | NoteEvaluation, ratios: Sequence[str], n_files: int) -> list[str]:
     """What could not be evaluated of `ratios` and of `n_files` files, a sentence each."""
-    problems = [*_absent_ratios(ratios, evaluation.pooled), *evaluation.failures]
+    problems = [*absent_ratios(ratios, evaluation.pooled), *evaluation.failures]
     if evaluation.failures:
         problems.append(f"{len(evaluation.failures)} of {n_files} files could not be evaluated")
     return problems
@@ -157,7 +158,7 @@ def evaluation_problems(evaluation: Evaluation, ratios: Sequence[str], n_files: 
 def comparison_problems(comparison: TrackerComparison, ratios: Sequence[str]) -> list[str]:
     """What could not be compared of `ratios` and files, and what to know about the annotations, a sentence each."""
     present = {ratio for result in comparison.results.values() for ratio in result.pooled}
-    return [*_absent_ratios(ratios, present), *comparison.notes, *comparison.failures]
+    return [*absent_ratios(ratios, present), *comparison.notes, *comparison.failures]
 
 
 def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -179,7 +180,7 @@ def _comparison_tables(comparison: TrackerComparison, threads: int) -> str:
     ratios = list(results[0].pooled)
     parts = []
     for score, heading in ACCURACIES.items():
-        cells = [[_cell(result.pooled[ratio][score], "%", digits=1) for ratio in ratios] for result in results]
+        cells = [[cell(result.pooled[ratio][score], "%", digits=1) for ratio in ratios] for result in results]
         rows = [[result.label, *row] for result, row in zip(results, cells)]
         parts.append(f"{heading}\n\n{markdown_table(['tracker', *ratios], rows)}")
     cost = f"Cost ({threads} thread{'s' if threads > 1 else ''}, {platform.machine()} CPU)"
@@ -199,10 +200,11 @@ def _headings() -> list[str]:
 
 
 def _cells(scores: Mapping[str, float]) -> list[str]:
-    return [_cell(scores[name], unit) for name, unit in SCORE_UNITS.items()]
+    return [cell(scores[name], unit) for name, unit in SCORE_UNITS.items()]
 
 
-def _cell(score: float, unit: str, digits: int = 2) -> str:
+def cell(score: float, unit: str, digits: int = 2) -> str:
+    """A score as a table shows it: a share in %, another unit as a whole number, `ABSENT` for NaN."""
     if math.isnan(score):
         return ABSENT
     return f"{100 * score:.{digits}f}" if unit == "%" else f"{score:.0f}"
@@ -213,15 +215,18 @@ def _cost_cells(result: TrackerResult) -> list[str]:
     return [f"{result.cpu_seconds:.4f}", f"{result.seconds:.4f}", f"{result.start_s:.1f}", memory]
 
 
-def _count_files(rows: Sequence[Mapping[str, Any]]) -> str:
+def count_files(rows: Sequence[Mapping[str, Any]]) -> str:
+    """How many different files the rows are of, in words."""
     count = len({row["file"] for row in rows})
     return "1 file" if count == 1 else f"{count} files"
 
 
-def _with_music(music: str | None, before: str) -> str:
+def with_music_of(music: str | None, before: str) -> str:
+    """The words for a title that say where the music is from; nothing for None."""
     return "" if music is None else f"{before} music from {Path(music).name}"
 
 
-def _absent_ratios(ratios: Sequence[str], present: Collection[str]) -> list[str]:
+def absent_ratios(ratios: Sequence[str], present: Collection[str]) -> list[str]:
+    """A sentence if some of `ratios` are not `present`."""
     absent = [ratio for ratio in ratios if ratio not in present]
     return [f"{', '.join(absent)} skipped: no file has music beside the voice; give --music FOLDER"] if absent else []

@@ -13,6 +13,7 @@ from typing import BinaryIO
 from rmvpe.errors import UserError
 from rmvpe.files import ONE_CASE, kind_of_mode
 from rmvpe.sound.sniff import HEAD, may_be_sound
+from rmvpe.sound.sonified import is_sonified
 
 # File name suffixes to look for in folders. A file given by its path may have any.
 SUFFIXES = frozenset(
@@ -49,15 +50,24 @@ def find_audio(paths: Sequence[str | os.PathLike[str]], skipped: list[Skipped] |
 
     A result's `name` is the path inside the folder that was given, or the file's own name. If two names are the same
     (a/x.wav and b/x.wav), all names are relative to the folder common to all files; names that are still the same
-    (x.wav and x.flac) keep their suffix. Hidden files are skipped. `skipped` collects (path, reason) of what a folder
+    (x.wav and x.flac) keep their suffix. Hidden files are skipped, and the sounds that
+    `rmvpe.sonify` has made. `skipped` collects (path, reason) of what a folder
     holds and cannot be looked into: sub-folders without permission, pipes, devices. Raises UserError for a path that is
     missing or no sound file by its kind (a device), and for a folder without sound files.
     """
-    skipped = [] if skipped is None else skipped
+    return find_files(paths, sound_files, [] if skipped is None else skipped)
+
+
+def find_files(
+    paths: Sequence[str | os.PathLike[str]],
+    files_in: Callable[[Path, list[Skipped]], list[Path]],
+    skipped: list[Skipped],
+) -> list[AudioFile]:
+    """The files of `paths`, each once, with the names of `find_audio`; `files_in` gives those of a folder."""
     found: dict[Path, AudioFile] = {}
     for path in map(Path, paths):
         if path.is_dir():
-            for file in _sound_files(path, skipped):
+            for file in files_in(path, skipped):
                 found.setdefault(file.resolve(), AudioFile(file, file.relative_to(path)))
         else:
             check_exists(path)
@@ -65,16 +75,22 @@ def find_audio(paths: Sequence[str | os.PathLike[str]], skipped: list[Skipped] |
     return with_unique_names(list(found.values()))
 
 
-def _sound_files(folder: Path, skipped: list[Skipped]) -> list[Path]:
+def sound_files(folder: Path, skipped: list[Skipped]) -> list[Path]:
+    """The sound files in a folder, see `find_audio`. Raises UserError if there is none."""
     before = len(skipped)
-    files = sorted(_walk(folder, skipped))
+    files = sorted(search(folder, is_recording, skipped))
     if not files:
         reasons = "".join(f"; {path} {reason}" for path, reason in skipped[before : before + 3])
         raise UserError(f"{folder} holds no sound file (wav, mp3, m4a ...{reasons}): give a file or another folder")
     return files
 
 
-def _walk(folder: Path, skipped: list[Skipped]) -> Iterator[Path]:
+def search(folder: Path, is_wanted: Callable[[Path, list[Skipped]], bool], skipped: list[Skipped]) -> Iterator[Path]:
+    """The files in a folder that `is_wanted` takes, in its sub-folders and links to folders too, none of them hidden.
+
+    `skipped` collects (path, reason) of folders that cannot be searched; `is_wanted` gets it too.
+    """
+
     def unreadable(error: OSError) -> None:
         skipped.append((Path(error.filename or folder), f"cannot be searched ({error.strerror})"))
 
@@ -91,11 +107,11 @@ def _walk(folder: Path, skipped: list[Skipped]) -> Iterator[Path]:
             waiting += [Path(root, name) for name in folders if os.path.islink(Path(root, name))]
             for name in sorted(names):
                 path = Path(root, name)
-                if not name.startswith(".") and _is_recording(path, skipped):
+                if not name.startswith(".") and is_wanted(path, skipped):
                     yield path
 
 
-def _is_recording(path: Path, skipped: list[Skipped]) -> bool:
+def is_recording(path: Path, skipped: list[Skipped]) -> bool:
     """Whether a file in a folder is to be read; what could be sound and cannot be looked at goes to `skipped`."""
     suffix = path.suffix.lower()
     try:
@@ -109,7 +125,7 @@ def _is_recording(path: Path, skipped: list[Skipped]) -> bool:
             skipped.append((path, f"is {kind_of_mode(mode)}, not a regular file"))
         return False
     if suffix in SUFFIXES:
-        return True
+        return not (suffix == ".wav" and is_sonified(path))
     if suffix in NO_SOUND_SUFFIXES:
         return False
     try:

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from rmvpe import batch
-from rmvpe.batch import Job, Workload, run_jobs
+from rmvpe.batch import Workload, predicting, run_jobs
 from rmvpe.estimator import Estimator
+from rmvpe.results import Job, f0_result
 from rmvpe.track import F0Track
 from tests.helpers.settings import decoding
 from tests.helpers.waves import waves
@@ -27,7 +28,7 @@ def jobs(
     for name, length_s in seconds.items():
         tone = 0.3 * np.sin(np.arange(round(16_000 * length_s)) * 0.08)
         soundfile.write(folder / f"{name}.wav", channels(tone), 16_000)
-    return [Job(folder / f"{name}.wav", folder / f"{name}.csv", None) for name in seconds]
+    return [Job(folder / f"{name}.wav", (f0_result(folder / f"{name}.csv", "csv"),)) for name in seconds]
 
 
 ERRORS = [ZeroDivisionError("division by zero"), RuntimeError("odd"), MemoryError(), KeyError("x"), RecursionError()]
@@ -43,7 +44,7 @@ def test_any_exception_of_a_file_stays_with_it(
         path.write_text("written")
 
     monkeypatch.setattr(F0Track, "write", write)
-    outcome = run_jobs(estimator, jobs(tmp_path, {"a": 0.2, "b": 0.2, "c": 0.2}), "csv", quiet=True)
+    outcome = run_jobs(predicting(estimator), jobs(tmp_path, {"a": 0.2, "b": 0.2, "c": 0.2}), quiet=True)
     (sentence,) = outcome.failures
     assert "b.wav" in sentence
     assert "\n" not in sentence
@@ -60,7 +61,7 @@ def test_who_ends_the_program_ends_it(
 
     monkeypatch.setattr(F0Track, "write", write)
     with pytest.raises(stop):
-        run_jobs(estimator, jobs(tmp_path, {"a": 0.2, "b": 0.2}), "csv", quiet=True)
+        run_jobs(predicting(estimator), jobs(tmp_path, {"a": 0.2, "b": 0.2}), quiet=True)
 
 
 def test_with_debug_the_traceback_is_printed(
@@ -68,7 +69,7 @@ def test_with_debug_the_traceback_is_printed(
 ):
     monkeypatch.setattr(batch, "run_job", lambda *_: 1 // 0)
     for debug in (False, True):
-        outcome = run_jobs(estimator, jobs(tmp_path, {"a": 0.2, "b": 0.2}), "csv", quiet=True, debug=debug)
+        outcome = run_jobs(predicting(estimator), jobs(tmp_path, {"a": 0.2, "b": 0.2}), quiet=True, debug=debug)
         assert len(outcome.failures) == 2
         assert ("Traceback" in capsys.readouterr().err) == debug
 
@@ -76,15 +77,15 @@ def test_with_debug_the_traceback_is_printed(
 def test_warnings_are_counted_and_notes_are_not(estimator: Estimator, tmp_path: Path):
     said: list[str] = []
     inverted = jobs(tmp_path, {"inverted": 0.5}, lambda tone: np.stack([tone, -tone], 1))
-    assert run_jobs(estimator, inverted, "csv", warn=said.append).warnings == 0
+    assert run_jobs(predicting(estimator), inverted, warn=said.append).warnings == 0
     assert "inverted.wav" in said[0]  # the louder channel was taken
     cut = jobs(tmp_path, {"cut": 0.5})
     data = cut[0].source.read_bytes()
     cut[0].source.write_bytes(data[: len(data) // 2])
     said.clear()
-    assert run_jobs(estimator, cut, "csv", warn=said.append).warnings == 1
+    assert run_jobs(predicting(estimator), cut, warn=said.append).warnings == 1
     assert "cut.wav ends after 0.25 s" in said[0]
-    assert len(F0Track.read(cut[0].output)) == 25  # the header takes 44 bytes of the half
+    assert len(F0Track.read(cut[0].results[0].path)) == 25  # the header takes 44 bytes of the half
 
 
 def test_the_bar_goes_by_seconds_of_sound(tmp_path: Path):

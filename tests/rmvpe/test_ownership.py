@@ -23,6 +23,11 @@ FOREIGN = {
     "report csv": b"file,score\na,1\n",
     "markdown": b"# Notes\n",
     "two columns": b"time,f0\n",
+    "curve": b"0.0 220.0\n",
+    "pitchtier": b'File type = "ooTextFile"\nObject class = "PitchTier"\n\nxmin = 0 \nxmax = 1 \npoints: size = 0 \n',
+    "textgrid": b'File type = "ooTextFile"\nObject class = "TextGrid"\n\nxmin = 0 \nxmax = 1 \n',
+    "labels": b"0.000000\t1.000000\tverse\n",
+    "ds": b'[{"offset": 0.0, "ph_seq": "SP"}]',
 }
 posix = pytest.mark.skipif(sys.platform == "win32", reason="no such files there")
 
@@ -82,11 +87,12 @@ def test_two_outputs_in_one_place(tmp_path: Path):
 
 def test_a_label_beside_a_recording_may_look_like_ours(tmp_path: Path):
     """A .pv of a data set has our format: where inputs lie, only the user can tell."""
-    path = tmp_path / "song.pv"
-    TRACK.write(path)
-    check_outputs([Output(path, "pv")])
-    with pytest.raises(UserError, match="--force"):
-        check_outputs([Output(path, "pv", careful=True)])
+    for kind in ("pv", "curve"):
+        path = tmp_path / f"song.{kind}"
+        TRACK.write(path)
+        check_outputs([Output(path, kind)])
+        with pytest.raises(UserError, match="--force"):
+            check_outputs([Output(path, kind, careful=True)])
 
 
 @posix

@@ -27,6 +27,7 @@ def prepare(
     valid_minutes: float,
     test_minutes: float,
     seed: int = 0,
+    kind: str | None = None,
     workers: int = 1,
     resume: bool = False,
     log: Callable[[str], None] = lambda line: None,
@@ -35,8 +36,9 @@ def prepare(
     """Write `out`/manifest.json, then every item that is not there yet.
 
     voices, music: folders with one sub-folder per speaker and per music package, or with the sound files; music may be
-    None. workers: processes; the result is the same for any number. resume: complete a folder that this function has
-    made before. log: gets a sentence on each thing skipped and on how the sources were divided. progress: a bar on
+    None. kind: one of `dataset.KINDS`, for items of this kind alone; None: those of the splits' recipes. workers:
+    processes; the result is the same for any number. resume: complete a folder that this function has made before.
+    log: gets a sentence on each thing skipped and on how the sources were divided. progress: a bar on
     stderr. Raises UserError for what cannot be used.
     """
     amounts = {"train_hours": train_hours, "valid_minutes": valid_minutes, "test_minutes": test_minutes, "seed": seed}
@@ -45,11 +47,12 @@ def prepare(
             raise UserError(f"--{name.replace('_', '-')} {value} must be a number of 0 or more")
     minutes = {"valid": valid_minutes, "test": test_minutes, "train": 60 * train_hours}
     sources = dataset.split_sources(voices, music)
-    plans = plan_items(sources.of_split, minutes, seed)
+    plans = plan_items(sources.of_split, minutes, seed, kind)
     folders = " and ".join(f"{folder.name}/" for folder in (voices, music) if folder is not None)
     manifest = {
         "made_by": MADE_BY,
         "seed": seed,
+        **({} if kind is None else {"kind": kind}),
         "git_commit": git_commit(),
         "licences": f"those of {folders} (SOURCES.md beside them, if there is one); items stay under them",
         "remarks": sources.remarks,
@@ -66,7 +69,9 @@ def prepare(
     make_items(missing, voices, music, out, workers, progress)
 
 
-def plan_items(sources: dict[str, dataset.Sources], minutes: dict[str, float], seed: int) -> list[dataset.Plan]:
+def plan_items(
+    sources: dict[str, dataset.Sources], minutes: dict[str, float], seed: int, kind: str | None = None
+) -> list[dataset.Plan]:
     """What every item is made from: as many of each split as fill its minutes on average.
 
     Raises UserError for a split that is asked for and has no voice, or no music where others have some.
@@ -80,7 +85,7 @@ def plan_items(sources: dict[str, dataset.Sources], minutes: dict[str, float], s
                 f"the {split} split has no {lacking}: its folders are listed in rmvpe/data/synthesis/dataset.py"
             )
     return [
-        dataset.plan_item(sources[split], split, index, seed)
+        dataset.plan_item(sources[split], split, index, seed, kind=kind)
         for split, count in counts.items()
         for index in range(count)
     ]

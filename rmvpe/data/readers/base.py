@@ -69,6 +69,14 @@ class Source(Protocol):
         ...
 
 
+class NoteSource(Source, Protocol):
+    """A source that knows the notes of its items (`rmvpe.data.readers.registry.open_note_source`)."""
+
+    def notes(self, index: int) -> np.ndarray:
+        """Notes of item `index`, float64 [notes, 3], by onset: onset and offset in seconds, MIDI number."""
+        ...
+
+
 @dataclass(frozen=True)
 class RecordingFiles:
     """The files of one item. `audio` holds the voice; the accompaniment may be in it too, or in a file of its own."""
@@ -77,6 +85,7 @@ class RecordingFiles:
     audio: Path
     label: Path
     accompaniment: Path | None = None
+    notes: Path | None = None  # where they are in a file of their own
 
 
 class Recordings(ABC):

@@ -10,6 +10,7 @@ import numpy as np
 
 from rmvpe.data.readers.base import RecordingFiles
 from rmvpe.data.readers.labels import last_time_s, read_label, read_time_f0
+from rmvpe.data.readers.note_tables import read_onset_hz_duration
 from rmvpe.data.readers.published import Published, by_singer, split_by_hash
 
 
@@ -51,7 +52,10 @@ class Vocadito(Published):
 
         ROOT/Audio/vocadito_N.wav                   44.1 kHz, mono
         ROOT/Annotations/F0/vocadito_N_f0.csv       seconds,Hz; no header; hop 256/44100 s from time 0; 0 Hz = unvoiced
+        ROOT/Annotations/Notes/vocadito_N_notesA1.csv   onset s, Hz, duration s; no header; for scores of notes only
         ROOT/vocadito_metadata.csv                  track_id,singer_id,...; needed for the splits only
+
+    Two annotators wrote notes; those of the first are read.
 
     Items have no accompaniment. The set is small and meant for evaluation: use the split "all". The other splits are by
     singer: of every five of the 29 singers, the fourth is valid and the fifth test (26, 9 and 5 excerpts).
@@ -78,6 +82,13 @@ class Vocadito(Published):
     def annotated_s(self, index: int) -> float:
         """Half a step after the last time."""
         return last_time_s(self.recordings[index].label) + self.step_s / 2
+
+    def notes(self, index: int) -> np.ndarray:
+        """Notes of item `index` by the first annotator, float64 [notes, 3]: onset and offset in seconds, MIDI number.
+
+        Raises FileNotFoundError or UserError for a file that is not there or holds something else.
+        """
+        return read_onset_hz_duration(self.root / "Annotations" / "Notes" / f"{self.name(index)}_notesA1.csv")
 
 
 class IKala(Published):

@@ -41,13 +41,7 @@ class Annotated(Recordings):
     """
 
     def __init__(self, root: str | Path, split: str = "all") -> None:
-        folder = Path(root)
-        if not folder.is_dir():
-            raise FileNotFoundError(f"{root} is not a folder: give the folder of recordings and their annotations")
-        if (folder / split).is_dir():
-            folder = folder / split
-        elif split not in UNDIVIDED:
-            raise UserError(f"{root} has no folder {split}: make it, or use the split {' or '.join(UNDIVIDED)}")
+        folder = split_folder(root, split)
         pairs = [(file, annotation_of(file.path)) for file in find_audio([folder])]
         self.recordings = [RecordingFiles(file.name.as_posix(), file.path, label) for file, label in pairs if label]
         self.not_annotated = [file.name.as_posix() for file, label in pairs if not label]
@@ -73,6 +67,21 @@ class Annotated(Recordings):
                 "replace the one that is not of this recording"
             )
         return min(recorded_s, annotated_s)
+
+
+def split_folder(root: str | Path, split: str) -> Path:
+    """The folder `split` in `root`; the whole of `root` for "test" and "all" if there is none.
+
+    Raises FileNotFoundError (no such folder) or UserError (a split that is not there).
+    """
+    folder = Path(root)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{root} is not a folder: give the folder of recordings and their annotations")
+    if (folder / split).is_dir():
+        return folder / split
+    if split not in UNDIVIDED:
+        raise UserError(f"{root} has no folder {split}: make it, or use the split {' or '.join(UNDIVIDED)}")
+    return folder
 
 
 def annotation_of(recording: Path) -> Path | None:

@@ -95,7 +95,9 @@ def read_notes_json(path: str | Path) -> dict[str, np.ndarray]:
     songs = read_json(path, TAKE_AGAIN, MAX_LABEL_BYTES)
     if not isinstance(songs, dict) or not all(isinstance(rows, list) for rows in songs.values()):
         raise UserError(f"{path} does not hold lists of notes by song: {TAKE_AGAIN}")
-    return {song: _notes(rows, partial("{}, song {}, note {}".format, path, song)) for song, rows in songs.items()}
+    return {
+        song: read_notes_rows(rows, partial("{}, song {}, note {}".format, path, song)) for song, rows in songs.items()
+    }
 
 
 def read_notes_text(path: str | Path) -> np.ndarray:
@@ -110,7 +112,16 @@ def read_notes_text(path: str | Path) -> np.ndarray:
     for number, line in enumerate(lines, start=1):
         if has_decimal_comma(line):
             raise UserError(f"{path}, line {number}: {line[:40]!r} {NO_DECIMAL_COMMA}")
-    return _notes([line.replace(",", " ").split() for line in lines], lambda number: f"{path}, line {number}")
+    return read_notes_rows([line.replace(",", " ").split() for line in lines], lambda number: f"{path}, line {number}")
+
+
+def read_notes_rows(rows: Sequence[Any], where: Callable[[int], str]) -> np.ndarray:
+    """Notes [notes, 3] of rows of (onset s, offset s, MIDI), sorted by onset.
+
+    `where`: from a row's number, counted from 1, the words that name it in the UserError for a row of other content.
+    """
+    notes = np.array([_note(row, where(number)) for number, row in enumerate(rows, start=1)]).reshape(-1, 3)
+    return notes[np.argsort(notes[:, 0], kind="stable")]
 
 
 def read_text(path: Path) -> str:
@@ -231,11 +242,6 @@ def _time_f0(path: Path, number: int, line: str) -> tuple[float, float]:
     if not 0 <= time_s <= MAX_TIME_S or f0_hz is None:
         raise UserError(f"{path}, line {number}: {line[:40]!r} {why_not_a_point(line)}")
     return time_s, f0_hz
-
-
-def _notes(rows: Sequence[Any], where: Callable[[int], str]) -> np.ndarray:
-    notes = np.array([_note(row, where(number)) for number, row in enumerate(rows, start=1)]).reshape(-1, 3)
-    return notes[np.argsort(notes[:, 0], kind="stable")]
 
 
 def _note(row: Any, where: str) -> tuple[float, float, float]:

@@ -46,7 +46,7 @@ class NoteLabelled(Published):
         """The songs that are there, by number; reads all notes."""
         path = next((self.root / name for name in self.notes_files if (self.root / name).is_file()), None)
         by_id = {} if path is None else read_notes_json(path)
-        self.notes: dict[str, np.ndarray] = {}
+        self.notes_by_song: dict[str, np.ndarray] = {}
         songs = []
         for folder in self._folders():
             sound = _sound(folder)
@@ -59,7 +59,7 @@ class NoteLabelled(Published):
                 )
             if path is not None and folder.name not in by_id:
                 raise UserError(f"{path} has no notes of the song {folder}: add them or remove the folder")
-            self.notes[folder.name] = read_notes_text(label) if path is None else by_id[folder.name]
+            self.notes_by_song[folder.name] = read_notes_text(label) if path is None else by_id[folder.name]
             songs.append(RecordingFiles(folder.name, sound[0], label, sound[1]))
         return songs
 
@@ -73,11 +73,15 @@ class NoteLabelled(Published):
 
     def annotation(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """`time_s` (0, 10 ms, ... to the end of the recording) and `f0_hz` [points] of the notes."""
-        return notes_to_f0(self.notes[self.name(index)], self.duration_s(index))
+        return notes_to_f0(self.notes(index), self.duration_s(index))
+
+    def notes(self, index: int) -> np.ndarray:
+        """Notes of item `index` as in the file, float64 [notes, 3]: onset and offset in seconds, MIDI number."""
+        return self.notes_by_song[self.name(index)]
 
     def annotated_s(self, index: int) -> float:
         """The offset of the last note."""
-        return float(self.notes[self.name(index)][:, 1].max(initial=0.0))
+        return float(self.notes(index)[:, 1].max(initial=0.0))
 
     def duration_s(self, index: int) -> float:
         """Length of the recording in seconds; what comes after the last note is annotated as unvoiced."""

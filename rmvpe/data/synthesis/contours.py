@@ -4,6 +4,7 @@
 """
 
 import itertools
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from rmvpe.pitch import hz_to_midi
 
 FRAME_SAMPLES = 80  # 5 ms: half a label step
 FRAME_S = FRAME_SAMPLES / SAMPLE_RATE_HZ
+REPEATS = 0.12  # share of notes at the pitch of the one before
 
 
 def runs(mask: np.ndarray) -> list[tuple[int, int]]:
@@ -29,10 +31,34 @@ def drop_short(mask: np.ndarray, shortest: int) -> np.ndarray:
     return kept
 
 
-def melody(voiced: np.ndarray, centre_midi: float, limits_midi: tuple[float, float], rng: Any) -> np.ndarray:
-    """A sung contour in MIDI, [frames], for the given voicing: notes, portamento, scoops, vibrato, drift, jitter."""
-    edges = _note_edges(voiced, rng)
-    pitches = _note_pitches(len(edges) - 1, centre_midi, limits_midi, rng)
+@dataclass(frozen=True)
+class Melody:
+    """A sung contour and the notes it was made of.
+
+    midi [frames]: the contour. edges [notes + 1]: frames where notes begin, and the end. pitches [notes]: their pitch
+    in MIDI, with the drift of the voice over the note but without scoops, vibrato and glides.
+    """
+
+    midi: np.ndarray
+    edges: np.ndarray
+    pitches: np.ndarray
+
+
+def melody(
+    voiced: np.ndarray,
+    centre_midi: float,
+    limits_midi: tuple[float, float],
+    rng: Any,
+    edges: np.ndarray | None = None,
+    repeats: float = REPEATS,
+) -> Melody:
+    """A melody for the given voicing [frames]: notes, portamento, scoops, vibrato, drift, jitter.
+
+    edges: frames where notes begin, from 0 to the number of frames, rising; drawn if None. repeats: share of notes at
+    the pitch of the one before.
+    """
+    edges = _note_edges(voiced, rng) if edges is None else edges
+    pitches = _note_pitches(len(edges) - 1, centre_midi, limits_midi, rng, repeats)
     contour = np.repeat(pitches, np.diff(edges))
     lengths = np.diff(edges)
     for note, start in enumerate(edges[1:-1]):
@@ -46,7 +72,10 @@ def melody(voiced: np.ndarray, centre_midi: float, limits_midi: tuple[float, flo
     drift = 0.15 * rng.uniform(0, 2) * smooth_noise(len(contour), 0.4, rng)
     jitter = 0.04 * rng.uniform(0, 2) * smooth_noise(len(contour), 0.02, rng)
     # A larynx does not jump: the steps at the borders of scoops and falls are spread over 20 ms
-    return smoothed(contour, 7) + drift + jitter + edge_glides(voiced, rng)
+    midi = smoothed(contour, 7) + drift + jitter + edge_glides(voiced, rng)
+    return Melody(
+        midi, edges, pitches + np.array([drift[start:end].mean() for start, end in itertools.pairwise(edges)])
+    )
 
 
 def edge_glides(voiced: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -106,9 +135,13 @@ def _note_frames(typical_s: float, rng: np.random.Generator) -> int:
     return round(float(np.clip(rng.lognormal(np.log(typical_s), 0.6), 0.12, 2.0)) / FRAME_S)
 
 
-def _note_pitches(count: int, centre: float, limits: tuple[float, float], rng: np.random.Generator) -> np.ndarray:
+def _note_pitches(
+    count: int, centre: float, limits: tuple[float, float], rng: np.random.Generator, repeats: float
+) -> np.ndarray:
     # Interval sizes as in songs: mostly seconds and thirds; octaves are rare, but a tracker has to follow them
-    sizes, shares = [0, 1, 2, 3, 4, 5, 7, 12], [0.12, 0.17, 0.30, 0.14, 0.10, 0.09, 0.05, 0.03]
+    sizes, shares = [0, 1, 2, 3, 4, 5, 7, 12], [REPEATS, 0.17, 0.30, 0.14, 0.10, 0.09, 0.05, 0.03]
+    if repeats != REPEATS:
+        shares = [repeats, *(share * (1.0 - repeats) / (1.0 - REPEATS) for share in shares[1:])]
     tuning = rng.uniform(-0.5, 0.5)
     low, high = max(limits[0] + 1.5, centre - 10), min(limits[1] - 1.5, centre + 10)
     pitches, at = np.empty(count), centre

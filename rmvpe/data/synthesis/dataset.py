@@ -12,7 +12,7 @@ and synthesised as harmonics plus noise; the label is that contour, not a measur
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from rmvpe.data.readers.hybrid import write_hybrid_pair
 from rmvpe.data.synthesis.contours import (
     FRAME_S,
     FRAME_SAMPLES,
+    REPEATS,
     breaks,
     drop_short,
     dynamics,
@@ -33,6 +34,7 @@ from rmvpe.data.synthesis.contours import (
     smoothed,
 )
 from rmvpe.data.synthesis.splits import MIN_RECORDINGS, SPLITS, Folders, divide, read_clip, sound_folders, usable_clips
+from rmvpe.data.synthesis.sung_notes import notes_of_melody, notes_of_syllables, syllable_edges, syllables
 from rmvpe.data.synthesis.tones import tones
 from rmvpe.data.synthesis.world_voice import (
     SHORTEST_VOICED_S,
@@ -46,10 +48,16 @@ from rmvpe.data.synthesis.world_voice import (
     voice_colour,
 )
 from rmvpe.errors import UserError
+from rmvpe.files import write_text
+from rmvpe.notes.note import Note
 from rmvpe.pitch import hz_to_midi, midi_to_hz
 
 PEAK_DBFS = (-12.0, -3.0)
 SECONDS = (10.0, 15.0)  # of an item
+KINDS = ("sing", "speech", "tone", "silent", "syllables")  # syllables: sung, one note on most; in no recipe
+SUNG_STRETCH = (1.5, 6.0)  # of spoken vowels, for syllables
+SYLLABLE_REPEATS = 0.3  # songs with words repeat more notes than a melody alone
+NOTES_SUFFIX = ".notes.csv"
 
 # Folders kept out of training, with the reason; all others are for training. If the folders given include none of
 # these, as with voices of your own, `splits.divide` decides instead. Folders that may share a speaker (see the
@@ -152,6 +160,19 @@ class SplitSources:
     remarks: tuple[str, ...]
 
 
+class Item(NamedTuple):
+    """What is made of a plan.
+
+    voice, accompaniment: float [samples] within -1..1 at 16 kHz, accompaniment or None. f0_hz [samples / 160 + 1]: at
+    10 ms from time 0. notes: what is sung; none in silence; None where there is a voice without notes.
+    """
+
+    voice: np.ndarray
+    accompaniment: np.ndarray | None
+    f0_hz: np.ndarray
+    notes: list[Note] | None
+
+
 def split_sources(voices: str | Path, music: str | Path | None = None) -> SplitSources:
     """Sort the folders inside `voices` (one per speaker) and `music` (one per package) into the three splits.
 
@@ -175,11 +196,22 @@ def split_sources(voices: str | Path, music: str | Path | None = None) -> SplitS
     )
 
 
-def plan_item(sources: Sources, split: str, index: int, seed: int, length_s: tuple[float, float] = SECONDS) -> Plan:
-    """Draw what item `index` of `split` is made from, and its length between the two of `length_s`."""
+def plan_item(
+    sources: Sources,
+    split: str,
+    index: int,
+    seed: int,
+    length_s: tuple[float, float] = SECONDS,
+    kind: str | None = None,
+) -> Plan:
+    """Draw what item `index` of `split` is made from, and its length between the two of `length_s`.
+
+    kind: one of `KINDS`, for items of this kind alone; drawn by the split's recipe if None.
+    """
     rng = np.random.default_rng([seed, SPLITS.index(split), index])
     recipe = RECIPES[split]
-    kind = str(rng.choice(list(recipe.shares), p=list(recipe.shares.values())))
+    drawn = str(rng.choice(list(recipe.shares), p=list(recipe.shares.values())))
+    kind = drawn if kind is None else kind
     seconds = round(float(rng.uniform(*length_s)), 2)
     speaker = _draw_folder(sources.voices, rng)
     package = _draw_folder(sources.music, rng) if sources.music else None
@@ -200,61 +232,75 @@ def make_item(plan: Plan, voices: Path, music: Path | None, cache: Path, out: Pa
     """Render `plan` and write it to `out`/split; returns the plan. Processes may do this in any order."""
     clips = [analyse_cached(partial(read_clip, voices, clip), clip, cache) for clip in plan.clips]
     backing = None if plan.music is None or music is None else read_mono(music / plan.music)
-    voice, accompaniment, f0_hz = render_item(plan, clips, backing)
+    voice, accompaniment, f0_hz, notes = render_item(plan, clips, backing)
+    if notes is not None:
+        write_notes(notes, out / plan.split / f"{plan.name}{NOTES_SUFFIX}")
     write_hybrid_pair(out / plan.split, plan.name, voice, accompaniment, f0_hz)
     return plan
 
 
-def render_item(
-    plan: Plan, clips: list[Analysis], music: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
-    """The sound and label of `plan`.
+def write_notes(notes: list[Note], path: Path) -> None:
+    rows = "".join(f"{n.onset_s:.6f},{n.offset_s:.6f},{n.pitch_midi:.4f},{n.name},,\n" for n in notes)
+    write_text(path, "onset_s,offset_s,pitch_midi,name,velocity,confidence\n" + rows)
 
-    `music`: float [samples] at 16 kHz. Returns voice [samples], accompaniment [samples] or None, both float within
-    -1..1, and f0_hz [samples / 160 + 1] at 10 ms from time 0. The accompaniment has the RMS of the voice's voiced
+
+def render_item(plan: Plan, clips: list[Analysis], music: np.ndarray | None) -> Item:
+    """The sound and labels of `plan`.
+
+    `music`: float [samples] at 16 kHz. The accompaniment has the RMS of the voice's voiced
     part: the mix level is the trainer's choice.
     """
     rng = np.random.default_rng([plan.seed, SPLITS.index(plan.split), plan.index, 1])
     samples = round(plan.seconds * SAMPLE_RATE_HZ)
     recipe = RECIPES[plan.split]
-    makers = {"sing": _sing, "speech": _speak, "silent": _breathe}
+    notes: list[Note] | None = None
     if plan.kind == "tone":
         voice, f0_hz = tones(samples, recipe.f0_range_hz, rng)
+    elif plan.kind == "speech":
+        voice, f0_hz = _speak(clips, samples, recipe, rng)
+    elif plan.kind == "silent":
+        voice, f0_hz = _breathe(clips, samples, recipe, rng)
+        notes = []
     else:
-        voice, f0_hz = makers[plan.kind](clips, samples, recipe, rng)
+        voice, f0_hz, notes = _sing(clips, samples, recipe, rng, on_syllables=plan.kind == "syllables")
     # Breath is quiet; sung and spoken voices are recorded near full scale
     peak_db = rng.uniform(-50.0, -15.0) if plan.kind == "silent" else rng.uniform(*PEAK_DBFS)
     voice = voice * (10 ** (peak_db / 20) / max(np.abs(voice).max(), 1e-9))
     label = f0_hz[::2]
     if music is None:
-        return voice, None, label
+        return Item(voice, None, label, notes)
     accompaniment = _excerpt(music, samples, rng)
     level = rms(voice[np.repeat(label[:-1] > 0, 160)]) if label[:-1].any() else 10 ** (rng.uniform(-26, -16) / 20)
     accompaniment = accompaniment * (level / max(rms(accompaniment), 1e-6))
     # Music with a large crest factor may exceed full scale: then both channels are scaled, and their ratio stays
     full = max(np.abs(accompaniment).max() / 0.99, 1.0)
-    return voice / full, accompaniment / full, label
+    return Item(voice / full, accompaniment / full, label, notes)
 
 
-def _sing(clips: list[Analysis], samples: int, recipe: Recipe, rng: Any) -> tuple[np.ndarray, np.ndarray]:
+def _sing(
+    clips: list[Analysis], samples: int, recipe: Recipe, rng: Any, on_syllables: bool
+) -> tuple[np.ndarray, np.ndarray, list[Note]]:
     shares = np.array([share for share, _, _ in recipe.registers_hz])
     _, low, high = recipe.registers_hz[rng.choice(len(shares), p=shares / shares.sum())]
     limits = hz_to_midi(np.array(recipe.f0_range_hz))
     centre = rng.uniform(*hz_to_midi(np.array([low, high])))
-    source, positions = stretched(clips, samples, (1.0, 5.0), rng)
+    source, positions = stretched(clips, samples, SUNG_STRETCH if on_syllables else (1.0, 5.0), rng)
     shift = centre - median_midi(source)
     frames = resample_frames(source, positions, formant_factor(shift, rng))
     # Pitch needs about two and a half periods; at 40 Hz that is 60 ms
     shortest = max(SHORTEST_VOICED_S, 2.5 / float(midi_to_hz(centre)))
-    broken = breaks(frames.voiced, rng)
+    broken = np.zeros(len(frames.voiced), dtype=bool) if on_syllables else breaks(frames.voiced, rng)
     voiced = drop_short(frames.voiced & ~broken, round(shortest / FRAME_S))
     # From silent, as a stop, to as loud as the vowel, as a breathy break
     hush = smoothed(np.where(broken, rng.uniform(0, 6), 0.0), 5)[:, None]  # in nepers of power
     frames = replace(frames, log_envelope=frames.log_envelope - hush)
-    midi = np.clip(melody(voiced, centre, (limits[0], limits[1]), rng), *limits)
-    f0_hz = np.where(voiced, midi_to_hz(midi), 0)
+    parts = syllables(replace(frames, voiced=voiced)) if on_syllables else []
+    edges = syllable_edges(parts, len(voiced), rng) if on_syllables else None
+    sung = melody(voiced, centre, (limits[0], limits[1]), rng, edges, SYLLABLE_REPEATS if on_syllables else REPEATS)
+    f0_hz = np.where(voiced, midi_to_hz(np.clip(sung.midi, *limits)), 0)
     voice = synthesise(voice_colour(frames, rng, centre_midi=centre), f0_hz, samples, rng)
-    return voice * dynamics(voiced, samples, rng), f0_hz
+    notes = notes_of_syllables(sung, parts) if on_syllables else notes_of_melody(sung, voiced)
+    return voice * dynamics(voiced, samples, rng), f0_hz, notes
 
 
 def _speak(clips: list[Analysis], samples: int, recipe: Recipe, rng: Any) -> tuple[np.ndarray, np.ndarray]:

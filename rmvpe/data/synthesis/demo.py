@@ -66,7 +66,7 @@ def demo_clip(register_hz: tuple[float, float], rng: np.random.Generator) -> tup
     samples = round(CLIP_S * SAMPLE_RATE_HZ)
     voiced = _phrases(samples // FRAME_SAMPLES + 1, rng)
     low, high = hz_to_midi(np.array(register_hz))
-    midi = melody(voiced, rng.uniform(low, high), (low - 9, high + 9), rng)
+    midi = melody(voiced, rng.uniform(low, high), (low - 9, high + 9), rng).midi
     f0_hz = np.where(voiced, midi_to_hz(midi), 0.0)
     voice = _vowels(midi_to_hz(midi), voiced, rng) * dynamics(voiced, samples, rng) + _consonants(voiced, samples, rng)
     voice *= VOICE_PEAK / np.abs(voice).max()

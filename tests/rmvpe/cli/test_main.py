@@ -61,7 +61,7 @@ def test_a_group_alone_prints_its_commands(group: str, capsys: pytest.CaptureFix
     [
         (["predikt", "a.wav"], "rmvpe: there is no command 'predikt': did you mean 'predict'?"),
         (["Evaluate"], "did you mean 'evaluate'?"),
-        (["xyz"], "choose predict, evaluate, "),
+        (["xyz"], "choose predict, notes, evaluate, "),
         (["train", "pytorch"], "rmvpe train: there is no command 'pytorch': did you mean 'torch'?"),
         (["convert", "jax2troch", "x"], "did you mean 'jax2torch'?"),
         (["prepare", "mir1k"], "did you mean 'mir-1k'?"),

@@ -230,7 +230,7 @@ def test_names_are_shown_with_escapes(folder: Path, predict: Predict, capsys: py
     Path("in/a.wav").rename(f"in/{name}")
     assert predict(f"in/{name}", "-o", "out/", "--plot") == 0
     out, err = capsys.readouterr()
-    assert r"in/\x1b[2J$x$ \n\u202e.wav -> out/\x1b[2J$x$ \n\u202e.csv: " in out
+    assert r"in/\x1b[2J$x$ \n\u202e.wav -> out/\x1b[2J$x$ \n\u202e.csv, \x1b[2J$x$ \n\u202e.png: " in out
     assert "\x1b" not in out + err
 
 
@@ -248,7 +248,7 @@ def test_files_without_samples_or_voice(folder: Path, predict: Predict, capsys: 
     assert Path("empty.csv").read_text() == "time_s,f0_hz,voiced,confidence\n"
     assert predict("in/a.wav", "-o", "a.csv", "--threshold", "0.9") == 0
     assert capsys.readouterr().out.splitlines() == [
-        "empty.wav -> empty.csv: 0 frames, no voice found",
+        "empty.wav -> empty.csv, empty.png: 0 frames, no voice found",
         "in/a.wav -> a.csv: 101 frames, no voice found",
     ]
 

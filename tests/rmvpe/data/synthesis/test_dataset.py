@@ -114,7 +114,7 @@ def test_world_loads_without_pkg_resources() -> None:
 def test_the_label_is_the_pitch_one_measures(clips: list[world_voice.Analysis], kind: str, bound_cents: float) -> None:
     errors = []
     for index in range(4):
-        voice, _, f0_hz = dataset.render_item(_plan(kind, index), clips, None)
+        voice, _, f0_hz, _ = dataset.render_item(_plan(kind, index), clips, None)
         assert len(voice) == 4 * RATE
         assert len(f0_hz) == 401
         assert 0.2 < (f0_hz > 0).mean() < 0.99
@@ -165,7 +165,7 @@ def test_voices_are_periodic_at_any_pitch(f0_hz: float) -> None:
 def test_silent_items_have_no_pitch(clips: list[world_voice.Analysis]) -> None:
     peaks = []
     for index in range(6):
-        voice, _, f0_hz = dataset.render_item(_plan("silent", index, 1.0), clips, None)
+        voice, _, f0_hz, _ = dataset.render_item(_plan("silent", index, 1.0), clips, None)
         assert not f0_hz.any()
         peaks.append(np.abs(voice).max())
     assert min(peaks) == 0.0
@@ -174,7 +174,7 @@ def test_silent_items_have_no_pitch(clips: list[world_voice.Analysis]) -> None:
 
 @needs_pyworld
 def test_pauses_are_quiet_and_unvoiced(clips: list[world_voice.Analysis]) -> None:
-    voice, _, f0_hz = dataset.render_item(_plan("sing", 1), clips, None)
+    voice, _, f0_hz, _ = dataset.render_item(_plan("sing", 1), clips, None)
     deep = np.convolve(f0_hz > 0, np.ones(13), mode="same") == 0
     quiet = np.abs(voice[np.repeat(deep[:-1], 160)])
     assert deep.any()
@@ -184,7 +184,7 @@ def test_pauses_are_quiet_and_unvoiced(clips: list[world_voice.Analysis]) -> Non
 @needs_pyworld
 def test_the_accompaniment_has_the_level_of_the_voice(clips: list[world_voice.Analysis]) -> None:
     music = 0.01 * np.random.default_rng(0).standard_normal(2 * RATE)
-    voice, accompaniment, f0_hz = dataset.render_item(_plan("sing", 2), clips, music)
+    voice, accompaniment, f0_hz, _ = dataset.render_item(_plan("sing", 2), clips, music)
     assert accompaniment is not None
     active = voice[np.repeat(f0_hz[:-1] > 0, 160)]
     assert np.sqrt(np.mean(accompaniment**2)) == pytest.approx(np.sqrt(np.mean(active**2)), rel=1e-6)
@@ -194,7 +194,7 @@ def test_the_accompaniment_has_the_level_of_the_voice(clips: list[world_voice.An
 def test_melodies_keep_to_the_voicing_and_move() -> None:
     voiced = np.arange(2400) % 300 > 60
     limits = hz_to_midi(np.array([80.0, 1000.0]))
-    drawn = [contours.melody(voiced, 60.0, tuple(limits), np.random.default_rng(seed)) for seed in range(30)]
+    drawn = [contours.melody(voiced, 60.0, tuple(limits), np.random.default_rng(seed)).midi for seed in range(30)]
     assert all(contour.shape == voiced.shape for contour in drawn)
     assert all(np.ptp(contour) > 1.0 for contour in drawn)
     assert 50 < np.median(drawn) < 70
@@ -223,7 +223,7 @@ def test_voices_set_in_and_break_off_off_pitch_and_settle() -> None:
 def test_speech_sets_in_and_breaks_off_so_too(clips: list[world_voice.Analysis]) -> None:
     first, settled = [], []
     for index in range(6):
-        _, _, f0_hz = dataset.render_item(_plan("speech", index), clips, None)
+        _, _, f0_hz, _ = dataset.render_item(_plan("speech", index), clips, None)
         midi = hz_to_midi(f0_hz)
         for start, end in contours.runs(f0_hz > 0):
             if end - start > 20:  # frames of 10 ms
@@ -250,7 +250,7 @@ def test_a_broken_vowel_has_no_harmonics_and_says_so(clips: list[world_voice.Ana
     """The words of the clips are separated by pauses of 0.2 s: any shorter gap in the label is a break."""
     broken, whole = [], []
     for index in range(16):
-        voice, _, f0_hz = dataset.render_item(_plan("sing", index), clips, None)
+        voice, _, f0_hz, _ = dataset.render_item(_plan("sing", index), clips, None)
         for (_, end), (start, _) in itertools.pairwise(contours.runs(f0_hz > 0)):
             if 5 <= start - end <= 11:  # frames of 10 ms
                 period = RATE / f0_hz[end - 1]
@@ -309,11 +309,15 @@ def test_items_depend_neither_on_workers_nor_on_order(folders: Path, tmp_path: P
     pool, alone = tmp_path / "pool", tmp_path / "alone"
     assert script.main(_arguments(folders, pool, "--workers", "2")) == 0
     sources = dataset.split_sources(folders / "voices", folders / "music").of_split
-    for split, index in (("test", 0), ("train", 1), ("train", 0), ("valid", 0)):
-        plan = dataset.plan_item(sources[split], split, index, 0)
+    places = (("test", 0), ("train", 1), ("train", 0), ("valid", 0))
+    plans = [dataset.plan_item(sources[split], split, index, 0) for split, index in places]
+    for plan in plans:
         dataset.make_item(plan, folders / "voices", folders / "music", tmp_path / "cache", alone)
     names = sorted(str(path.relative_to(alone)) for path in alone.rglob("*.*"))
-    assert len(names) == 2 * 4
+    with_notes = [plan for plan in plans if plan.kind in ("sing", "silent")]
+    assert with_notes
+    expected = [f"{plan.split}/{plan.name}.{suffix}" for plan in plans for suffix in ("wav", "pv")]
+    assert names == sorted(expected + [f"{plan.split}/{plan.name}.notes.csv" for plan in with_notes])
     assert all((pool / name).read_bytes() == (alone / name).read_bytes() for name in names)
 
     manifest = json.loads((pool / "manifest.json").read_text(encoding="utf-8"))

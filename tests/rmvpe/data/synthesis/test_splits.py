@@ -137,7 +137,7 @@ def test_a_clip_without_pitch_makes_an_item_without_pitch(kind: str) -> None:
         0 * unvoiced.f0_hz, unvoiced.log_envelope, unvoiced.aperiodicity, unvoiced.voiced & False
     )
     plan = dataset.Plan("train", 0, 0, kind, 2.0, ("a",), None)
-    voice, _, f0_hz = dataset.render_item(plan, [unvoiced], None)
+    voice, _, f0_hz, _ = dataset.render_item(plan, [unvoiced], None)
     assert np.isfinite(voice).all()
     assert not f0_hz.any()
 

@@ -1,0 +1,170 @@
+"""What is written for one recording, all of it from one computation: f0, notes, a picture, a sound."""
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rmvpe import plot, sonify
+from rmvpe.audio import SAMPLE_RATE_HZ, Recording
+from rmvpe.config import DecodeConfig
+from rmvpe.errors import UserError
+from rmvpe.text import printable
+from rmvpe.track import F0Track
+
+if TYPE_CHECKING:
+    from rmvpe.notes.notes import Notes
+    from rmvpe.notes.options import NoteFileOptions
+
+NOTE_KINDS = {"csv": "notes csv"}  # where the kind of `rmvpe.ownership` is not the format's name
+STREAM = Path("-")  # standard input as a source, standard output as an output
+
+
+@dataclass
+class Computed:
+    """What is known of one source: its track, its sound if there is one, and its notes.
+
+    find: how notes are found, when they are first asked for; then they are kept, so that all results show the same.
+    decoding: the settings that decided voicing, if they are known.
+    """
+
+    source: Path
+    track: F0Track
+    recording: Recording | None = None
+    find: "Find" = F0Track.notes
+    decoding: DecodeConfig | None = None
+
+    @cached_property
+    def notes(self) -> "Notes":
+        """The notes that were sung."""
+        return self.find(self.track, self.recording)
+
+    @property
+    def found_notes(self) -> "Notes | None":
+        """The notes, if a result has asked for them."""
+        return self.__dict__.get("notes")
+
+    @property
+    def title(self) -> str:
+        """The name of the source, for headings."""
+        return "standard input" if self.source == STREAM else self.source.name
+
+    @property
+    def samples(self) -> np.ndarray:
+        """The sound, mono at 16 kHz; silence as long as the track where only the f0 is known."""
+        if self.recording is not None:
+            return self.recording.samples
+        end_s = float(self.track.time_s[-1]) + sonify.hop_of(self.track) if len(self.track) else 0.0
+        return np.zeros(max(0, round(end_s * SAMPLE_RATE_HZ)), np.float32)
+
+
+Find = Callable[[F0Track, Recording | None], "Notes"]  # the notes of a track, with its sound if that is known
+Write = Callable[[Computed, Path], None]
+
+
+@dataclass(frozen=True)
+class Result:
+    """One file to write. kind: of `rmvpe.ownership`, by which it is known again. path: may be `STREAM`."""
+
+    path: Path
+    kind: str
+    write: Write
+
+    def make(self, computed: Computed) -> None:
+        """Write the file, or to standard output. Raises UserError that names it."""
+        if self.path != STREAM:
+            self._write(computed, self.path, str(self.path))
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "result"
+            self._write(computed, path, "standard output")
+            with path.open("rb") as file:
+                shutil.copyfileobj(file, sys.stdout.buffer)
+        sys.stdout.flush()
+
+    def _write(self, computed: Computed, path: Path, name: str) -> None:
+        try:
+            self.write(computed, path)
+        except UserError as error:
+            message = str(error).replace(str(path), name)
+            raise UserError(message if name in message else f"cannot write {name}: {message}") from error
+
+
+@dataclass(frozen=True)
+class Job:
+    """One source and all that is written for it. The first result is the one that the command was asked for."""
+
+    source: Path
+    results: tuple[Result, ...]
+
+    @property
+    def to_stdout(self) -> bool:
+        """Whether standard output is taken by a result."""
+        return any(result.path == STREAM for result in self.results)
+
+
+def f0_result(path: Path, file_format: str) -> Result:
+    """The track, in a format of `rmvpe.track`."""
+    return Result(path, file_format, lambda computed, to: computed.track.write(to, file_format))
+
+
+def picture_result(path: Path, theme: str, with_notes: bool = False) -> Result:
+    """The picture of the track over its spectrogram, with the notes if wanted. theme: of `rmvpe.pictures.theme`."""
+
+    def draw(computed: Computed, to: Path) -> None:
+        notes, decoding = computed.notes if with_notes else None, computed.decoding
+        limits: dict[str, Any] = (
+            {} if decoding is None else {"threshold": decoding.threshold, "hysteresis": decoding.hysteresis}
+        )
+        samples, title = computed.samples, computed.title
+        plot.plot_track(samples, computed.track, to, title=title, notes=notes, theme=theme, **limits)
+
+    return Result(path, "picture", draw)
+
+
+def sound_result(path: Path, of_notes: bool = False) -> Result:
+    """The recording left, and right a tone: the f0, or the notes."""
+
+    def write(computed: Computed, to: Path) -> None:
+        tone = sonify.tone_of_notes(computed.notes) if of_notes else sonify.tone_of_track(computed.track)
+        sonify.write_beside(computed.samples, tone, to)
+
+    return Result(path, "sound", write)
+
+
+def note_result(path: Path, file_format: str, options: "NoteFileOptions") -> Result:
+    """The notes, in a format of `rmvpe.notes.files`; their title is by default the name of the source."""
+
+    def write(computed: Computed, to: Path) -> None:
+        title = options.title or Path(computed.title).stem
+        given = {name: getattr(options, name) for name in ("tempo_bpm", "bends", "bend_range")}
+        computed.notes.write(to, file_format, title=title, **given)
+
+    return Result(path, NOTE_KINDS.get(file_format, file_format), write)
+
+
+def names(job: Job) -> str:
+    """The results of a job: the first with its folder, and the others too unless they lie beside it."""
+    first = job.results[0].path
+    others = (result.path for result in job.results[1:])
+    return ", ".join(map(printable, [first, *(path.name if path.parent == first.parent else path for path in others)]))
+
+
+def describe(computed: Computed) -> str:
+    """What was found, in a few words."""
+    track, notes = computed.track, computed.found_notes
+    words = [f"{len(track)} frames"]
+    if track.voiced.any():
+        median_hz = float(np.median(track.f0_hz[track.voiced]))
+        words += [f"{track.voiced.mean():.0%} voiced", f"median {median_hz:.1f} Hz"]
+    else:
+        words += ["no voice found"]
+    if notes is not None:
+        words += [f"{len(notes)} note{'' if len(notes) == 1 else 's'}" if len(notes) else "no notes"]
+    return ", ".join(words)
