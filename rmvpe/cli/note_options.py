@@ -13,7 +13,7 @@ NOTE_FLAGS = {
 
 
 def add_note_arguments(parser: argparse._ActionsContainer) -> None:
-    """Add to a parser, or a group of its flags, a flag for each field of `NoteConfig`. A flag that is not given is None."""
+    """Add a flag for each field of `NoteConfig`, to a parser or a group of it. A flag that is not given is None."""
     for field in fields(NoteConfig):
         text = f"{NOTE_FLAGS[field.name]} (default: {field.default:g} ms)"
         parser.add_argument(f"--{field.name.replace('_', '-')}", type=float, metavar="MS", help=text)

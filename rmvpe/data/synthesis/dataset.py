@@ -48,7 +48,7 @@ from rmvpe.data.synthesis.world_voice import (
     voice_colour,
 )
 from rmvpe.errors import UserError
-from rmvpe.files import write_text
+from rmvpe.notes import files as note_files
 from rmvpe.notes.note import Note
 from rmvpe.pitch import hz_to_midi, midi_to_hz
 
@@ -234,14 +234,9 @@ def make_item(plan: Plan, voices: Path, music: Path | None, cache: Path, out: Pa
     backing = None if plan.music is None or music is None else read_mono(music / plan.music)
     voice, accompaniment, f0_hz, notes = render_item(plan, clips, backing)
     if notes is not None:
-        write_notes(notes, out / plan.split / f"{plan.name}{NOTES_SUFFIX}")
+        note_files.write(notes, None, out / plan.split / f"{plan.name}{NOTES_SUFFIX}", "csv")
     write_hybrid_pair(out / plan.split, plan.name, voice, accompaniment, f0_hz)
     return plan
-
-
-def write_notes(notes: list[Note], path: Path) -> None:
-    rows = "".join(f"{n.onset_s:.6f},{n.offset_s:.6f},{n.pitch_midi:.4f},{n.name},,\n" for n in notes)
-    write_text(path, "onset_s,offset_s,pitch_midi,name,velocity,confidence\n" + rows)
 
 
 def render_item(plan: Plan, clips: list[Analysis], music: np.ndarray | None) -> Item:
