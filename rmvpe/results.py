@@ -122,7 +122,8 @@ def picture_result(path: Path, theme: str, with_notes: bool = False) -> Result:
         limits: dict[str, Any] = (
             {} if decoding is None else {"threshold": decoding.threshold, "hysteresis": decoding.hysteresis}
         )
-        samples, title = computed.samples, computed.title
+        samples = None if computed.recording is None else computed.recording.samples
+        title = computed.title
         plot.plot_track(samples, computed.track, to, title=title, notes=notes, theme=theme, **limits)
 
     return Result(path, "picture", draw)

@@ -72,8 +72,7 @@ def piano_roll(notes: Sequence[NoteArrays], track: TrackArrays | None, axes: "Ax
     axes.set_xlabel(time_label(as_clock), color=colours.ink)
     width, height = size_points(axes)
     keyboard(axes, low, high, colours, label_size=9)
-    scale = ((last_s - first_s) / width, (high - low) / height)
-    bars(axes, notes, colours, seconds_per_point=scale[0], octaves_per_point=scale[1], size=9)
+    bars(axes, notes, colours, ((last_s - first_s) / width, (high - low) / height), size=9)
     if track is not None:
         f0_line(axes, track, colours, 1.5)
     return axes
@@ -146,16 +145,15 @@ def bars(
     axes: "Axes",
     notes: Iterable[NoteArrays],
     theme: Theme,
+    scale: tuple[float, float],
     *,
-    seconds_per_point: float,
-    octaves_per_point: float,
     size: float,
     alpha: float = 0.45,
     named: bool = True,
 ) -> None:
     """A bar for each note, and its name above or below it where there is room, if `named`.
 
-    seconds_per_point, octaves_per_point: the scale of both axes. size: of the names, in points. alpha: of the bars.
+    scale: seconds and octaves per point. size: of the names, in points. alpha: of the bars.
     Notes that begin left of the axes have no name, and no name ends right of it.
     """
     from matplotlib import patheffects
@@ -165,7 +163,7 @@ def bars(
 
     notes = list(notes)
     height = BAR_SEMITONES / 12
-    least = 1.5 * seconds_per_point  # so that the shortest note can be seen
+    least = 1.5 * scale[0]  # so that the shortest note can be seen
     boxes = [
         (note.onset_s, octave_of(note.pitch_midi) - height / 2, max(note.offset_s - note.onset_s, least))
         for note in notes
@@ -181,9 +179,7 @@ def bars(
     if not named:
         return
     halo = [patheffects.withStroke(linewidth=2.0, foreground=theme.paper)]
-    places = name_places(
-        [note.name for note in notes], boxes, seconds_per_point, octaves_per_point, size, axes.get_xlim()
-    )
+    places = name_places([note.name for note in notes], boxes, *scale, size, axes.get_xlim())
     for note, place in zip(notes, places):
         if place is None:
             continue

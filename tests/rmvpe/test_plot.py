@@ -12,9 +12,10 @@ from rmvpe.errors import UserError
 from rmvpe.notes.note import Note
 from rmvpe.pictures.file import is_our_picture, mark
 from rmvpe.pictures.panels import MAX_F0_POINTS, line_points
+from rmvpe.pictures.rows import MAX_ROWS, row_seconds
 from rmvpe.pictures.spectrogram import LOWEST_HZ, log_frequency_picture
 from rmvpe.pictures.theme import theme_named
-from rmvpe.plot import MAX_ROWS, draw, plot_track, row_seconds
+from rmvpe.plot import draw, plot_track
 from rmvpe.track import F0Track
 
 pytest.importorskip("matplotlib")
@@ -279,3 +280,25 @@ def test_the_f0_of_a_long_row_is_thinned_and_keeps_its_pitch_and_pauses():
     assert len(points_s) <= MAX_F0_POINTS
     np.testing.assert_allclose(octaves[np.isfinite(octaves)], np.log2(330.0))
     assert np.isfinite(octaves).mean() == pytest.approx(0.5, abs=0.05)
+
+
+def test_where_only_the_track_is_known_there_is_no_spectrogram():
+    _, track = voice(2.0)
+    for notes in (None, [Note(0.0, 1.0, 57.0)]):
+        roll, lower = draw(None, track, notes=notes).axes
+        assert not roll.images
+        assert any(len(np.asarray(line.get_xdata())) > 100 for line in roll.lines)
+        assert lower.get_xlim() == (0.0, 2.0)
+    _, track = voice(50.0)
+    assert not any(axes.images for axes in draw(None, track).axes)
+    assert any(axes.images for axes in draw(*voice(50.0)).axes)
+    draw(None, F0Track(*np.zeros((4, 0))))
+
+
+def test_rows_of_more_than_a_minute_have_neither_spectrogram_nor_names():
+    time_s = np.arange(0, 1500, 0.1)
+    track = F0Track(time_s, np.full(len(time_s), 220.0), np.ones(len(time_s)), np.ones(len(time_s)))
+    for duration_s, is_detailed in ((1100, True), (1300, False)):
+        figure = draw(np.zeros(16_000 * duration_s), track, notes=[Note(3.0, 4.0, 57.0)])
+        assert bool(figure.axes[0].images) == is_detailed
+        assert len(figure.axes[0].texts) == is_detailed

@@ -198,4 +198,23 @@ def test_a_picture_of_music_alone_and_of_one_file(tmp_path: Path):
     files = [{"file": "a", "ratio": "clean", **sung}, {"file": "b", "ratio": "clean", **row}]
     plot_scores(Evaluation(0.2, {"clean": sung}, files), tmp_path / "clean.svg")
     assert (tmp_path / "music.png").stat().st_size > 5000
-    assert b"RPA of each file" in (tmp_path / "clean.svg").read_bytes()
+    assert b"raw pitch accuracy of each file" in (tmp_path / "clean.svg").read_bytes()
+
+
+def test_a_picture_for_white_paper(data: Path, tmp_path: Path):
+    from matplotlib.image import imread
+
+    flags = [
+        "--data",
+        data / "Hybrid",
+        "--split",
+        "valid",
+        "--snr",
+        "clean",
+        "--limit",
+        1,
+        "--plot",
+        tmp_path / "a.png",
+    ]
+    assert evaluate(*flags, "--theme", "light") == 0
+    np.testing.assert_allclose(imread(tmp_path / "a.png")[0, 0, :3], 1.0)

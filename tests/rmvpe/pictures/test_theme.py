@@ -48,6 +48,7 @@ def test_text_and_lines_can_be_read_on_the_paper(theme: Theme) -> None:
     """At least 4.5 for text and 2.2 for thick lines, which have markers as well."""
     for colour in (theme.ink, theme.f0, theme.note_name, theme.threshold, theme.good, theme.bad):
         assert contrast(colour, theme.paper) >= 4.5, colour
+    assert contrast(theme.f0, theme.halo) >= 4.5  # the outline sets the f0 off from whatever is behind
     for colour in theme.lines:
         assert contrast(colour, theme.paper) >= 2.2, colour
 

@@ -14,6 +14,7 @@ import pytest
 
 from rmvpe.config import ModelConfig, TrainConfig
 from rmvpe.errors import UserError
+from rmvpe.pictures.theme import theme_named
 from rmvpe.processes import ONE_RANK, Ranks
 from rmvpe.training import jsonl
 from rmvpe.training.loss_curves import LossCurve
@@ -315,3 +316,13 @@ def test_running_median_and_thinning_against_plain_loops():
 def test_a_long_run_is_drawn_from_few_points():
     step = np.arange(1, 100_001)
     assert len(thinned(step, np.ones(len(step)))[0]) <= 600
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_the_picture_of_a_run_has_the_theme_that_was_asked_for(theme: str, tmp_path: Path):
+    from matplotlib.colors import to_rgb
+    from matplotlib.image import imread
+
+    with RunLog(tmp_path, CONFIG, ONE_RANK, 0, theme) as run_log:
+        run_log.step({"step": 1, "loss": 0.5, "loss_net": 0.3})
+    np.testing.assert_allclose(imread(tmp_path / "loss.png")[0, 0, :3], to_rgb(theme_named(theme).paper), atol=0.002)
