@@ -105,15 +105,14 @@ def test_evidence_of_a_rest_parts_two_notes() -> None:
     assert (first.offset_s, second.onset_s) == pytest.approx((0.75, 0.85))
 
 
-def test_hold_carries_a_note_over_a_gap_of_at_most_its_length() -> None:
+@pytest.mark.parametrize(("hold_ms", "notes"), [(200.0, 1), (60.0, 1), (50.0, 2), (0.0, 2)])
+def test_hold_carries_a_note_over_a_gap_of_at_most_its_length(hold_ms: float, notes: int) -> None:
+    """However sure the evidence is that a note goes on."""
     track = sung((0.5, 60.0), (0.06, None), (0.5, 60.0))
-    (whole,) = by_f0_alone(track, NoteConfig(hold_ms=60.0))
-    assert (whole.onset_s, whole.offset_s) == pytest.approx((0.0, 1.06))
-    assert len(by_f0_alone(track, NoteConfig(hold_ms=50.0))) == 2
-    assert len(by_f0_alone(track, NoteConfig(hold_ms=0.0))) == 2
-    # A note never lasts longer over a gap, whatever the evidence
     sure = Evidence(np.full(107, -6.0), np.full(107, -6.0), np.full(107, 5.0))
-    assert len(by_f0_alone(track, NoteConfig(hold_ms=50.0), sure)) == 2
+    found = by_f0_alone(track, NoteConfig(hold_ms=hold_ms), sure)
+    assert len(found) == notes
+    assert (found[0].onset_s, found[-1].offset_s) == pytest.approx((0.0, 1.06))
 
 
 def test_a_short_gap_is_closed() -> None:
