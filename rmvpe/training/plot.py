@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SIZE_INCHES, TITLE_COLUMNS = (11.0, 6.2), 95
+LONG = (0, (5, 5))  # dashes that can be seen on a line of another colour
 MAX_MARKERS = 20  # about, on a curve
 MAX_POINTS = 600  # of a curve; beyond, neighbouring steps are drawn as their range and their median
 BEYOND = 1.3  # a comparison shows this many times the common steps of a run that is longer than the other
@@ -101,7 +102,7 @@ def draw_comparison(
     for number, (in_a, in_b, name) in enumerate(pairs):
         # The reference broad and behind, so that both can be seen where they agree
         _curve(upper, a.step, in_a, colours.lines[0], "" if number else _in_legend(labels[0]), width=4.2)
-        _curve(upper, b.step, in_b, colours.ink, "" if number else _in_legend(labels[1]), width=1.5, dashes="--")
+        _curve(upper, b.step, in_b, colours.ink, "" if number else _in_legend(labels[1]), width=1.6, dashes=LONG)
         if len(pairs) > 1:
             _name(upper, np.concatenate([a.step, b.step]), np.concatenate([in_a, in_b]), name, colours)
     _loss_axis(upper, [values for in_a, in_b, _ in pairs for values in (in_a, in_b)], colours)
@@ -179,7 +180,7 @@ def _until(curve: LossCurve, last: float) -> LossCurve:
 
 
 def _curve(
-    axes: "Axes", step: np.ndarray, values: np.ndarray, colour: str, label: str, width: float = 2.2, dashes: str = "-"
+    axes: "Axes", step: np.ndarray, values: np.ndarray, colour: str, label: str, width: float = 2.2, dashes: Any = "-"
 ) -> None:
     """The values pale, or their range where they are many, and their running median."""
     step, median, least, greatest = thinned(step, values)
