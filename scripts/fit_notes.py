@@ -30,6 +30,7 @@ from rmvpe.data.effects import coloured_noise, reverberate
 from rmvpe.data.mixing import rms
 from rmvpe.data.readers.base import Item
 from rmvpe.data.readers.note_folders import NoteHybrid
+from rmvpe.errors import UserError
 from rmvpe.evaluation.evaluate import mixed
 from rmvpe.files import atomic_path
 from rmvpe.notes.evidence import Evidence, Network, evidence, inputs_in_blocks
@@ -70,14 +71,18 @@ def sounds_of(item: Item, estimator: rmvpe.Estimator, rng: np.random.Generator) 
 
 
 def read_tasks(places: Sequence[str], limit: int | None) -> list[Task]:
-    """Every recording in every sound, if a voice is found in it."""
+    """Every recording in every sound, if a voice is found in it. Raises UserError for a place that is none."""
     from tqdm import tqdm
 
+    sources = {}
+    for place in places:
+        folder, colon, split = place.rpartition(":")
+        if not colon:
+            raise UserError(f"{place} names no split: give FOLDER:SPLIT, such as Hybrid:train")
+        sources[place] = NoteHybrid(folder, split)
     estimator = rmvpe.load()
     tasks = []
-    for place in places:
-        folder, _, split = place.rpartition(":")
-        source = NoteHybrid(folder, split)
+    for place, source in sources.items():
         for index in tqdm(range(len(source))[:limit], desc=place, unit="file"):
             notes, item = source.notes(index), source[index]
             for sound in sounds_of(item, estimator, np.random.default_rng(index)) if len(notes) else []:
@@ -252,5 +257,10 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line `argv` (by default this process's) and return the exit code."""
+    return run_program("fit_notes", Command(__doc__ or "", add_arguments, run), argv)
+
+
 if __name__ == "__main__":
-    sys.exit(run_program("fit_notes", Command(__doc__ or "", add_arguments, run)))
+    sys.exit(main())
