@@ -6,7 +6,8 @@ PYTHON is a Python that has the program; without the flag it is left out. Each r
 (`benchmarks/note_peers.py`) and gets the same 16 kHz mix as ours. The scores are those of `rmvpe evaluate --notes`, the
 mean over files, with 95 % intervals by bootstrap over the files, and how much higher ours are on the same files. Basic
 Pitch is polyphonic: all its notes count, so those of the music too. A file on which one program fails is left out for
-all, is named, and makes the exit code 1.
+all, is named, and makes the exit code 1. The row "reference times" has the onsets and offsets of the reference and the
+median of our f0 between them: how far the reference's pitches agree with the sound's.
 """
 
 import argparse
@@ -28,16 +29,19 @@ from rmvpe.data.mixing import find_music
 from rmvpe.data.readers.base import Item, NoteSource
 from rmvpe.data.readers.registry import files_of, open_note_source
 from rmvpe.errors import UserError
-from rmvpe.estimator import DEFAULT_WEIGHTS, load
+from rmvpe.estimator import DEFAULT_WEIGHTS, Estimator, load
 from rmvpe.evaluation.evaluate import MUSIC, Scored, evenly_spaced, mixed, parse_ratio, score_items
 from rmvpe.evaluation.note_metrics import CRITERIA, NoteTally, note_tally
 from rmvpe.evaluation.note_report import LEGEND
 from rmvpe.evaluation.notes import FindNotes, NoteEvaluation, finder, summary
 from rmvpe.evaluation.report import ABSENT, Report, ReportFiles, markdown_table
 from rmvpe.ownership import check_outputs
+from rmvpe.pitch import hz_to_midi
 from rmvpe.program import Command, run_program
 
 OURS = "rmvpe"
+BOUND = "reference times"
+NO_PITCH = 1.0  # MIDI: below every voice
 PEERS = ("swift-f0", "basic-pitch")
 PEER_SCRIPT = Path(__file__).with_name("note_peers.py")
 RESAMPLINGS, SEED, INTERVAL = 10_000, 0, (2.5, 97.5)
@@ -83,8 +87,23 @@ def peer(name: str, python: str) -> Iterator[tuple[FindNotes, str]]:
             process.communicate()
 
 
+def at_reference_times(estimator: Estimator, audio: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """The reference notes [notes, 3] with the median of our f0 inside each as their pitch; those without f0 have none that is right."""
+    track = estimator.from_audio(audio, SAMPLE_RATE_HZ)
+    notes = reference.copy()
+    for note in notes:
+        inside = track.voiced & (track.time_s >= note[0]) & (track.time_s < note[1])
+        note[2] = np.median(hz_to_midi(track.f0_hz[inside])) if inside.any() else NO_PITCH
+    return notes
+
+
 def score_all(
-    finders: dict[str, FindNotes], source: NoteSource, ratios: Sequence[float], music: list[Path] | None, limit: int
+    estimator: Estimator,
+    finders: dict[str, FindNotes],
+    source: NoteSource,
+    ratios: Sequence[float],
+    music: list[Path] | None,
+    limit: int,
 ) -> dict[str, Scored[NoteTally]]:
     """The tallies of each program; all get the same sound."""
     model = ModelConfig()
@@ -94,7 +113,8 @@ def score_all(
         if audio is None:
             return None
         reference = np.zeros((0, 3)) if snr == MUSIC else source.notes(index)
-        return {name: note_tally(reference, find(audio)) for name, find in finders.items()}
+        tallies = {name: note_tally(reference, find(audio)) for name, find in finders.items()}
+        return tallies | {BOUND: note_tally(reference, at_reference_times(estimator, audio, reference))}
 
     indices = evenly_spaced(len(source), limit or len(source))
     found = score_items(score, source, snr_db=ratios, indices=indices, music=music, keep_going=True)
@@ -105,7 +125,7 @@ def score_all(
             found.failures,
             found.warnings,
         )
-        for name in finders
+        for name in (*finders, BOUND)
     }
 
 
@@ -157,7 +177,9 @@ def report(about: dict[str, str], evaluations: dict[str, NoteEvaluation], title:
             rows.append([ratio, name, *numbers, *(cells or [ABSENT] * len(CRITERIA))])
     headings = ["voice to music", "notes by", "files", "notes", "found", *(f"{name} F1" for name in CRITERIA)]
     words = [f"- {name}: {text}" for name, text in about.items()]
-    gains = {name: differences(evaluations[OURS], one) for name, one in evaluations.items() if name != OURS}
+    gains = {
+        name: differences(evaluations[OURS], one) for name, one in evaluations.items() if name not in (OURS, BOUND)
+    }
     gain_rows = [
         [ratio, name, *(f"{gain:+.3f} ({low:+.3f} to {high:+.3f})" for gain, low, high in gains[name][ratio].values())]
         for ratio in ratios
@@ -205,7 +227,8 @@ def run(given: argparse.Namespace) -> int:
         for name in PEERS:
             if python := getattr(given, name.replace("-", "_")):
                 finders[name], about[name] = stack.enter_context(peer(name, python))
-        scored = score_all(finders, source, ratios, music, given.limit)
+        scored = score_all(estimator, finders, source, ratios, music, given.limit)
+    about[BOUND] = "the reference's own times, and the median of our f0 inside: what any exact pitch reaches at most"
     evaluations = {name: summary(one) for name, one in scored.items()}
     title = f"Notes in {Path(given.data).name}" + (f", music from {Path(given.music).name}" if given.music else "")
     result = report(about, evaluations, title)

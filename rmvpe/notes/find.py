@@ -50,7 +50,17 @@ class Costs:
     ends: float = 0.88
 
 
-WITH_SOUND = Costs()
+WITH_SOUND = Costs(
+    semitone=0.728,
+    far=2.599,
+    gap=0.644,
+    sounds=0.802,
+    silent=0.803,
+    after_rest=0.699,
+    after_note=4.284,
+    begins=1.198,
+    ends=1.873,
+)
 WITHOUT_SOUND = Costs()
 
 
