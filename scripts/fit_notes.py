@@ -45,7 +45,7 @@ MUSIC_DB = 10.0  # voice to music
 ROOM_S = 1.0
 NOISE_DB = (-50.0, -15.0)  # against the voice, in the room
 HELD_OUT = 5  # every fifth recording
-HIDDEN, EPOCHS, BATCH, RATE_OF_LEARNING, DECAY, JITTER = 32, 8, 512, 4e-3, 1e-2, 0.1
+HIDDEN, EPOCHS, BATCH, RATE_OF_LEARNING, DECAY, JITTER = 64, 8, 512, 4e-3, 1e-2, 0.1
 TARGETS = ((0, 1.0), (1, 0.8), (-1, 0.8), (2, 0.4), (-2, 0.4))  # a border may be this many frames off
 HELD_S, FAR_S = 0.08, 0.3  # without sound: the longest gap inside a note; voice this far from a note is none
 LARGEST_STEP = 0.5  # of the logarithm of a cost
@@ -253,7 +253,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags."""
     add = parser.add_argument
     add("places", nargs="+", metavar="FOLDER:SPLIT", help="Hybrid folders whose recordings have NAME.notes.csv")
-    add("--rounds", type=int, default=150, metavar="N", help="changes of costs that are tried (default: %(default)s)")
+    add("--rounds", type=int, default=100, metavar="N", help="changes of costs that are tried (default: %(default)s)")
     add("--limit", type=int, metavar="N", help="at most N recordings of each folder")
     add("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
     add("--workers", type=int, default=2, metavar="N", help="processes (default: %(default)s)")

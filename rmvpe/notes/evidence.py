@@ -1,10 +1,10 @@
 """What the curves around an instant tell of it: whether a note begins here, ends here, or sounds.
 
-A small network of two dense layers reads 300 ms around every border between two frames of 10 ms and gives three
+A small network of two dense layers reads 500 ms around every border between two frames of 10 ms and gives three
 log-odds. It was trained on synthetic singing whose notes are known (`scripts/fit_notes.py`, rmvpe/weights/notes.md).
 There are two: one that hears the voice, and one for an f0 without its sound. What it reads of each frame:
 
-- with sound: the level in four bands of harmonics and their mean, each relative to the loudest within 300 ms, in 20 dB;
+- with sound: the level in four bands of harmonics and their mean, each relative to the loudest within 300 ms on each side, in 20 dB;
 - the log-odds of the confidence, a quarter of it; 1 if the frame is voiced;
 - the pitch relative to the median of the window, in two semitones, with and without its sign.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-CONTEXT = 15  # frames on each side of a border
+CONTEXT = 25  # frames on each side of a border
 AROUND = 30  # frames on each side among which the loudest is looked for
 QUIET_DB = 45.0  # below the loud level of a band (95 % quantile) all is equally quiet
 RANGE_DB = 20.0

@@ -62,15 +62,15 @@ WITH_SOUND = Costs(
     ends=1.873,
 )
 WITHOUT_SOUND = Costs(
-    semitone=0.41,
-    far=5.204,
-    gap=1.078,
-    sounds=0.956,
-    silent=0.206,
-    after_rest=1.403,
-    after_note=4.284,
-    begins=1.39,
-    ends=0.165,
+    semitone=0.567,
+    far=1.318,
+    gap=0.26,
+    sounds=0.394,
+    silent=4.389,
+    after_rest=1.752,
+    after_note=6.204,
+    begins=0.94,
+    ends=2.199,
 )
 
 

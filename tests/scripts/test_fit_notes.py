@@ -56,8 +56,8 @@ def test_a_whole_run_on_a_few_tones(script, tmp_path) -> None:
     assert done.returncode == 0, done.stderr
     with np.load(output, allow_pickle=False) as file:
         assert {name.split(".")[0] for name in file} == {"sound", "f0"}
-        assert file["sound.weight0"].shape == (script.HIDDEN, 270)
-        assert file["f0.weight0"].shape == (script.HIDDEN, 120)
+        assert file["sound.weight0"].shape == (script.HIDDEN, 450)
+        assert file["f0.weight0"].shape == (script.HIDDEN, 200)
     assert done.stdout.count("Costs(") >= 2
 
 
