@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rmvpe.notes.notes import Notes
     from rmvpe.notes.options import NoteFileOptions
 
-NOTE_KINDS = {"csv": "notes csv"}  # where the kind of `rmvpe.ownership` is not the format's name
+NOTE_KINDS = {"csv": "notes csv", "json": "notes json"}  # where the kind of `rmvpe.ownership` is not the format's name
 STREAM = Path("-")  # standard input as a source, standard output as an output
 
 
