@@ -3,6 +3,7 @@
 `check_outputs` is asked for all outputs of a command before its work begins. `KINDS` are the kinds of files we write.
 """
 
+import csv
 import os
 import re
 import struct
@@ -231,6 +232,11 @@ def _notes_json(file: BinaryIO, size: int) -> bool:
     return head is not None
 
 
+def _transcriptions(file: BinaryIO, size: int) -> bool:
+    """A table that is updated, not replaced: it needs no mark of ours, only the column that rows are found by."""
+    return "name" in next(csv.reader([file.readline(HEAD_BYTES).decode("utf-8-sig")]))
+
+
 def _safetensors(file: BinaryIO, size: int) -> bool:
     head_bytes = int.from_bytes(file.read(8), "little")
     if not 2 <= head_bytes <= min(size, MAX_HEADER_BYTES):
@@ -273,6 +279,7 @@ KINDS: dict[str, Callable[..., bool]] = {
     "npy": _npy,
     "pv": _pv,
     "two columns": _two_columns,
+    "transcriptions": _transcriptions,
     "json": _json,
     "notes json": _notes_json,
     "report csv": _report_csv,
