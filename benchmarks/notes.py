@@ -88,7 +88,7 @@ def peer(name: str, python: str) -> Iterator[tuple[FindNotes, str]]:
 
 
 def at_reference_times(estimator: Estimator, audio: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """The reference notes [notes, 3] with the median of our f0 inside each as their pitch; those without f0 have none that is right."""
+    """The reference notes [notes, 3], each with the median of our f0 inside it; without any f0, with a pitch of nobody."""
     track = estimator.from_audio(audio, SAMPLE_RATE_HZ)
     notes = reference.copy()
     for note in notes:

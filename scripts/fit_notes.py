@@ -6,11 +6,11 @@
 
 Every recording is read by the bundled weights three times: alone, inside its music at 10 dB, and in a random room with
 noise. From the curves around each instant a network with one hidden layer learns the log-odds that a note begins, ends
-and sounds (`rmvpe.notes.evidence`); a second one learns it without the sound. Then one to three of the costs
-(`rmvpe.notes.find.Costs`) at a time are changed at random, and a change stays if the mean of three F1 scores is
-higher: with offset, onset and pitch, onset alone (mir_eval.transcription). A fifth of the recordings, evenly spaced, is
-kept from the networks; the costs are fitted on these. Nothing but these folders is looked at. The networks go to
---output (for rmvpe/weights/notes.npz), the costs are printed, for rmvpe/notes/find.py.
+and sounds (`rmvpe.notes.evidence`); a second one learns it without the sound, from the notes as the f0 alone can tell
+them. Then one to three of the costs (`rmvpe.notes.find.Costs`) at a time are changed at random, and a change stays if
+the mean of three F1 scores is higher: with offset, onset and pitch, onset alone (mir_eval.transcription). A fifth of
+the recordings, evenly spaced, is kept from the networks; the costs are fitted on these. Nothing but these folders is
+looked at. The networks go to --output (for rmvpe/weights/notes.npz), the costs are printed, for rmvpe/notes/find.py.
 """
 
 import argparse
@@ -47,6 +47,7 @@ NOISE_DB = (-50.0, -15.0)  # against the voice, in the room
 HELD_OUT = 5  # every fifth recording
 HIDDEN, EPOCHS, BATCH, RATE_OF_LEARNING, DECAY, JITTER = 32, 8, 512, 4e-3, 1e-2, 0.1
 TARGETS = ((0, 1.0), (1, 0.8), (-1, 0.8), (2, 0.4), (-2, 0.4))  # a border may be this many frames off
+HELD_S, FAR_S = 0.08, 0.3  # without sound: the longest gap inside a note; voice this far from a note is none
 LARGEST_STEP = 0.5  # of the logarithm of a cost
 
 
@@ -96,6 +97,29 @@ def without_sound(frames: Frames, binary: bool) -> Frames:
     """The f0 alone. binary: also without a confidence, as files of f0 have none."""
     confidence = frames.voiced.astype(np.float64) if binary else frames.confidence
     return dataclasses.replace(frames, level_db=None, bands_db=None, confidence=confidence)
+
+
+def heard_in_f0(frames: Frames, notes: np.ndarray) -> np.ndarray:
+    """The notes as the f0 alone can tell them: every voiced frame belongs to the nearest one.
+
+    A note then lasts as long as its voice, over gaps of up to 80 ms; where two follow each other without a gap at one
+    pitch, within half a semitone, nothing tells them apart.
+    """
+    time_s = frames.start_s + STEP_S * np.arange(len(frames.voiced))
+    away = np.maximum(notes[:, :1] - time_s, time_s - notes[:, 1:2]).clip(min=0.0)  # [notes, frames]
+    nearest = np.where(frames.voiced & (away.min(axis=0) <= FAR_S), away.argmin(axis=0), -1)
+    found: list[list[float]] = []
+    last = -1  # the note of the last voiced frame
+    for frame in np.flatnonzero(nearest >= 0):
+        start, pitch = time_s[frame], notes[nearest[frame], 2]
+        gap = start - found[-1][1] if found else np.inf
+        same = nearest[frame] == last or (gap < STEP_S / 2 and abs(pitch - found[-1][2]) < 0.5)
+        if same and gap <= HELD_S:
+            found[-1][1] = start + STEP_S
+        else:
+            found.append([start, start + STEP_S, pitch])
+        last = nearest[frame]
+    return np.array(found).reshape(-1, 3)
 
 
 def inputs_of(frames: Frames) -> np.ndarray:
@@ -236,24 +260,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("-o", "--output", type=Path, required=True, metavar="NPZ", help="the networks")
 
 
+def fit(tasks: Sequence[Task], start: Costs, arguments: argparse.Namespace) -> tuple[Network, Costs]:
+    """The network and the costs for tasks of one kind."""
+    model = train(tasks, arguments.seed)
+    searches = [search_of(task, model) for task in tasks if task.held_out]
+    return model, fit_costs(searches, start, arguments.rounds, arguments.workers, arguments.seed)
+
+
+def arrays_of(kind: str, model: Network) -> dict[str, Any]:
+    """What is stored of a network, all float32."""
+    arrays: dict[str, Any] = {f"{kind}.mean": model.mean, f"{kind}.scale": model.scale}
+    for number, (weights, biases) in enumerate(model.layers):
+        arrays |= {f"{kind}.weight{number}": weights, f"{kind}.bias{number}": biases}
+    return arrays
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Fit the networks and the costs, with sound and without."""
     tasks = read_tasks(arguments.places, arguments.limit)
+    bare = [
+        Task(without_sound(task.frames, number % 2 == 1), heard_in_f0(task.frames, task.notes), task.held_out)
+        for number, task in enumerate(tasks)
+    ]
     stored: dict[str, Any] = {}
-    for kind, start in (("sound", WITH_SOUND), ("f0", WITHOUT_SOUND)):
-        if kind == "f0":
-            tasks = [
-                dataclasses.replace(task, frames=without_sound(task.frames, binary=number % 2 == 1))
-                for number, task in enumerate(tasks)
-            ]
-        model = train(tasks, arguments.seed)
-        stored |= {f"{kind}.mean": model.mean, f"{kind}.scale": model.scale}  # all float32
-        for number, (weights, biases) in enumerate(model.layers):
-            stored |= {f"{kind}.weight{number}": weights, f"{kind}.bias{number}": biases}
+    for kind, known, start in (("sound", tasks, WITH_SOUND), ("f0", bare, WITHOUT_SOUND)):
+        model, costs = fit([task for task in known if len(task.notes)], start, arguments)
+        print(kind, costs, flush=True)
+        stored |= arrays_of(kind, model)
         with atomic_path(arguments.output) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, **stored)
-        searches = [search_of(task, model) for task in tasks if task.held_out]
-        print(kind, fit_costs(searches, start, arguments.rounds, arguments.workers, arguments.seed), flush=True)
     return 0
 
 

@@ -61,7 +61,17 @@ WITH_SOUND = Costs(
     begins=1.198,
     ends=1.873,
 )
-WITHOUT_SOUND = Costs()
+WITHOUT_SOUND = Costs(
+    semitone=0.41,
+    far=5.204,
+    gap=1.078,
+    sounds=0.956,
+    silent=0.206,
+    after_rest=1.403,
+    after_note=4.284,
+    begins=1.39,
+    ends=0.165,
+)
 
 
 @dataclass(frozen=True)
