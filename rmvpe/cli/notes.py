@@ -38,9 +38,9 @@ INPUT_HELP = "sound files, f0 files, folders to search for them, or names with w
 class Request:
     """What a command line asks for.
 
-    output: a folder, or the file to write; None: only `transcriptions`, the table that gets the notes. file_format: of the notes; None for the output's ending. sound: the sound
-    file of the one f0 file, for velocities and repeated notes; None without. picture: None for none, "" for one beside
-    each result, else the file.
+    output: a folder, or the file to write; None: only `transcriptions`, the table that gets the notes. file_format: of
+    the notes; None for the output's ending. sound: the sound file of the one f0 file, for velocities and repeated
+    notes; None without. picture: None for none, "" for one beside each result, else the file.
     """
 
     paths: Sequence[str]
@@ -64,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     text = "the sound of the one f0 file that is given: notes get velocities, and repeated notes are found"
     add("--sound", metavar="SOUND", help=text)
     text = (
-        "DiffSinger's transcriptions.csv: write note_seq and note_dur of the rows named as the inputs, when the run ends; "
+        "DiffSinger's transcriptions.csv: when the run ends, rows named as the inputs get note_seq and note_dur; "
         "the one file that may be read and written; -o may be left out"
     )
     add("--transcriptions", metavar="CSV", help=text)

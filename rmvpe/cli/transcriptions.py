@@ -70,9 +70,7 @@ def open_transcriptions(path: Path, files: Sequence[AudioFile]) -> Transcription
     sources: dict[str, Path] = {}
     for source in (file.path for file in files):
         if source == STREAM:
-            raise UserError(
-                "--transcriptions finds rows by the names of files, and standard input has none: give a file"
-            )
+            raise UserError("--transcriptions finds rows by names of files, and standard input has none: give a file")
         if source.stem in sources:
             raise UserError(
                 f"{source} and {sources[source.stem]} have one row in {path}, because names in it have no ending and "

@@ -34,10 +34,10 @@ def update_transcriptions(path: str | Path, recordings: Mapping[str, Notes]) -> 
     """Write the notes of `recordings`, name -> notes, into the table `path`; on an error the old file stays.
 
     `note_seq` and `note_dur` of the rows with these names are replaced; other rows, other columns and the order of both
-    stay. Names are the same if they look the same (Unicode's NFC): macOS writes accents in another way. Returns the names that have no row: they are not added, because a row without phonemes spoils the training.
-    Where there is no file, one is made with a row for each recording, whose phonemes are still empty. Raises UserError
-    if the file is no such table, if `ph_dur` and `ph_num` of a row contradict each other, and for notes that a `.ds`
-    cannot hold.
+    stay. Names are the same if they look the same (Unicode's NFC): macOS writes accents in another way. Returns the
+    names that have no row: they are not added, because a row without phonemes spoils the training. Where there is no
+    file, one is made with a row for each recording, whose phonemes are still empty. Raises UserError if the file is no
+    such table, if `ph_dur` and `ph_num` of a row contradict each other, and for notes that a `.ds` cannot hold.
     """
     path = Path(path)
     for name, notes in recordings.items():
@@ -71,7 +71,8 @@ def check_transcriptions(path: str | Path, names: Collection[str]) -> dict[str, 
     path = Path(path)
     if not path.exists():
         return dict.fromkeys(names, False)
-    wanted, filled = {_key(name): name for name in names}, {}
+    wanted = {_key(name): name for name in names}
+    filled: dict[str, bool] = {}
     for number, row in enumerate(_read(path)[1], start=1):
         if (name := wanted.get(_key(row["name"]))) is not None:
             _words(path, number, row)
