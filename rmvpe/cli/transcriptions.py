@@ -57,7 +57,7 @@ class Transcriptions:
         if self.absent:
             more = f" and {len(self.absent) - MOST_NAMED} more" if len(self.absent) > MOST_NAMED else ""
             names = ", ".join(map(printable, self.absent[:MOST_NAMED]))
-            manner.say(f"{printable(self.path)} has no row for {names}{more}: left as it is for them")
+            manner.say(f"{printable(self.path)} has no row for {names}{more}: no row is added")
 
 
 def open_transcriptions(path: Path, files: Sequence[AudioFile]) -> Transcriptions:

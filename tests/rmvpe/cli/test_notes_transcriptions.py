@@ -1,4 +1,4 @@
-"""`rmvpe notes --transcriptions`: the table gets the notes of all inputs when the run ends, and keeps everything else."""
+"""`rmvpe notes --transcriptions`: the table gets the notes of all inputs at the end, and keeps everything else."""
 
 import csv
 import unicodedata
@@ -148,8 +148,8 @@ class Interrupted(Waves):
 
 def test_an_interrupted_run_writes_what_it_has(folder: Path, capsys: pytest.CaptureFixture[str]):
     def load_interrupted(*given: str) -> Estimator:
-        sizes = {"window_frames": 256, "overlap_frames": 64, "block_frames": 256}
-        return Estimator(Interrupted(), ModelConfig.small(), decoding(), **sizes)
+        network, model = Interrupted(), ModelConfig.small()
+        return Estimator(network, model, decoding(), window_frames=256, overlap_frames=64, block_frames=256)
 
     write_table(A, "b,,,,,,")
     notes = command_with(cli, load_interrupted)
