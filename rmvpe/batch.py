@@ -138,9 +138,10 @@ def run_job(job: Job, compute: Compute, learn: Callable[[float], None], progress
     Raises UserError with the reasons in the end.
     """
     computed, reasons = compute(job.source, learn, progress), []
-    for result in job.results:
+    makers = [result.make for result in job.results] + ([] if job.row is None else [job.row.keep])
+    for make in makers:
         try:
-            result.make(computed)
+            make(computed)
         except UserError as error:
             reasons.append(str(error))
     if reasons:

@@ -3,6 +3,7 @@
 `check_outputs` is asked for all outputs of a command before its work begins. `KINDS` are the kinds of files we write.
 """
 
+import csv
 import os
 import re
 import struct
@@ -165,7 +166,7 @@ def is_complete(path: Path, kind: str) -> bool:
             return TEXT_KINDS[kind][1](file, size)
     if kind in ("pv", "curve"):
         return not tail or tail.endswith(b"\n")
-    if kind == "json":
+    if kind in ("json", "notes json"):
         return tail.endswith(b"\n}\n")
     return not (kind == "picture" and path.suffix.lower() == ".png") or tail.endswith(PNG_END)
 
@@ -222,7 +223,18 @@ def _two_columns(file: BinaryIO, size: int) -> bool:
 
 
 def _json(file: BinaryIO, size: int) -> bool:
-    return re.match(rb'\s*\{\s*"made_by":\s*"rmvpe', file.read(HEAD_BYTES)) is not None
+    """A report: its mark has the version, that of notes has none."""
+    return re.match(rb'\s*\{\s*"made_by":\s*"rmvpe ', file.read(HEAD_BYTES)) is not None
+
+
+def _notes_json(file: BinaryIO, size: int) -> bool:
+    head = re.match(rb'\s*\{\s*"made_by":\s*"rmvpe",\s*"tuning_cents":', file.read(HEAD_BYTES))
+    return head is not None
+
+
+def _transcriptions(file: BinaryIO, size: int) -> bool:
+    """A table that is updated, not replaced: it needs no mark of ours, only the column that rows are found by."""
+    return "name" in next(csv.reader([file.readline(HEAD_BYTES).decode("utf-8-sig")]))
 
 
 def _safetensors(file: BinaryIO, size: int) -> bool:
@@ -267,7 +279,9 @@ KINDS: dict[str, Callable[..., bool]] = {
     "npy": _npy,
     "pv": _pv,
     "two columns": _two_columns,
+    "transcriptions": _transcriptions,
     "json": _json,
+    "notes json": _notes_json,
     "report csv": _report_csv,
     "safetensors": _safetensors,
     "torch": _torch,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rmvpe.notes.notes import Notes
     from rmvpe.notes.options import NoteFileOptions
 
-NOTE_KINDS = {"csv": "notes csv"}  # where the kind of `rmvpe.ownership` is not the format's name
+NOTE_KINDS = {"csv": "notes csv", "json": "notes json"}  # where the kind of `rmvpe.ownership` is not the format's name
 STREAM = Path("-")  # standard input as a source, standard output as an output
 
 
@@ -97,11 +97,28 @@ class Result:
 
 
 @dataclass(frozen=True)
+class TableRow:
+    """The row of a source in a table of all sources, which is written when the run ends.
+
+    table: the file. filled: whether the row has notes from before. keep: remembers the notes for it; raises UserError
+    for notes that the table cannot hold.
+    """
+
+    table: Path
+    filled: bool
+    keep: Callable[[Computed], None]
+
+
+@dataclass(frozen=True)
 class Job:
-    """One source and all that is written for it. The first result is the one that the command was asked for."""
+    """One source and all that is written for it. The first result is the one that the command was asked for.
+
+    row: of the source in a table, or None. There is a result or a row.
+    """
 
     source: Path
     results: tuple[Result, ...]
+    row: TableRow | None = None
 
     @property
     def to_stdout(self) -> bool:
@@ -151,7 +168,12 @@ def note_result(path: Path, file_format: str, options: "NoteFileOptions") -> Res
 
 
 def names(job: Job) -> str:
-    """The results of a job: the first with its folder, and the others too unless they lie beside it."""
+    """The results of a job: the first with its folder, and the others too unless they lie beside it.
+
+    If there are none, the table that has a row for it.
+    """
+    if job.row is not None and not job.results:
+        return printable(job.row.table)
     first = job.results[0].path
     others = (result.path for result in job.results[1:])
     return ", ".join(map(printable, [first, *(path.name if path.parent == first.parent else path for path in others)]))

@@ -2,7 +2,9 @@
 
 import argparse
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from rmvpe.audio import AudioFile
@@ -12,13 +14,14 @@ from rmvpe.cli.inputs import STDIN, add_input_arguments, input_paths
 from rmvpe.cli.note_wishes import NoteWishes, add_note_wishes, note_wishes
 from rmvpe.cli.options import SETTINGS, Load, NetworkWishes, add_network_arguments, add_theme_argument, network_wishes
 from rmvpe.cli.plan import NOTE_ENDINGS, Manner, Skipped, note_ending
+from rmvpe.cli.transcriptions import Transcriptions, open_transcriptions
 from rmvpe.errors import UserError
 from rmvpe.estimator import Progress
 from rmvpe.estimator import load as load_estimator
 from rmvpe.notes.files import SUFFIXES, WRITERS, format_of
 from rmvpe.ownership import is_ours
 from rmvpe.pictures.theme import DEFAULT_THEME
-from rmvpe.results import STREAM, Computed, Job, note_result
+from rmvpe.results import STREAM, Computed, Job, Result, note_result
 from rmvpe.sonify import hop_of
 from rmvpe.sound.files import find_files, is_recording, search
 from rmvpe.track import PV_HOP_S, READERS, F0Track
@@ -35,17 +38,18 @@ INPUT_HELP = "sound files, f0 files, folders to search for them, or names with w
 class Request:
     """What a command line asks for.
 
-    output: a folder, or the file to write. file_format: of the notes; None for the output's ending. sound: the sound
-    file of the one f0 file, for velocities and repeated notes; None without. picture: None for none, "" for one beside
-    each result, else the file.
+    output: a folder, or the file to write; None: only `transcriptions`, the table that gets the notes. file_format: of
+    the notes; None for the output's ending. sound: the sound file of the one f0 file, for velocities and repeated
+    notes; None without. picture: None for none, "" for one beside each result, else the file.
     """
 
     paths: Sequence[str]
-    output: str
+    output: str | None
     manner: Manner
     network: NetworkWishes = field(default_factory=NetworkWishes)
     file_format: str | None = None
     sound: str | None = None
+    transcriptions: Path | None = None
     picture: str | None = None
     theme: str = DEFAULT_THEME
     wishes: NoteWishes = field(default_factory=NoteWishes)
@@ -55,10 +59,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of `rmvpe notes`."""
     add = parser.add_argument
     add_input_arguments(parser, INPUT_HELP)
-    plan.add_run_arguments(parser)
+    plan.add_run_arguments(parser, output_required=False)
     add("--format", choices=tuple(WRITERS), help=f"of the notes (default: OUT's ending, else {DEFAULT_FORMAT})")
     text = "the sound of the one f0 file that is given: notes get velocities, and repeated notes are found"
     add("--sound", metavar="SOUND", help=text)
+    text = (
+        "DiffSinger's transcriptions.csv: when the run ends, rows named as the inputs get note_seq and note_dur; "
+        "the one file that may be read and written; -o may be left out"
+    )
+    add("--transcriptions", metavar="CSV", help=text)
     add("--plot", nargs="?", const="", metavar="PNG", help="draw a picture too, beside each result or to PNG")
     add_theme_argument(parser)
     add_note_wishes(parser)
@@ -74,6 +83,7 @@ def run(arguments: argparse.Namespace, load: Load = load_estimator) -> int:
         network=network_wishes(arguments),
         file_format=arguments.format,
         sound=arguments.sound,
+        transcriptions=None if arguments.transcriptions is None else Path(arguments.transcriptions),
         picture=arguments.plot,
         theme=arguments.theme,
         wishes=note_wishes(arguments),
@@ -86,31 +96,37 @@ def write_notes(request: Request, load: Load = load_estimator) -> int:
 
     Raises UserError for what makes the whole request impossible, before any work.
     """
-    files, skipped = find_inputs(request.paths)
+    files, skipped = find_inputs(request.paths, request.transcriptions)
     check_flags(files, request)
-    jobs = plan_jobs(files, request)
+    table = None if request.transcriptions is None else open_transcriptions(request.transcriptions, files)
+    jobs = plan_jobs(files, request, table)
     others = [request.network.weights, *([request.sound] if request.sound else [])]
     plan.check_jobs(jobs, request.output, others, request.manner.force)
     todo = plan.unfinished(jobs, request.manner)
     problems = 0
     if todo:
         plan.check_folders(todo)
-        problems = plan.do_jobs(computing(todo, request, load), todo, request.manner)
+        with nullcontext() if table is None else table.writing(request.manner):
+            problems = plan.do_jobs(computing(todo, request, load), todo, request.manner)
+    if table is not None:
+        table.report_absent(request.manner)
     plan.report_skipped(request.manner, skipped)
     return 1 if problems or skipped else 0
 
 
-def find_inputs(paths: Sequence[str]) -> tuple[list[AudioFile], Skipped]:
-    """The files to read. A folder with sound files gives these; one without gives its f0 files."""
+def find_inputs(paths: Sequence[str], table: Path | None = None) -> tuple[list[AudioFile], Skipped]:
+    """The files to read. A folder with sound files gives these; one without gives its f0 files, but not the `table`."""
     if STDIN in paths:
         return plan.find_sounds(paths)
     skipped: Skipped = []
-    return find_files(paths, files_in, skipped), skipped
+    return find_files(paths, partial(files_in, table=table), skipped), skipped
 
 
-def files_in(folder: Path, skipped: Skipped) -> list[Path]:
+def files_in(folder: Path, skipped: Skipped, table: Path | None = None) -> list[Path]:
     """The sound files of a folder, or if it has none its f0 files. Raises UserError if it has neither."""
     found = sorted(search(folder, is_recording, skipped)) or sorted(search(folder, is_f0_file, skipped))
+    if table is not None and table.exists():
+        found = [path for path in found if not path.samefile(table)]
     if not found:
         raise UserError(f"{folder} holds no sound file and no f0 file ({', '.join(READERS)}): give another folder")
     return found
@@ -138,12 +154,32 @@ def check_flags(files: Sequence[AudioFile], request: Request) -> None:
         raise UserError(f"--{flag} decides the f0 of sound files, and only f0 files are given: drop it")
 
 
-def plan_jobs(files: Sequence[AudioFile], request: Request) -> list[Job]:
+def plan_jobs(files: Sequence[AudioFile], request: Request, table: Transcriptions | None) -> list[Job]:
     """Where the notes of each file go. Raises UserError if flags contradict each other."""
+    rows = [None if table is None else table.row_of(file.path) for file in files]
+    if request.output is None:
+        check_table_alone(request)
+        return [Job(file.path, (), row) for file, row in zip(files, rows) if row is not None]
+    results = plan_results(files, request, request.output)
+    return [Job(file.path, made, row) for file, made, row in zip(files, results, rows)]
+
+
+def check_table_alone(request: Request) -> None:
+    """Raise UserError for what is of no use without -o."""
+    if request.transcriptions is None:
+        raise UserError("no place for the notes is given: give -o OUT, or --transcriptions CSV")
+    for flag, given in (("--format", request.file_format), ("--plot", request.picture)):
+        if given is not None:
+            raise UserError(f"{flag} is about files of notes, and only {request.transcriptions} is written: add -o OUT")
+    request.wishes.check(["transcriptions"], "-o OUT")
+
+
+def plan_results(files: Sequence[AudioFile], request: Request, output: str) -> list[tuple[Result, ...]]:
+    """The files that are written for each file."""
     ending = note_ending(request.file_format or DEFAULT_FORMAT)
-    outputs = plan.plan_outputs(files, request.paths, request.output, [f".{name}" for name in SUFFIXES], ending)
+    outputs = plan.plan_outputs(files, request.paths, output, [f".{name}" for name in SUFFIXES], ending)
     file_format = request.file_format or DEFAULT_FORMAT
-    if outputs == [Path(request.output)] and outputs != [STREAM]:
+    if outputs == [Path(output)] and outputs != [STREAM]:
         file_format = format_of(outputs[0], request.file_format)
         suffix = outputs[0].suffix[1:].lower()
         said = SUFFIXES.get(suffix, file_format)
@@ -152,7 +188,7 @@ def plan_jobs(files: Sequence[AudioFile], request: Request) -> list[Job]:
     request.wishes.check([file_format], "notes")
     columns = [[note_result(output, file_format, request.wishes.options) for output in outputs]]
     columns += plan.pictures(outputs, request.picture, request.theme, with_notes=True, ending=note_ending(file_format))
-    return [Job(file.path, results) for file, results in zip(files, zip(*columns))]
+    return list(zip(*columns))
 
 
 def computing(jobs: Sequence[Job], request: Request, load: Load) -> Compute:

@@ -49,11 +49,11 @@ class Manner:
         report(self.program, sentence)
 
 
-def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+def add_run_arguments(parser: argparse.ArgumentParser, output_required: bool = True) -> None:
     """-o, --skip-existing and --force."""
     add = parser.add_argument
     text = "a folder, or for a single file the file to write; -: stdout"
-    add("-o", "--output", required=True, metavar="OUT", help=text)
+    add("-o", "--output", required=output_required, metavar="OUT", help=text)
     text = "leave out files whose results are complete, to go on with a run that was stopped"
     add("--skip-existing", action="store_true", help=text)
     add("--force", action="store_true", help="replace files that this command did not write")
@@ -147,21 +147,31 @@ def is_folder(path: str) -> bool:
         raise UserError(f"{path}: {reason}; give another name") from error
 
 
-def check_jobs(jobs: Sequence[Job], output: str, inputs: Iterable[str | os.PathLike[str]], force: bool) -> None:
-    """Raise UserError if a result would replace an input, another result, or a file of the user's."""
+def check_jobs(jobs: Sequence[Job], output: str | None, inputs: Iterable[str | os.PathLike[str]], force: bool) -> None:
+    """Raise UserError if a result would replace an input, another result, or a file of the user's.
+
+    output: as it was given; None where only tables are written.
+    """
     folders = {os.path.realpath(parent) for parent in {job.source.parent for job in jobs}}
-    into_folder = jobs[0].results[0].path != Path(output)
+    into_folder = output is not None and jobs[0].results[0].path != Path(output)
     written = [result for job in jobs for result in job.results if result.path != STREAM]
     careful = {
         parent: into_folder and os.path.realpath(parent) in folders for parent in {made.path.parent for made in written}
     }
     outputs = [Output(made.path, made.kind, careful[made.path.parent]) for made in written]
+    outputs += [Output(table, "transcriptions") for table in tables_of(jobs)]
     check_outputs(outputs, [*(job.source for job in jobs), *inputs], force)
 
 
+def tables_of(jobs: Sequence[Job]) -> list[Path]:
+    """The tables that have rows for the jobs."""
+    return list(dict.fromkeys(job.row.table for job in jobs if job.row is not None))
+
+
 def is_done(job: Job) -> bool:
-    """Whether all results of a job are there and complete."""
-    return all(is_complete(result.path, result.kind) for result in job.results)
+    """Whether all results of a job are there and complete, and its row has notes."""
+    complete = all(is_complete(result.path, result.kind) for result in job.results)
+    return complete and (job.row is None or job.row.filled)
 
 
 def unfinished(jobs: Sequence[Job], manner: Manner) -> list[Job]:
@@ -174,7 +184,8 @@ def unfinished(jobs: Sequence[Job], manner: Manner) -> list[Job]:
 
 def check_folders(jobs: Sequence[Job]) -> None:
     """Raise UserError unless all results can be written."""
-    for folder in {result.path.parent for job in jobs for result in job.results if result.path != STREAM}:
+    paths = [result.path for job in jobs for result in job.results if result.path != STREAM]
+    for folder in {path.parent for path in (*paths, *tables_of(jobs))}:
         check_folder(folder)
 
 

@@ -12,7 +12,8 @@ import csv
 import io
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+import unicodedata
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,35 +34,63 @@ def update_transcriptions(path: str | Path, recordings: Mapping[str, Notes]) -> 
     """Write the notes of `recordings`, name -> notes, into the table `path`; on an error the old file stays.
 
     `note_seq` and `note_dur` of the rows with these names are replaced; other rows, other columns and the order of both
-    stay. Returns the names that have no row: they are not added, because a row without phonemes spoils the training.
-    Where there is no file, one is made with a row for each recording, whose phonemes are still empty. Raises UserError
-    if the file is no such table, if `ph_dur` and `ph_num` of a row contradict each other, and for notes that a `.ds`
-    cannot hold.
+    stay. Names are the same if they look the same (Unicode's NFC): macOS writes accents in another way. Returns the
+    names that have no row: they are not added, because a row without phonemes spoils the training. Where there is no
+    file, one is made with a row for each recording, whose phonemes are still empty. Raises UserError if the file is no
+    such table, if `ph_dur` and `ph_num` of a row contradict each other, and for notes that a `.ds` cannot hold.
     """
     path = Path(path)
     for name, notes in recordings.items():
-        try:
-            check_notes(notes)
-            check_pitches(notes)
-        except ValueError as error:
-            raise UserError(f"the notes of {name} cannot be written: {error}") from error
+        check_recording(name, notes)
     if path.exists():
         columns, rows, line_end = _read(path)
         columns += [column for column in COLUMNS[-2:] if column not in columns]
     else:
         columns, line_end = list(COLUMNS), "\n"
         rows = [{**dict.fromkeys(COLUMNS, ""), "name": name} for name in recordings]
+    found = {_key(name): notes for name, notes in recordings.items()}
     for number, row in enumerate(rows, start=1):
-        if row["name"] in recordings:
-            row.update(note_columns(recordings[row["name"]], _words(path, number, row)))
+        if _key(row["name"]) in found:
+            row.update(note_columns(found[_key(row["name"])], _words(path, number, row)))
     text = io.StringIO()
     table = csv.DictWriter(text, columns, lineterminator=line_end)
     table.writeheader()
     table.writerows(rows)
     with atomic_path(path) as temporary:
         temporary.write_bytes(text.getvalue().encode())
-    present = {row["name"] for row in rows}
-    return tuple(name for name in recordings if name not in present)
+    present = {_key(row["name"]) for row in rows}
+    return tuple(name for name in recordings if _key(name) not in present)
+
+
+def check_transcriptions(path: str | Path, names: Collection[str]) -> dict[str, bool]:
+    """Which of `names` get notes in the table `path`, and whether their rows have some already: name -> bool.
+
+    To be called before the notes are computed. Where there is no file, all names get a row. Raises UserError as
+    `update_transcriptions` would for the table and for the rows of these names.
+    """
+    path = Path(path)
+    if not path.exists():
+        return dict.fromkeys(names, False)
+    wanted = {_key(name): name for name in names}
+    filled: dict[str, bool] = {}
+    for number, row in enumerate(_read(path)[1], start=1):
+        if (name := wanted.get(_key(row["name"]))) is not None:
+            _words(path, number, row)
+            filled[name] = filled.get(name, True) and bool(row.get("note_seq") and row.get("note_dur"))
+    return filled
+
+
+def check_recording(name: str, notes: Notes) -> None:
+    """Raise UserError, which names the recording, for notes that a table cannot hold."""
+    try:
+        check_notes(notes)
+        check_pitches(notes)
+    except ValueError as error:
+        raise UserError(f"the notes of {name} cannot be written: {error}") from error
+
+
+def _key(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
 
 
 def note_columns(notes: Notes, borders_us: Sequence[int] = ()) -> Row:

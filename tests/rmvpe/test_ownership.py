@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 
 from rmvpe.errors import UserError
+from rmvpe.evaluation.report import Report, ReportFiles
+from rmvpe.notes.note import Note
+from rmvpe.notes.notes import Notes
 from rmvpe.ownership import Output, check_outputs, is_complete, is_ours
 from rmvpe.track import WRITERS, F0Track
 
@@ -20,6 +23,7 @@ FOREIGN = {
     "pv": b"60.1\n60.25\n",
     "picture": b"\x89PNG\r\n\x1a\n" + bytes(100),
     "json": b'{"name": "somebody\'s"}',
+    "notes json": b'{"made_by": "rmvpe 0.1.0", "tuning_cents": 0.0, "notes": []}',
     "report csv": b"file,score\na,1\n",
     "markdown": b"# Notes\n",
     "two columns": b"time,f0\n",
@@ -53,6 +57,20 @@ def test_a_foreign_file_needs_force(kind: str, tmp_path: Path):
         check_outputs([Output(path, kind)])
     check_outputs([Output(path, kind)], force=True)
     assert path.read_bytes() == FOREIGN[kind]
+
+
+def test_notes_and_a_report_do_not_replace_each_other(tmp_path: Path):
+    """Both are JSON files of ours."""
+    notes, report = tmp_path / "notes.json", tmp_path / "report.json"
+    Notes((Note(0.0, 1.0, 60.0),)).write(notes)
+    Report("Title", "| a |", ("file",), [], {"notes": [], "tuning_cents": 0.0}).write(ReportFiles(json=report))
+    check_outputs([Output(notes, "notes json"), Output(report, "json")])
+    assert is_complete(notes, "notes json")
+    assert is_complete(report, "json")
+    for path, kind in ((report, "notes json"), (notes, "json")):
+        assert not is_complete(path, kind)
+        with pytest.raises(UserError, match=rf"{path.name} exists .* --force"):
+            check_outputs([Output(path, kind)])
 
 
 def test_arrays_of_other_programs_are_not_ours(tmp_path: Path):

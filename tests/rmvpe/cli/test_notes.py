@@ -10,6 +10,7 @@ import soundfile
 
 from rmvpe.cli import notes as cli
 from rmvpe.estimator import Estimator
+from rmvpe.files import write_json
 from rmvpe.notes.files import SUFFIXES, WRITERS
 from rmvpe.notes.notes import Notes
 from rmvpe.track import F0Track
@@ -132,6 +133,15 @@ def test_again_into_the_folder_of_the_f0_files(folder: Path, notes: Command, cap
     assert notes("f0", "-o", "f0", "--format", "csv", "--force") == 0
     assert notes("f0", "-o", "f0", "--format", "csv", "--skip-existing") == 0
     assert "2 of 2 files skipped" in capsys.readouterr().err
+
+
+def test_a_report_of_ours_is_not_replaced(folder: Path, notes: Command, capsys: pytest.CaptureFixture[str]):
+    write_json(Path("report.json"), {"made_by": "rmvpe 0.1.0", "scores": []})
+    before = Path("report.json").read_bytes()
+    assert "report.json exists" in refused(notes, capsys, "f0/x.csv", "-o", "report.json")
+    assert Path("report.json").read_bytes() == before
+    assert notes("f0/x.csv", "-o", "report.json", "--force") == 0
+    assert len(Notes.read("report.json")) == 2
 
 
 @pytest.mark.parametrize("file_format", WRITERS)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rmvpe.errors import UserError
 from rmvpe.notes.note import Note
 from rmvpe.notes.notes import Notes
-from rmvpe.notes.transcriptions import note_columns, update_transcriptions
+from rmvpe.notes.transcriptions import check_transcriptions, note_columns, update_transcriptions
 from rmvpe.track import F0Track
 from tests.rmvpe.notes.test_timeline import melodies
 
@@ -119,6 +119,30 @@ def test_a_table_that_cannot_be_right_stays(header: str, line: str, words: str, 
     with pytest.raises(UserError, match=rf"transcriptions\.csv.*{words}"):
         update_transcriptions(path, {"song": SONG})
     assert path.read_bytes() == before
+    with pytest.raises(UserError, match=rf"transcriptions\.csv.*{words}"):
+        check_transcriptions(path, ["song"])
+
+
+def test_what_a_table_has_before_the_work(tmp_path: Path):
+    path = tmp_path / "transcriptions.csv"
+    assert check_transcriptions(path, ["song", "new"]) == {"song": False, "new": False}
+    assert not path.exists()
+    rows_before = ["done,1.0,1,C4,1.0", "song,1.0,1,,", "half,1.0,1,C4,", "bad,1.0,7,,"]
+    write_table(path, "name,ph_dur,ph_num,note_seq,note_dur", *rows_before)
+    names = ["new", "half", "song", "done"]
+    assert check_transcriptions(path, names) == {"done": True, "song": False, "half": False}
+    with pytest.raises(UserError, match=r"row 4, bad, ph_num counts 7"):
+        check_transcriptions(path, [*names, "bad"])
+
+
+def test_an_accent_is_the_same_in_both_ways_of_unicode(tmp_path: Path):
+    path = tmp_path / "transcriptions.csv"
+    write_table(path, "name", "\u00e9t\u00e9")
+    apart = "e\u0301te\u0301"
+    assert check_transcriptions(path, [apart]) == {apart: False}
+    assert update_transcriptions(path, {apart: SONG}) == ()
+    assert rows(path)[0]["note_seq"] == "rest A3+30 C4"
+    assert rows(path)[0]["name"] == "\u00e9t\u00e9"
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfen\0a\0m\0e\0"])
