@@ -10,7 +10,7 @@ from rmvpe.audio import Recording
 from rmvpe.cli.note_options import add_note_arguments, given_note_flags, note_config
 from rmvpe.errors import UserError
 from rmvpe.notes.midi import import_mido
-from rmvpe.notes.notes import Notes
+from rmvpe.notes.notes import DIVISIONS, Notes
 from rmvpe.notes.options import NoteFileOptions
 from rmvpe.notes.settings import NoteConfig
 from rmvpe.track import F0Track
@@ -84,8 +84,9 @@ def add_note_wishes(parser: argparse.ArgumentParser) -> None:
 def division_of(text: str) -> int:
     """The N of "1/N"."""
     match = re.fullmatch(r"1/(\d{1,4})", text.strip())
-    if match is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no grid: give a part of a whole note, such as 1/16")
+    if match is None or int(match[1]) not in DIVISIONS:
+        known = ", ".join(map(str, DIVISIONS))
+        raise argparse.ArgumentTypeError(f"{text!r} is no grid: give a part of a whole note, 1/N with N of {known}")
     return int(match[1])
 
 

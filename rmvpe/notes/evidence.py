@@ -4,7 +4,8 @@ A small network of two dense layers reads 500 ms around every border between two
 log-odds. It was trained on synthetic singing whose notes are known (`scripts/fit_notes.py`, rmvpe/weights/notes.md).
 There are two: one that hears the voice, and one for an f0 without its sound. What it reads of each frame:
 
-- with sound: the level in four bands of harmonics and their mean, each relative to the loudest within 300 ms on each side, in 20 dB;
+- with sound: the level in four bands of harmonics and their mean, each relative to the loudest within 300 ms on each
+  side, in 20 dB;
 - the log-odds of the confidence, a quarter of it; 1 if the frame is voiced;
 - the pitch relative to the median of the window, in two semitones, with and without its sign.
 """
