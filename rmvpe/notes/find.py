@@ -51,26 +51,26 @@ class Costs:
 
 
 WITH_SOUND = Costs(
-    semitone=0.728,
-    far=2.599,
-    gap=0.644,
+    semitone=0.639,
+    far=6.163,
+    gap=0.666,
     sounds=0.802,
     silent=0.803,
-    after_rest=0.699,
-    after_note=4.284,
-    begins=1.198,
-    ends=1.873,
+    after_rest=0.865,
+    after_note=5.39,
+    begins=2.245,
+    ends=1.003,
 )
 WITHOUT_SOUND = Costs(
-    semitone=0.567,
-    far=1.318,
-    gap=0.26,
-    sounds=0.394,
-    silent=4.389,
+    semitone=0.67,
+    far=1.513,
+    gap=0.265,
+    sounds=0.518,
+    silent=6.572,
     after_rest=1.752,
-    after_note=6.204,
-    begins=0.94,
-    ends=2.199,
+    after_note=6.614,
+    begins=1.105,
+    ends=3.878,
 )
 
 
