@@ -5,12 +5,13 @@
     python scripts/fit_notes.py fit77:train fit78:train -o notes.npz
 
 Every recording is read by the bundled weights three times: alone, inside its music at 10 dB, and in a random room with
-noise. From the curves around each instant a network with one hidden layer learns the log-odds that a note begins, ends
-and sounds (`rmvpe.notes.evidence`); a second one learns it without the sound, from the notes as the f0 alone can tell
-them. Then one to three of the costs (`rmvpe.notes.find.Costs`) at a time are changed at random, and a change stays if
-the mean of three F1 scores is higher: with offset, onset and pitch, onset alone (mir_eval.transcription). A fifth of
-the recordings, evenly spaced, is kept from the networks; the costs are fitted on these. Nothing but these folders is
-looked at. The networks go to --output (for rmvpe/weights/notes.npz), the costs are printed, for rmvpe/notes/find.py.
+noise; a third of the results is also muffled. From the curves around each instant a network with one hidden layer
+learns the log-odds that a note begins, ends and sounds (`rmvpe.notes.evidence`); a second one learns it without the
+sound, from the notes as the f0 alone can tell them. Then one to three of the costs (`rmvpe.notes.find.Costs`) at a time
+are changed at random, and a change stays if the mean of three F1 scores is higher: with offset, onset and pitch, onset
+alone (mir_eval.transcription). A fifth of the recordings, evenly spaced, is kept from the networks; the costs are fitted
+on these. Nothing but these folders is looked at. The networks go to --output (for rmvpe/weights/notes.npz), the costs
+are printed, for rmvpe/notes/find.py.
 """
 
 import argparse
@@ -93,6 +94,17 @@ def read_tasks(places: Sequence[str], limit: int | None) -> list[Task]:
     return tasks
 
 
+def muffled(task: Task, rng: np.random.Generator) -> Task:
+    """The task through a low pass of 12 to 48 dB per octave: a hum, a whistle, a flute have little above their f0."""
+    bands, level = task.frames.bands_db, task.frames.level_db
+    assert bands is not None
+    assert level is not None
+    lower = bands - rng.uniform(12.0, 48.0) * np.arange(bands.shape[1])
+    power, was = ((10.0 ** (some / 10.0)).sum(axis=1) for some in (lower, bands))
+    frames = dataclasses.replace(task.frames, bands_db=lower, level_db=level + 10.0 * np.log10(power / was))
+    return dataclasses.replace(task, frames=frames)
+
+
 def without_sound(frames: Frames, binary: bool) -> Frames:
     """The f0 alone. binary: also without a confidence, as files of f0 have none."""
     confidence = frames.voiced.astype(np.float64) if binary else frames.confidence
@@ -124,7 +136,9 @@ def heard_in_f0(frames: Frames, notes: np.ndarray) -> np.ndarray:
 
 def inputs_of(frames: Frames) -> np.ndarray:
     """What a network reads, [frames + 1, inputs]."""
-    return np.concatenate(list(inputs_in_blocks(frames.pitch, frames.voiced, frames.confidence, frames.bands_db)))
+    return np.concatenate(
+        list(inputs_in_blocks(frames.pitch, frames.voiced, frames.confidence, frames.level_db, frames.bands_db))
+    )
 
 
 def targets_of(frames: Frames, notes: np.ndarray) -> np.ndarray:
@@ -246,7 +260,11 @@ def fit_costs(searches: list[Search], best: Costs, rounds: int, workers: int, se
 def search_of(task: Task, model: Network) -> Search:
     """The task with its evidence."""
     frames = task.frames
-    return Search(frames, evidence(frames.pitch, frames.voiced, frames.confidence, frames.bands_db, model), task.notes)
+    return Search(
+        frames,
+        evidence(frames.pitch, frames.voiced, frames.confidence, frames.level_db, frames.bands_db, model),
+        task.notes,
+    )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -282,6 +300,7 @@ def run(arguments: argparse.Namespace) -> int:
         Task(without_sound(task.frames, number % 2 == 1), heard_in_f0(task.frames, task.notes), task.held_out)
         for number, task in enumerate(tasks)
     ]
+    tasks += [muffled(task, np.random.default_rng(number)) for number, task in enumerate(tasks) if number % 3 == 0]
     stored: dict[str, Any] = {}
     for kind, known, start in (("sound", tasks, WITH_SOUND), ("f0", bare, WITHOUT_SOUND)):
         model, costs = fit([task for task in known if len(task.notes)], start, arguments)

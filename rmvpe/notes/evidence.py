@@ -19,7 +19,7 @@ import numpy as np
 
 CONTEXT = 25  # frames on each side of a border
 AROUND = 30  # frames on each side among which the loudest is looked for
-QUIET_DB = 45.0  # below the loud level of a band (95 % quantile) all is equally quiet
+LOUD, QUIET_DB = 0.95, 45.0  # below the loud level (this quantile) of the voice, all is equally quiet
 RANGE_DB = 20.0
 SEMITONES = 2.0
 CERTAIN = 0.99  # confidence counts between 1 - this and this
@@ -63,22 +63,34 @@ def network(with_sound: bool) -> Network:
 
 
 def evidence(
-    pitch: np.ndarray, voiced: np.ndarray, confidence: np.ndarray, bands_db: np.ndarray | None, model: Network
+    pitch: np.ndarray,
+    voiced: np.ndarray,
+    confidence: np.ndarray,
+    level_db: np.ndarray | None,
+    bands_db: np.ndarray | None,
+    model: Network,
 ) -> Evidence:
-    """The evidence at every border of frames of 10 ms, of curves [frames]; `bands_db` [frames, 4] or None."""
-    log_odds = [model(block) for block in inputs_in_blocks(pitch, voiced, confidence, bands_db)]
+    """The evidence at every border of frames of 10 ms, of curves [frames]; levels, and bands [frames, 4], or None."""
+    log_odds = [model(block) for block in inputs_in_blocks(pitch, voiced, confidence, level_db, bands_db)]
     begins, ends, sounds = np.concatenate(log_odds).astype(np.float64).T
     return Evidence(begins, ends, sounds)
 
 
 def inputs_in_blocks(
-    pitch: np.ndarray, voiced: np.ndarray, confidence: np.ndarray, bands_db: np.ndarray | None, block: int = BLOCK
+    pitch: np.ndarray,
+    voiced: np.ndarray,
+    confidence: np.ndarray,
+    level_db: np.ndarray | None,
+    bands_db: np.ndarray | None,
+    block: int = BLOCK,
 ) -> Iterator[np.ndarray]:
     """What the network reads at every border, float32 [k, inputs] at a time, [frames + 1, inputs] in all."""
     certain = np.clip(confidence, 1.0 - CERTAIN, CERTAIN)
     columns = [np.log(certain / (1.0 - certain)) / 4.0, voiced.astype(np.float64)]
-    if bands_db is not None:
-        heard = np.maximum(bands_db, np.quantile(bands_db, 0.95, axis=0) - QUIET_DB)
+    if bands_db is not None and level_db is not None:
+        # Without the voice's own level as a floor, the click at the edge of a pure tone would be all of an empty band
+        loud = np.maximum(np.quantile(bands_db, LOUD, axis=0), np.quantile(level_db, LOUD))
+        heard = np.maximum(bands_db, loud - QUIET_DB)
         levels = np.column_stack([heard.mean(axis=1), heard])
         columns = [*_below_loudest(levels).T, *columns]
     frames = np.arange(len(pitch))

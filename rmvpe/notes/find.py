@@ -124,7 +124,9 @@ def find_notes(frames: Frames, config: NoteConfig, costs: Costs | None = None) -
     if not frames.voiced.any():
         return ()
     with_sound = frames.bands_db is not None
-    known = evidence(frames.pitch, frames.voiced, frames.confidence, frames.bands_db, network(with_sound))
+    known = evidence(
+        frames.pitch, frames.voiced, frames.confidence, frames.level_db, frames.bands_db, network(with_sound)
+    )
     if costs is None:
         costs = WITH_SOUND if with_sound else WITHOUT_SOUND
     return notes_from(frames, segments(frames, known, config, costs), config)

@@ -11,6 +11,9 @@ import soundfile
 
 from benchmarks import notes
 from rmvpe.backends import installed_backends
+from rmvpe.pitch import hz_to_midi
+from tests.helpers.settings import decoding
+from tests.helpers.waves import waves
 
 pytest.importorskip("mir_eval")
 pytestmark = pytest.mark.skipif(not installed_backends(), reason="needs torch, jax or onnxruntime")
@@ -61,7 +64,8 @@ def test_both_get_the_same_sound_and_are_scored_alike(data: Path, tmp_path: Path
     record = json.loads(out.read_text())
     assert record["programs"]["swift-f0"]["means"]["clean"]["COnP P"] == 1.0
     assert record["programs"]["swift-f0"]["means"]["clean"]["COnP R"] == 0.5
-    assert set(record["intervals"]) == {"rmvpe", "swift-f0"}
+    assert set(record["intervals"]) == {"rmvpe", "swift-f0", notes.BOUND}
+    assert record["programs"][notes.BOUND]["means"]["clean"]["COn F1"] == 1.0
     ours = record["programs"]["rmvpe"]["means"]["clean"]["COnPOff F1"]
     gain, low, high = record["differences"]["swift-f0"]["clean"]["COnPOff"]
     assert gain == low == high == pytest.approx(ours - 2 / 3)  # one file: no spread
@@ -98,3 +102,15 @@ def test_the_interval_holds_the_mean_and_narrows_with_files():
         # for a mean of many values the normal interval; a tenth for the skew of ten values and of the bootstrap
         assert high - low == pytest.approx(2 * 1.96 * values.std() / math.sqrt(len(values)), rel=0.1)
     assert notes.interval(few.tolist()) == notes.interval(few.tolist())
+
+
+def test_the_bound_has_the_reference_times_and_our_pitch():
+    estimator = waves(256, 64, decoding())  # one pitch wherever it is loud
+    audio = np.concatenate([0.3 * np.sin(np.arange(16_000) / 5), np.zeros(16_000)]).astype(np.float32)
+    reference = np.array([[0.2, 0.7, 60.0], [1.3, 1.7, 60.0]])
+    found = notes.at_reference_times(estimator, audio, reference)
+    assert np.array_equal(found[:, :2], reference[:, :2])
+    track = estimator.from_audio(audio, 16_000)
+    assert found[0, 2] == pytest.approx(float(np.median(hz_to_midi(track.f0_hz[20:70]))))
+    assert found[1, 2] == notes.NO_PITCH
+    assert np.array_equal(reference[:, 2], [60.0, 60.0])

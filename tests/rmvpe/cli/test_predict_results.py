@@ -21,6 +21,7 @@ from tests.helpers.waves import waves
 
 Predict = Callable[..., int]
 ALL = ("--notes", "--midi", "--sonify")
+PITCH_HZ = 319.5  # that of the network below, so that the level at its harmonics is that of the tone
 RESULTS = ["a.csv", "a.mid", "a.notes.csv", "a.sonified.wav"]
 
 
@@ -36,7 +37,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     pytest.importorskip("mido")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "in").mkdir()
-    tone = 0.3 * np.sin(2 * np.pi * 220 * np.arange(16_000) / 16_000)
+    tone = 0.3 * np.sin(2 * np.pi * PITCH_HZ * np.arange(16_000) / 16_000)
     soundfile.write("in/a.wav", np.concatenate([tone, np.zeros(16_000), tone]), 16_000)
     return tmp_path
 

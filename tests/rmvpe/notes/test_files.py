@@ -23,7 +23,9 @@ NOTES = Notes(
     missing=("nothing was heard",),
 )
 HEADER = "onset_s,offset_s,pitch_midi,name,velocity,confidence\n"
-KINDS = {name: {"csv": "notes csv"}.get(name, name) for name in WRITERS}  # format -> what `rmvpe.ownership` calls it
+KINDS = {
+    name: {"csv": "notes csv", "json": "notes json"}.get(name, name) for name in WRITERS
+}  # format -> what `rmvpe.ownership` calls it
 
 
 @st.composite
