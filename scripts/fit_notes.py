@@ -7,11 +7,11 @@
 Every recording is read by the bundled weights three times: alone, inside its music at 10 dB, and in a random room with
 noise; a third of the results is also muffled. From the curves around each instant a network with one hidden layer
 learns the log-odds that a note begins, ends and sounds (`rmvpe.notes.evidence`); a second one learns it without the
-sound, from the notes as the f0 alone can tell them. Then one to three of the costs (`rmvpe.notes.find.Costs`) at a time
-are changed at random, and a change stays if the mean of three F1 scores is higher: with offset, onset and pitch, onset
-alone (mir_eval.transcription). A fifth of the recordings, evenly spaced, is kept from the networks; the costs are fitted
-on these. Nothing but these folders is looked at. The networks go to --output (for rmvpe/weights/notes.npz), the costs
-are printed, for rmvpe/notes/find.py.
+sound, from the notes as the f0 alone can tell them. Then one to three of the costs (`rmvpe.notes.find.Costs`) at a
+time are changed at random, and a change stays if the mean of three F1 scores is higher: with offset, onset and pitch,
+onset alone (mir_eval.transcription). A fifth of the recordings, evenly spaced, is kept from the networks; the costs are
+fitted on these. Nothing but these folders is looked at. The networks go to --output (for rmvpe/weights/notes.npz), the
+costs are printed, for rmvpe/notes/find.py.
 """
 
 import argparse

@@ -51,15 +51,15 @@ class Costs:
 
 
 WITH_SOUND = Costs(
-    semitone=0.639,
-    far=6.163,
-    gap=0.666,
+    semitone=0.627,
+    far=7.565,
+    gap=0.832,
     sounds=0.802,
-    silent=0.803,
-    after_rest=0.865,
-    after_note=5.39,
-    begins=2.245,
-    ends=1.003,
+    silent=1.541,
+    after_rest=1.028,
+    after_note=2.845,
+    begins=2.426,
+    ends=0.703,
 )
 WITHOUT_SOUND = Costs(
     semitone=0.67,
@@ -67,8 +67,8 @@ WITHOUT_SOUND = Costs(
     gap=0.265,
     sounds=0.518,
     silent=6.572,
-    after_rest=1.752,
-    after_note=6.614,
+    after_rest=1.594,
+    after_note=6.669,
     begins=1.105,
     ends=3.878,
 )
