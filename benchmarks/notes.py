@@ -6,8 +6,9 @@ PYTHON is a Python that has the program; without the flag it is left out. Each r
 (`benchmarks/note_peers.py`) and gets the same 16 kHz mix as ours. The scores are those of `rmvpe evaluate --notes`, the
 mean over files, with 95 % intervals by bootstrap over the files, and how much higher ours are on the same files. Basic
 Pitch is polyphonic: all its notes count, so those of the music too. A file on which one program fails is left out for
-all, is named, and makes the exit code 1. The row "reference times" has the onsets and offsets of the reference and the
-median of our f0 between them: how far the reference's pitches agree with the sound's.
+all, is named, and makes the exit code 1. "rmvpe, f0 alone" finds them without the sound. "reference times" has the
+onsets and offsets of the reference and the median of our f0 between them: how far the reference's pitches agree with
+the sound's.
 """
 
 import argparse
@@ -40,6 +41,7 @@ from rmvpe.pitch import hz_to_midi
 from rmvpe.program import Command, run_program
 
 OURS = "rmvpe"
+BARE = "rmvpe, f0 alone"
 BOUND = "reference times"
 NO_PITCH = 1.0  # MIDI: below every voice
 PEERS = ("swift-f0", "basic-pitch")
@@ -85,6 +87,16 @@ def peer(name: str, python: str) -> Iterator[tuple[FindNotes, str]]:
         finally:
             process.kill()
             process.communicate()
+
+
+def finder_without_sound(estimator: Estimator) -> FindNotes:
+    """Our notes from the f0 alone, as from a file of f0."""
+
+    def find(audio: np.ndarray) -> np.ndarray:
+        notes = estimator.from_audio(audio, SAMPLE_RATE_HZ).notes()
+        return np.array([(note.onset_s, note.offset_s, note.pitch_midi) for note in notes]).reshape(-1, 3)
+
+    return find
 
 
 def at_reference_times(estimator: Estimator, audio: np.ndarray, reference: np.ndarray) -> np.ndarray:
@@ -222,7 +234,8 @@ def run(given: argparse.Namespace) -> int:
     source = open_note_source(given.data, given.split)
     check_outputs(files.outputs(), [*files_of(source), *(music or ())], given.force)
     estimator = load(given.weights, device="cpu")
-    finders, about = {OURS: finder(estimator)}, {OURS: f"weights {Path(given.weights).name}, rmvpe's defaults"}
+    finders = {OURS: finder(estimator), BARE: finder_without_sound(estimator)}
+    about = {OURS: f"weights {Path(given.weights).name}, rmvpe's defaults", BARE: "the same, as from a file of f0"}
     with ExitStack() as stack:
         for name in PEERS:
             if python := getattr(given, name.replace("-", "_")):

@@ -64,7 +64,7 @@ def test_both_get_the_same_sound_and_are_scored_alike(data: Path, tmp_path: Path
     record = json.loads(out.read_text())
     assert record["programs"]["swift-f0"]["means"]["clean"]["COnP P"] == 1.0
     assert record["programs"]["swift-f0"]["means"]["clean"]["COnP R"] == 0.5
-    assert set(record["intervals"]) == {"rmvpe", "swift-f0", notes.BOUND}
+    assert set(record["intervals"]) == {"rmvpe", notes.BARE, "swift-f0", notes.BOUND}
     assert record["programs"][notes.BOUND]["means"]["clean"]["COn F1"] == 1.0
     ours = record["programs"]["rmvpe"]["means"]["clean"]["COnPOff F1"]
     gain, low, high = record["differences"]["swift-f0"]["clean"]["COnPOff"]
