@@ -75,3 +75,28 @@ def sung(folder, name: str, shift: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     files.write(notes, None, folder / f"{name}.notes.csv", "csv")
     write_hybrid_pair(folder, name, voice, None, f0_hz)
+
+
+def test_without_sound_a_note_lasts_as_long_as_its_voice(script) -> None:
+    voiced = np.zeros(200, dtype=bool)
+    voiced[10:60] = voiced[65:100] = voiced[120:190] = True  # a break of 50 ms, a pause of 200 ms
+    frames = Frames(0.0, np.zeros(200), voiced, np.zeros(200))
+    notes = np.array([[0.15, 0.9, 60.0], [1.25, 1.4, 62.0], [1.45, 1.6, 62.2], [1.65, 1.85, 65.0]])
+    heard = script.heard_in_f0(frames, notes)
+    assert heard[:, 2].tolist() == [60.0, 62.0, 65.0]  # the two at one pitch cannot be told apart
+    assert heard[0, :2] == pytest.approx([0.1, 1.0])
+    assert heard[1, :2] == pytest.approx([1.2, 1.63], abs=0.011)
+    assert heard[2, :2] == pytest.approx([1.63, 1.9], abs=0.011)
+
+
+def test_muffled_voices_lose_their_upper_bands_and_little_level(script) -> None:
+    bands = np.tile([-20.0, -22.0, -30.0, -40.0], (5, 1))
+    frames = Frames(0.0, np.zeros(5), np.ones(5, dtype=bool), np.zeros(5), np.full(5, -15.0), bands)
+    task = script.muffled(script.Task(frames, np.zeros((0, 3)), False), np.random.default_rng(0))
+    assert task.frames.bands_db is not None
+    loss = bands - task.frames.bands_db
+    assert (loss[:, 0] == 0).all()
+    assert loss[:, 1] == pytest.approx(loss[:, 3] / 3)
+    assert (loss[:, 1] >= 12.0).all()
+    assert task.frames.level_db is not None
+    assert ((task.frames.level_db < -15.0) & (task.frames.level_db > -18.0)).all()

@@ -110,3 +110,28 @@ def test_quantised_notes_lie_on_the_grid_and_never_overlap() -> None:
 def test_a_grid_that_is_none_is_refused(tempo: float, division: int) -> None:
     with pytest.raises(UserError, match="not possible"):
         notes_at(60.0).quantised(tempo, division)
+
+
+def hummed(seconds: float, nasals: tuple[float, ...], hz: float = 220.0) -> np.ndarray:
+    """A vowel of 20 harmonics in which the mouth closes for 80 ms at some times: only the lowest harmonic stays."""
+    time_s = np.arange(round(seconds * RATE)) / RATE
+    closed = np.zeros(len(time_s))
+    for at in nasals:
+        closed += np.clip(1.5 - np.abs(time_s - at) / 0.04, 0.0, 1.0)  # shut for 40 ms, 20 ms to close and to open
+    mouth = 10 ** (-30 * closed / 20)
+    upper = np.sum([np.sin(2 * np.pi * h * hz * time_s + h) / h**0.7 for h in range(2, 21)], axis=0)
+    fade = np.clip(np.minimum(time_s, seconds - time_s) / 0.02, 0.0, 1.0)
+    return 0.1 * fade * (np.sin(2 * np.pi * hz * time_s) * (1 - 0.4 * closed) + mouth * upper)
+
+
+@pytest.mark.parametrize("nasals", [(), (0.6,), (0.4, 0.9)])
+def test_a_repeated_note_is_heard_though_the_f0_does_not_show_it(nasals: tuple[float, ...]) -> None:
+    sound = np.concatenate([np.zeros(RATE // 2), hummed(1.3, nasals), np.zeros(RATE // 2)])
+    track = track_of((0.5, 0.0), (1.3, 220.0), (0.5, 0.0))
+    assert len(track.notes()) == 1
+    notes = track.notes(sound)
+    assert len(notes) == len(nasals) + 1
+    assert notes[0].onset_s == pytest.approx(0.5, abs=0.05)
+    for note, at in zip(notes[1:], nasals):
+        assert note.onset_s == pytest.approx(0.5 + at + 0.04, abs=0.05)
+        assert note.pitch_midi == pytest.approx(57.0, abs=0.01)
