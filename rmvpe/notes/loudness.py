@@ -26,16 +26,17 @@ def harmonic_levels_db(samples: np.ndarray, time_s: np.ndarray, f0_hz: np.ndarra
     window = np.hanning(WINDOW + 1)[:-1]
     scale = 2.0 / window.sum() ** 2 / LOBE  # power of a sine from the squares of its three bins
     bin_hz = SAMPLE_RATE_HZ / WINDOW
-    padded = np.pad(np.asarray(samples, dtype=np.float64), WINDOW)
-    starts = np.round(time_s * SAMPLE_RATE_HZ).astype(np.int64) + WINDOW // 2
-    starts = np.clip(starts, 0, len(padded) - WINDOW)
+    samples = np.asarray(samples)
+    starts = np.round(time_s * SAMPLE_RATE_HZ).astype(np.int64) - WINDOW // 2
     levels = np.full(len(time_s), FLOOR_DB)
     bands = np.full((len(time_s), len(BANDS_HZ)), FLOOR_DB, dtype=np.float32)
     for at in range(0, len(time_s), BLOCK):
         frames = at + np.flatnonzero(f0_hz[at : at + BLOCK] > 0)
-        if not len(frames):
+        if not len(frames) or not len(samples):
             continue
-        rows = padded[starts[frames, None] + np.arange(WINDOW)] * window
+        index = starts[frames, None] + np.arange(WINDOW)
+        inside = (index >= 0) & (index < len(samples))
+        rows = np.where(inside, samples[np.clip(index, 0, len(samples) - 1)], 0.0) * window
         power = np.square(np.abs(np.fft.rfft(rows))) * scale  # [frames, bins]
         power[:, 1:-1] += power[:, :-2] + power[:, 2:]
         count = max(1, int(HIGHEST_HZ / f0_hz[frames].min()))
