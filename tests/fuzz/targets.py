@@ -24,6 +24,7 @@ from rmvpe.config import ModelConfig, TrainConfig
 from rmvpe.config_check import to_json
 from rmvpe.errors import UserError
 from tests.fuzz import mutations
+from tests.fuzz.notes import read_note_file, write_note_files
 
 TINY = ModelConfig(
     name="tiny", levels=2, blocks=1, inter_layers=1, channels=2, head_channels=1, gru_hidden=4, dropout=0.0
@@ -376,6 +377,9 @@ def read_track(path: Path) -> None:
 
     track = F0Track.read(path)
     check_f0(track.f0_hz)
+    if len(track) <= 1000:
+        for note in track.notes():
+            assert note.duration_s > 0.0
     assert len(track) < (10**7 if path.suffix == ".pitchtier" else 10**6)  # a pitchtier's length is a number in it
 
 
@@ -402,6 +406,13 @@ TARGETS: dict[str, Target] = {
         write_tracks,
         read_track,
         lambda name: {"npz": mutations.mutate_zip, "npy": mutations.mutate_bytes}.get(name[-3:], mutations.mutate_text),
+    ),
+    "notes": Target(
+        write_note_files,
+        read_note_file,
+        lambda name: {"mid": mutations.mutate_bytes, "son": mutations.mutate_json}.get(
+            name[-3:], mutations.mutate_text
+        ),
     ),
 }
 

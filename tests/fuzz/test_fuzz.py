@@ -27,6 +27,7 @@ CASES = {
     "states": 600,
     "configs": 1400,
     "tracks": 1200,
+    "notes": 1200,
     "commands": 400,
 }
 
