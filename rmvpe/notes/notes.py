@@ -156,11 +156,14 @@ class Notes(Sequence[Note]):
     def read(cls, path: str | os.PathLike[str]) -> "Notes":
         """Read what `write` wrote as csv, json or MIDI, or a MIDI file of one voice from another program.
 
-        They have no track. csv and MIDI hold no tuning, MIDI no confidence. Raises UserError if the file is missing,
-        not of the format of its suffix, or holds what notes cannot hold.
+        They have no track. csv and MIDI hold no tuning, which is found again; MIDI holds no confidence. Raises
+        UserError if the file is missing, not of the format of its suffix, or holds what notes cannot hold.
         """
         contents = files.read(Path(path))
-        return cls(contents.notes, contents.tuning_cents, contents.missing)
+        tuning_cents = contents.tuning_cents
+        if tuning_cents is None:
+            tuning_cents = tuning_of(contents.notes)
+        return cls(contents.notes, tuning_cents, contents.missing)
 
 
 def notes_of(track: TrackArrays, audio: Any = None, config: NoteConfig | None = None) -> Notes:

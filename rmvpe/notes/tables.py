@@ -29,10 +29,10 @@ MAX_BYTES = 16 << 20  # of a file: more than a day of notes
 
 @dataclass(frozen=True)
 class Contents:
-    """What a file of notes holds; see `rmvpe.notes.notes.Notes`."""
+    """What a file of notes holds; see `rmvpe.notes.notes.Notes`. tuning_cents: None where the file has none."""
 
     notes: tuple[Note, ...]
-    tuning_cents: float = 0.0
+    tuning_cents: float | None = None
     missing: tuple[str, ...] = ()
 
 

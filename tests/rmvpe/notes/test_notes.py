@@ -1,5 +1,7 @@
 """Notes of a track with its sound: velocities, tuning, rounding, quantising; and tracks without voice or sound."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -135,3 +137,13 @@ def test_a_repeated_note_is_heard_though_the_f0_does_not_show_it(nasals: tuple[f
     for note, at in zip(notes[1:], nasals):
         assert note.onset_s == pytest.approx(0.5 + at + 0.04, abs=0.05)
         assert note.pitch_midi == pytest.approx(57.0, abs=0.01)
+
+
+@pytest.mark.parametrize("ending", ["csv", "mid", "json"])
+def test_the_tuning_is_known_again_from_a_file(ending: str, tmp_path: Path) -> None:
+    if ending == "mid":
+        pytest.importorskip("mido")
+    notes = notes_at(60.3, 62.32, 64.28)
+    assert notes.tuning_cents == pytest.approx(30.0, abs=1.0)
+    notes.write(tmp_path / f"a.{ending}")
+    assert rmvpe.Notes.read(tmp_path / f"a.{ending}").tuning_cents == pytest.approx(notes.tuning_cents, abs=0.2)
