@@ -89,16 +89,6 @@ def peer(name: str, python: str) -> Iterator[tuple[FindNotes, str]]:
             process.communicate()
 
 
-def finder_without_sound(estimator: Estimator) -> FindNotes:
-    """Our notes from the f0 alone, as from a file of f0."""
-
-    def find(audio: np.ndarray) -> np.ndarray:
-        notes = estimator.from_audio(audio, SAMPLE_RATE_HZ).notes()
-        return np.array([(note.onset_s, note.offset_s, note.pitch_midi) for note in notes]).reshape(-1, 3)
-
-    return find
-
-
 def at_reference_times(estimator: Estimator, audio: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """The reference notes [notes, 3], with the median of our f0 inside each as pitch, or, without any, `NO_PITCH`."""
     track = estimator.from_audio(audio, SAMPLE_RATE_HZ)
@@ -234,7 +224,7 @@ def run(given: argparse.Namespace) -> int:
     source = open_note_source(given.data, given.split)
     check_outputs(files.outputs(), [*files_of(source), *(music or ())], given.force)
     estimator = load(given.weights, device="cpu")
-    finders = {OURS: finder(estimator), BARE: finder_without_sound(estimator)}
+    finders = {OURS: finder(estimator), BARE: finder(estimator, with_sound=False)}
     about = {OURS: f"weights {Path(given.weights).name}, rmvpe's defaults", BARE: "the same, as from a file of f0"}
     with ExitStack() as stack:
         for name in PEERS:

@@ -42,11 +42,11 @@ class NoteEvaluation:
     warnings: tuple[str, ...] = ()
 
 
-def finder(estimator: Estimator, config: NoteConfig | None = None) -> FindNotes:
-    """How this library finds notes: those of the estimator's track, with the levels of the same audio."""
+def finder(estimator: Estimator, config: NoteConfig | None = None, with_sound: bool = True) -> FindNotes:
+    """How this library finds notes: those of the estimator's track, with the levels of the same audio or without."""
 
     def find(audio: np.ndarray) -> np.ndarray:
-        notes = estimator.from_audio(audio, SAMPLE_RATE_HZ).notes(audio, config)
+        notes = estimator.from_audio(audio, SAMPLE_RATE_HZ).notes(audio if with_sound else None, config)
         return np.array([(note.onset_s, note.offset_s, note.pitch_midi) for note in notes]).reshape(-1, 3)
 
     return find

@@ -59,7 +59,7 @@ class NoteFolder(Recordings):
 class NoteHybrid(Hybrid):
     """One split of a Hybrid folder whose recordings have NAME.notes.csv, as `rmvpe prepare synthetic` writes them.
 
-    Raises as `Hybrid`; FileNotFoundError too for a recording without notes, UserError if no recording has any.
+    Recordings without notes, such as its spoken items, are left out. Raises as `Hybrid`; UserError too if none has any.
     """
 
     def __init__(self, root: str | Path, split: str) -> None:
@@ -68,11 +68,9 @@ class NoteHybrid(Hybrid):
             RecordingFiles(one.name, one.audio, one.label, notes=one.audio.with_name(one.name + TABLE))
             for one in self.recordings
         ]
-        without = [one for one in self.recordings if one.notes is None or not one.notes.is_file()]
-        if len(without) == len(self.recordings):
+        self.recordings = [one for one in self.recordings if one.notes is not None and one.notes.is_file()]
+        if not self.recordings:
             raise UserError(f"{Path(root) / split} has no notes: put NAME{TABLE} beside each recording")
-        if without:
-            raise FileNotFoundError(f"{without[0].audio} has no notes: put {without[0].name}{TABLE} beside it")
 
     def notes(self, index: int) -> np.ndarray:
         """Notes of item `index`, float64 [notes, 3]: onset and offset in seconds, MIDI number."""
