@@ -52,8 +52,12 @@ class Network(Protocol):
     gru_layers: int
     batch_windows: int  # windows that go through `features` together
 
-    def features(self, log_mel: np.ndarray) -> np.ndarray:
-        """Log-mel float32 [B, T, n_mels], T a multiple of the U-Net's stride -> input of the GRU [B, T, features]."""
+    def features(self, log_mel: np.ndarray, lengths: Sequence[int] | None = None) -> np.ndarray:
+        """Log-mel float32 [B, T, n_mels], T a multiple of the U-Net's stride -> input of the GRU [B, T, features].
+
+        lengths: how many frames of each row are its own, each a multiple of the stride too; the rest is filler, finite
+        and of no influence on them. What is at the filler's place in the result has no meaning.
+        """
         ...
 
     def gru(self, x: np.ndarray, state: np.ndarray | None, layer: int, *, reverse: bool) -> np.ndarray:
@@ -61,6 +65,17 @@ class Network(Protocol):
 
         state: [hidden], the output at the frame before (after, in reverse); None for zeros, as at the ends.
         """
+        ...
+
+    def gru_pair(
+        self,
+        forward: np.ndarray,
+        backward: np.ndarray,
+        forward_state: np.ndarray | None,
+        backward_state: np.ndarray | None,
+        layer: int,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """`gru` over `forward`, and in reverse over `backward`: [n, features], [m, features] -> [n and m, hidden]."""
         ...
 
     def head(self, hidden: np.ndarray) -> np.ndarray:

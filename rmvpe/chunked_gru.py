@@ -2,9 +2,10 @@
 
 The U-Net's output at a frame depends on a bounded neighbourhood, so windows suffice for it. A GRU has no such bound:
 how long it remembers is decided by its weights. Here the forward direction runs through the whole recording in blocks
-that pass on their state. The backward direction does the same from the end. In a long recording it does not wait for
-the end: it starts `LOOK_AHEAD_FRAMES` after the frames that are needed, `SEGMENT_FRAMES` at a time, so that memory does
-not grow with the length. Up to 18 minutes the result is that of the whole recording, for any weights.
+that pass on their state. The backward direction does the same from the end, at the same time. In a long recording it
+does not wait for the end: it starts `LOOK_AHEAD_FRAMES` after the frames that are needed, `SEGMENT_FRAMES` at a time,
+so that memory does not grow with the length. Up to 18 minutes the result is that of the whole recording, for any
+weights.
 """
 
 from collections.abc import Iterable, Iterator
@@ -56,35 +57,36 @@ def _salience(
     network: Network, x: np.ndarray, n_wanted: int, states: list[np.ndarray | None], block_frames: int
 ) -> Iterator[np.ndarray]:
     """Salience of the first `n_wanted` of the features [n, features]; `states` move on to the last of these."""
-    for layer in range(network.gru_layers - 1):
-        forward = np.concatenate(list(_forward(network, x, states[layer], layer, block_frames)))
+    for layer in range(network.gru_layers):
+        is_last = layer == network.gru_layers - 1
+        n_kept = n_wanted if is_last else len(x)
+        forward, backward = _both_directions(network, x, n_kept, states[layer], layer, block_frames)
         states[layer] = forward[n_wanted - 1]
-        x = np.concatenate([forward, _backward(network, x, len(x), layer, block_frames)], axis=1)
-    layer = network.gru_layers - 1
-    backward, done = _backward(network, x, n_wanted, layer, block_frames), 0
-    for forward in _forward(network, x[:n_wanted], states[layer], layer, block_frames):
-        states[layer] = forward[-1]
-        yield network.head(np.concatenate([forward, backward[done : done + len(forward)]], axis=1))
-        done += len(forward)
+        x = np.concatenate([forward, backward], axis=1)
+    for start in range(0, n_wanted, block_frames):
+        yield network.head(x[start : start + block_frames])
 
 
-def _forward(
-    network: Network, x: np.ndarray, state: np.ndarray | None, layer: int, block_frames: int
-) -> Iterator[np.ndarray]:
-    """Outputs of the forward direction over x [n, features], in blocks [k, hidden]."""
-    for start in range(0, len(x), block_frames):
-        output = network.gru(x[start : start + block_frames], state, layer, reverse=False)
-        state = output[-1]
-        yield output
+def _both_directions(
+    network: Network, x: np.ndarray, n_kept: int, state: np.ndarray | None, layer: int, block_frames: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Outputs of a layer over the first `n_kept` of x [n, features]: forward from `state`, backward from the end of x.
 
-
-def _backward(network: Network, x: np.ndarray, n_wanted: int, layer: int, block_frames: int) -> np.ndarray:
-    """Outputs [n_wanted, hidden] of the backward direction, which starts at the end of x [n, features]."""
-    outputs: list[np.ndarray] = []
-    state = None
-    for start in reversed(range(0, len(x), block_frames)):
-        output = network.gru(x[start : start + block_frames], state, layer, reverse=True)
-        state = output[0]
-        if start < n_wanted:
-            outputs.append(output[: n_wanted - start])
-    return np.concatenate(outputs[::-1])
+    [n_kept, hidden] each. Neither direction needs the other: a network may compute a block of each at the same time.
+    """
+    forward: list[np.ndarray] = []
+    backward: list[np.ndarray] = []
+    after: np.ndarray | None = None
+    starts = range(0, len(x), block_frames)
+    for start, from_end in zip(starts, reversed(starts)):
+        ahead, back = x[start : min(start + block_frames, n_kept)], x[from_end : from_end + block_frames]
+        if len(ahead):
+            output, behind = network.gru_pair(ahead, back, state, after, layer)
+            state = output[-1]
+            forward.append(output)
+        else:
+            behind = network.gru(back, after, layer, reverse=True)
+        after = behind[0]
+        if from_end < n_kept:
+            backward.append(behind[: n_kept - from_end])
+    return np.concatenate(forward), np.concatenate(backward[::-1])

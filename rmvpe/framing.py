@@ -108,11 +108,11 @@ class Window:
 
 
 def plan_windows(n_frames: int, window_frames: int, overlap_frames: int, multiple: int) -> list[Window]:
-    """Cover `n_frames` (a multiple of `multiple`) with equal windows that overlap by at least `overlap_frames`.
+    """Cover `n_frames` (a multiple of `multiple`) with windows that overlap by at least `overlap_frames`.
 
-    All windows have exactly `window_frames` frames, so that a compiling backend compiles once; the last window is moved
-    back to end with the audio. Shorter audio is one shorter window. Raises ValueError unless `window_frames` is a
-    multiple of `multiple` and the overlap leaves a step of at least `multiple` frames.
+    All windows have exactly `window_frames` frames but for the last one, which ends with the audio: nothing is computed
+    twice but the overlaps. Shorter audio is one shorter window. Raises ValueError unless `window_frames` is a multiple
+    of `multiple` and the overlap leaves a step of at least `multiple` frames.
     """
     if window_frames % multiple or not 0 <= overlap_frames < window_frames:
         raise ValueError(
@@ -123,8 +123,8 @@ def plan_windows(n_frames: int, window_frames: int, overlap_frames: int, multipl
     step = (window_frames - overlap_frames) // multiple * multiple
     if step < 1:
         raise ValueError(f"overlap {overlap_frames} leaves no step in windows of {window_frames} frames")
-    starts = [*range(0, n_frames - window_frames, step), n_frames - window_frames]
-    return [Window(start, start + window_frames) for start in starts]
+    n_windows = -(-(n_frames - window_frames) // step) + 1
+    return [Window(k * step, min(k * step + window_frames, n_frames)) for k in range(n_windows)]
 
 
 def fade_in(overlap_frames: int) -> np.ndarray:

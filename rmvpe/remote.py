@@ -9,6 +9,7 @@ import os
 import pickle
 import subprocess
 import sys
+from collections.abc import Sequence
 from typing import IO, Any
 
 import numpy as np
@@ -46,21 +47,39 @@ class RemoteBackend:
         """What pickles: the weights and the other arguments."""
         return open_backend, self._arguments
 
-    def features(self, log_mel: np.ndarray) -> np.ndarray:
+    def features(self, log_mel: np.ndarray, lengths: Sequence[int] | None = None) -> np.ndarray:
         """As `rmvpe.backends.Network`."""
-        return self._call("features", log_mel)
+        found: np.ndarray = self._call("features", log_mel, lengths)
+        return found
 
     def gru(self, x: np.ndarray, state: np.ndarray | None, layer: int, *, reverse: bool) -> np.ndarray:
         """As `rmvpe.backends.Network`."""
-        return self._call("gru", x, state, layer, reverse=reverse)
+        found: np.ndarray = self._call("gru", x, state, layer, reverse=reverse)
+        return found
+
+    def gru_pair(
+        self,
+        forward: np.ndarray,
+        backward: np.ndarray,
+        forward_state: np.ndarray | None,
+        backward_state: np.ndarray | None,
+        layer: int,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """As `rmvpe.backends.Network`."""
+        found: tuple[np.ndarray, np.ndarray] = self._call(
+            "gru_pair", forward, backward, forward_state, backward_state, layer
+        )
+        return found
 
     def head(self, hidden: np.ndarray) -> np.ndarray:
         """As `rmvpe.backends.Network`."""
-        return self._call("head", hidden)
+        found: np.ndarray = self._call("head", hidden)
+        return found
 
     def log_mel(self, audio: np.ndarray, *, key_shift_semitones: float = 0.0) -> np.ndarray:
         """As `rmvpe.backends.Backend`."""
-        return self._call("log_mel", audio, key_shift_semitones=key_shift_semitones)
+        found: np.ndarray = self._call("log_mel", audio, key_shift_semitones=key_shift_semitones)
+        return found
 
     def _start(self) -> None:
         (read_requests, write_requests), (read_answers, write_answers) = os.pipe(), os.pipe()
@@ -81,10 +100,9 @@ class RemoteBackend:
             os.close(write_answers)
         self.device, self.gru_layers, self.batch_windows, self.threads = self._ask("build", *self._arguments)
 
-    def _call(self, method: str, *arguments: Any, **named: Any) -> np.ndarray:
+    def _call(self, method: str, *arguments: Any, **named: Any) -> Any:
         with self._turn:
-            answer: np.ndarray = self._ask(method, *arguments, **named)
-            return answer
+            return self._ask(method, *arguments, **named)
 
     def _ask(self, method: str, *arguments: Any, **named: Any) -> Any:
         try:

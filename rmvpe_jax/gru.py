@@ -7,6 +7,8 @@ that conversion is the identity. Parameters and state are always float32 (float6
 Shapes: B batch, T frames.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -70,22 +72,50 @@ def gru(
     The weights have torch's shapes (`gru_shapes`). `start` is the state [B, hidden] before the first step, by default
     zeros.
     """
+    step, gates_x = _steps(x, weight_ih, weight_hh, bias_ih, bias_hh)
+    if start is None:
+        start = jnp.zeros((x.shape[0], weight_hh.shape[1]), gates_x.dtype)
+    # Not unrolled: that was never faster on a CPU (T x B 2048 x 1 and 128 x 32, hidden 128 and 256) and compiles longer
+    _, out = lax.scan(lambda h, gate_x: (step(h, gate_x),) * 2, start, gates_x, reverse=reverse)
+    return out.swapaxes(0, 1)  # [T, B, hidden] -> [B, T, hidden]
+
+
+def gru_of_length(
+    x: Array,
+    frames: Array,
+    start: Array,
+    weight_ih: Array,
+    weight_hh: Array,
+    bias_ih: Array,
+    bias_hh: Array,
+) -> Array:
+    """As `gru` over the first `frames` (int32 []) of x [B, T, features], and zeros: one program for any length."""
+    step, gates_x = _steps(x, weight_ih, weight_hh, bias_ih, bias_hh)
+
+    def advance(t: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
+        h, out = carry
+        h = step(h, gates_x[t])
+        return h, out.at[t].set(h)
+
+    out = jnp.zeros((x.shape[1], *start.shape), gates_x.dtype)
+    return lax.fori_loop(0, frames, advance, (start, out))[1].swapaxes(0, 1)
+
+
+def _steps(
+    x: Array, weight_ih: Array, weight_hh: Array, bias_ih: Array, bias_hh: Array
+) -> tuple[Callable[[Array, Array], Array], Array]:
+    """The function from a state [B, hidden] to the next, and its second argument for each frame [T, B, 3 * hidden]."""
     # The input's part of the gates does not depend on the state: one large product for all frames, outside the loop
     gates_x = jnp.einsum("btf,gf->tbg", x, weight_ih, precision=lax.Precision.HIGHEST) + bias_ih[None, None]
     weight = weight_hh.T
 
-    def step(h: Array, gate_x: Array) -> tuple[Array, Array]:
+    def step(h: Array, gate_x: Array) -> Array:
         gate_h = jnp.dot(h, weight, precision=lax.Precision.HIGHEST) + bias_hh[None]  # [B, 3 * hidden]
         r_x, z_x, n_x = jnp.split(gate_x, GATES, axis=-1)
         r_h, z_h, n_h = jnp.split(gate_h, GATES, axis=-1)
         r = jax.nn.sigmoid(r_x + r_h)
         z = jax.nn.sigmoid(z_x + z_h)
         n = jnp.tanh(n_x + r * n_h)
-        h = (1 - z) * n + z * h
-        return h, h
+        return (1 - z) * n + z * h
 
-    if start is None:
-        start = jnp.zeros((x.shape[0], weight_hh.shape[1]), gates_x.dtype)
-    # Not unrolled: that was never faster on a CPU (T x B 2048 x 1 and 128 x 32, hidden 128 and 256) and compiles longer
-    _, out = lax.scan(step, start, gates_x, reverse=reverse)
-    return out.swapaxes(0, 1)  # [T, B, hidden] -> [B, T, hidden]
+    return step, gates_x

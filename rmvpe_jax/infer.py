@@ -1,5 +1,6 @@
 """The JAX backend: a network on a JAX device. Compiled once for each shape of input, for all backends of a process."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -15,16 +16,18 @@ from rmvpe.chunked_gru import BLOCK_FRAMES
 from rmvpe.config import MelConfig
 from rmvpe.errors import UserError
 from rmvpe.framing import round_up
+from rmvpe.parallel import in_threads
 from rmvpe.processes import cpus_of_this_process
 from rmvpe.remote import RemoteBackend, open_backend
 from rmvpe.turns import Turns
 from rmvpe_jax import mel
 from rmvpe_jax.checkpoint import load_model
 from rmvpe_jax.device import kind_of, name_of, resolve, take_memory_as_needed
-from rmvpe_jax.gru import gru
+from rmvpe_jax.gru import gru_of_length
+from rmvpe_jax.ragged import filler_hidden
 
 CONV_DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float16": jnp.float16}
-FEWEST_FRAMES = 64  # the shortest length for which the GRU is compiled
+LENGTHS = (320, 640, 1024, 2048, 3072)  # frames for which the U-Net is compiled; the last one is a whole window
 
 
 class Backend:
@@ -44,8 +47,15 @@ class Backend:
         self._options = {"device": device_name(device), "conv_dtype": conv_dtype}
         self._device = resolve(self._options["device"])
         self._mel = checkpoint.config.mel
-        self._graph, state = nnx.split(load_model(checkpoint, CONV_DTYPES[conv_dtype]))
+        model = load_model(checkpoint, CONV_DTYPES[conv_dtype])
+        self._graph, state = nnx.split(model)
         self._state = jax.device_put(state, self._device)
+        placed: Any = nnx.merge(self._graph, self._state)
+        self._gru_weights = {
+            (layer, reverse): placed.fc[0].gru.weights(layer, reverse=reverse)
+            for layer in range(checkpoint.config.gru_layers)
+            for reverse in (False, True)
+        }
         self._hidden = checkpoint.config.gru_hidden
         self.gru_layers = checkpoint.config.gru_layers
         self._float64 = kind_of(self._device).float64
@@ -72,33 +82,61 @@ class Backend:
         """A forked process has none of the threads that JAX computes with, and JAX cannot start them again."""
         self._remote = RemoteBackend(self.name, self._checkpoint, self._options)
 
-    def features(self, log_mel: np.ndarray) -> np.ndarray:
-        """As `rmvpe.backends.Network`: log-mel [B, T, n_mels] -> features [B, T, features]."""
-        # The last windows of a recording are fewer: rounded up to a power of two, they share a few compiled shapes
+    def features(self, log_mel: np.ndarray, lengths: Sequence[int] | None = None) -> np.ndarray:
+        """As `rmvpe.backends.Network`: log-mel [B, T, n_mels] -> features [B, T, features].
+
+        Filler makes other shapes into one of the few that are compiled.
+        """
         with self._turn:
             if self._remote is not None:
-                return self._remote.features(log_mel)
-            padded = self._to_device(log_mel, round_up_to_power_of_two(len(log_mel)))
-            return np.asarray(features(self._graph, self._state, padded))[: len(log_mel)]
+                return self._remote.features(log_mel, lengths)
+            batch, frames, bands = log_mel.shape
+            rows, compiled = self.batch_windows if batch > 1 else 1, compiled_frames(frames)
+            padded = np.zeros((round_up(batch, rows), compiled, bands), np.float32)
+            padded[:batch, :frames] = log_mel
+            own = np.zeros(len(padded), np.int32)
+            own[:batch] = frames if lengths is None else lengths
+            parts = [
+                np.asarray(features(self._graph, self._state, *self._placed(padded[k : k + rows], own[k : k + rows])))
+                for k in range(0, len(padded), rows)
+            ]
+            return np.concatenate(parts)[:batch, :frames]
 
     def gru(self, x: np.ndarray, state: np.ndarray | None, layer: int, *, reverse: bool) -> np.ndarray:
         """As `rmvpe.backends.Network`: [T, features] -> [T, hidden], one direction of one layer."""
-        n = len(x)
         with self._turn:
             if self._remote is not None:
                 return self._remote.gru(x, state, layer, reverse=reverse)
-            padded = self._to_device(x[::-1] if reverse else x, compiled_length(n))  # zeros come last either way
-            start = self._to_device(np.zeros(self._hidden) if state is None else state, self._hidden)
-            output = np.asarray(run_gru(self._graph, self._state, padded, start, layer=layer, reverse=reverse))[:n]
-        return output[::-1] if reverse else output
+            return self._gru(x, state, layer, reverse)
+
+    def gru_pair(
+        self,
+        forward: np.ndarray,
+        backward: np.ndarray,
+        forward_state: np.ndarray | None,
+        backward_state: np.ndarray | None,
+        layer: int,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """As `rmvpe.backends.Network`; on a CPU of several threads each direction has one."""
+        runs = [(forward, forward_state, False), (backward, backward_state, True)]
+        with self._turn:
+            if self._remote is not None:
+                return self._remote.gru_pair(forward, backward, forward_state, backward_state, layer)
+            computations = [partial(self._gru, x, state, layer, reverse) for x, state, reverse in runs]
+            ahead, behind = in_threads(computations, min(self.threads or 1, 2))
+            return ahead, behind
 
     def head(self, hidden: np.ndarray) -> np.ndarray:
         """As `rmvpe.backends.Network`: GRU outputs [T, 2 * hidden] -> salience [T, 360]."""
         with self._turn:
             if self._remote is not None:
                 return self._remote.head(hidden)
-            padded = self._to_device(hidden, compiled_length(len(hidden)))
-            return np.asarray(head(self._graph, self._state, padded))[: len(hidden)]
+            return np.concatenate(
+                [
+                    np.asarray(head(self._graph, self._state, self._block(hidden[start : start + BLOCK_FRAMES])))
+                    for start in range(0, len(hidden), BLOCK_FRAMES)
+                ]
+            )[: len(hidden)]
 
     def log_mel(self, audio: np.ndarray, *, key_shift_semitones: float = 0.0) -> np.ndarray:
         """Audio float32 [B, samples] at 16 kHz -> log-mel float32 [B, frames, n_mels] of uncentred frames."""
@@ -109,28 +147,46 @@ class Backend:
             placed = jax.device_put(samples, self._device)
             return np.asarray(log_mel_of(placed, self._mel, key_shift_semitones), np.float32)
 
-    def _to_device(self, array: np.ndarray, length: int) -> Array:
-        """The array in float32 with zeros after it, up to `length` rows."""
-        padded = np.zeros((length, *array.shape[1:]), np.float32)
+    def _gru(self, x: np.ndarray, state: np.ndarray | None, layer: int, reverse: bool) -> np.ndarray:
+        weights, outputs = self._gru_weights[layer, reverse], []
+        h = np.zeros(self._hidden, np.float32) if state is None else np.asarray(state, np.float32)
+        read = x[::-1] if reverse else x
+        for start in range(0, len(read), BLOCK_FRAMES):
+            block = read[start : start + BLOCK_FRAMES]
+            given = self._placed(np.int32(len(block)), h)
+            outputs.append(np.asarray(run_gru(self._block(block), *given, weights))[: len(block)])
+            h = outputs[-1][-1]
+        output = np.concatenate(outputs)
+        return output[::-1] if reverse else output
+
+    def _block(self, array: np.ndarray) -> Array:
+        """The array [n, ...] in float32 with zeros after it, on the device: [BLOCK_FRAMES, ...]."""
+        padded = np.zeros((BLOCK_FRAMES, *array.shape[1:]), np.float32)
         padded[: len(array)] = array
-        return jax.device_put(padded, self._device)
+        return self._placed(padded)[0]
+
+    def _placed(self, *arrays: Any) -> list[Array]:
+        return [jax.device_put(array, self._device) for array in arrays]
 
 
 # Compiled functions are the module's, with the graph as a static argument: backends of the same network share them, so
-# that a validation during training compiles nothing anew.
+# that a validation during training compiles nothing anew. `LENGTHS` are all shapes that they are compiled for.
 
 
 @partial(jax.jit, static_argnames="graph")
-def features(graph: nnx.GraphDef, state: nnx.State, log_mel: Array) -> Array:
-    """Input of the GRU [B, T, features] of log-mel [B, T, n_mels], by the model that `graph` and `state` make up."""
-    return nnx.merge(graph, state).features(log_mel)
+def features(graph: nnx.GraphDef, state: nnx.State, log_mel: Array, lengths: Array) -> Array:
+    """Input of the GRU [B, T, features] of log-mel [B, T, n_mels], by the model that `graph` and `state` make up.
+
+    lengths: the frames of each row [B] that are its own; see `rmvpe_jax.ragged`.
+    """
+    with filler_hidden(lengths, log_mel.shape[1]):
+        return nnx.merge(graph, state).features(log_mel)
 
 
-@partial(jax.jit, static_argnames=("graph", "layer", "reverse"))
-def run_gru(graph: nnx.GraphDef, state: nnx.State, x: Array, start: Array, *, layer: int, reverse: bool) -> Array:
-    """One direction of that model's GRU over [T, features], given in the order of reading -> [T, hidden]."""
-    weights = nnx.merge(graph, state).fc[0].gru.weights(layer, reverse=reverse)
-    return gru(x[None], *weights, start=start[None])[0]
+@jax.jit
+def run_gru(x: Array, frames: Array, start: Array, weights: tuple[Array, ...]) -> Array:
+    """One direction of a GRU over the first `frames` of [T, features], in the order of reading -> [T, hidden]."""
+    return gru_of_length(x[None], frames, start[None], *weights)[0]
 
 
 @partial(jax.jit, static_argnames="graph")
@@ -145,13 +201,7 @@ def log_mel_of(audio: Array, config: MelConfig, key_shift_semitones: float) -> A
     return mel.log_mel(audio, config, key_shift_semitones=key_shift_semitones)
 
 
-def compiled_length(n_frames: int) -> int:
-    """The length to which `n_frames` frames are padded: a power of two up to `BLOCK_FRAMES`, then its multiples."""
-    if n_frames > BLOCK_FRAMES // 2:
-        return round_up(n_frames, BLOCK_FRAMES)
-    return max(FEWEST_FRAMES, round_up_to_power_of_two(n_frames))
-
-
-def round_up_to_power_of_two(number: int) -> int:
-    """The smallest power of two that is at least `number` > 0."""
-    return 1 << (number - 1).bit_length()
+def compiled_frames(n_frames: int) -> int:
+    """The length to which `n_frames` frames are filled up: the next of `LENGTHS`, then multiples of the last."""
+    longest = LENGTHS[-1]
+    return next((length for length in LENGTHS if length >= n_frames), round_up(n_frames, longest))

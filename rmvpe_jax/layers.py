@@ -16,6 +16,7 @@ from jax import Array, lax
 from jax.typing import DTypeLike
 
 from rmvpe.config import ModelConfig
+from rmvpe_jax.ragged import without_filler
 
 KERNEL = 3  # every convolution of the U-Net is 3x3, "same" padding
 PHASE_TAPS = (((0, 1, 0), (0, 0, 0)), ((1, 0, 0), (0, 0, 1)))  # [output phase, input i or i + 1, tap]: ConvTranspose
@@ -47,6 +48,14 @@ class Draw:
         return initialize
 
 
+class Conv(nnx.Conv):
+    """3x3 convolution that sees no filler (`rmvpe_jax.ragged`)."""
+
+    def __call__(self, inputs: Array, out_sharding: Any = None) -> Array:
+        """[B, T, F, C] -> [B, T, F, C']."""
+        return super().__call__(without_filler(inputs), out_sharding)
+
+
 class ConvTranspose(nnx.Module):
     """Transposed 3x3 convolution with stride 2, as torch's with padding 1 and output padding 1, without bias.
 
@@ -64,6 +73,7 @@ class ConvTranspose(nnx.Module):
 
     def __call__(self, x: Array) -> Array:
         """[B, T, F, C] -> [B, 2T, 2F, C']."""
+        x = without_filler(x)
         batch, frames, bands, channels = x.shape
         dtype = self.dtype or jnp.result_type(x, self.kernel[...])
         taps = jnp.asarray(PHASE_TAPS, dtype)
@@ -142,10 +152,10 @@ class Layers:
         # Without HIGHEST, GPUs and TPUs compute float32 products in TF32 or bfloat16
         self.precision = None if low else lax.Precision.HIGHEST
 
-    def conv(self, in_channels: int, out_channels: int, *, use_bias: bool = True) -> nnx.Conv:
+    def conv(self, in_channels: int, out_channels: int, *, use_bias: bool = True) -> Conv:
         """3x3 convolution, [B, T, F, in] -> [B, T, F, out]."""
         init = self.draw.initializer((in_channels * KERNEL**2) ** -0.5)
-        return nnx.Conv(
+        return Conv(
             in_channels,
             out_channels,
             (KERNEL, KERNEL),

@@ -1,7 +1,8 @@
 """The ONNX Runtime backend: the network in parts, each a session of its own, so that every weight is held once."""
 
 import ctypes
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from onnx import TensorProto
 from rmvpe.backends import device_name
 from rmvpe.checkpoint.store import Checkpoint
 from rmvpe.errors import UserError
+from rmvpe.parallel import in_threads
 from rmvpe.remote import RemoteBackend, open_backend
 from rmvpe.turns import Turns
 from rmvpe_ort import mel
@@ -21,6 +23,11 @@ from rmvpe_ort.model import RMVPE
 
 CONV_DTYPES = ("float32", "float16")
 ERRORS_ONLY = 3  # of ONNX Runtime's levels of logging
+# On a CPU of few cores, windows of a narrow network are computed side by side, a thread each: its layers are too small
+# to be shared by threads without loss (6 to 20 % on 2 cores; nothing for e2e0). This needs a second copy of the weights
+# in ONNX Runtime's own layout, and the memory of as many windows
+MOST_ROW_THREADS = 4
+MOST_ROW_BYTES = 64e6
 Shapes = Mapping[str, Sequence[int | str]]  # name -> lengths of the axes; a word is an axis of any length
 
 
@@ -47,7 +54,9 @@ class Backend:
         self._threads = threads or threads_of_this_process()
         self.gru_layers = checkpoint.config.gru_layers
         self.device = str(self._device)
-        self.batch_windows = KINDS[self._device.kind].batch_windows
+        self._n_features = checkpoint.config.head_channels * checkpoint.config.mel.n_mels
+        self._row_threads = self._choose_row_threads()
+        self.batch_windows = max(self._row_threads, KINDS[self._device.kind].batch_windows)
         self._remote: RemoteBackend | None = None
         self._turn = Turns(self._after_fork)
         self._start()
@@ -66,12 +75,22 @@ class Backend:
         """Whether such a device can be used in a forked process."""
         return resolve(device).kind == "cpu"
 
-    def features(self, log_mel: np.ndarray) -> np.ndarray:
-        """As `rmvpe.backends.Network`: log-mel [B, T, n_mels] -> features [B, T, features]."""
+    def features(self, log_mel: np.ndarray, lengths: Sequence[int] | None = None) -> np.ndarray:
+        """As `rmvpe.backends.Network`: log-mel [B, T, n_mels] -> features [B, T, features].
+
+        Every row alone at its own length if these differ, and in a thread of its own where there are `row_threads`.
+        """
         with self._turn:
             if self._remote is not None:
-                return self._remote.features(log_mel)
-            return self._features(log_mel=log_mel)
+                return self._remote.features(log_mel, lengths)
+            if lengths is None and (len(log_mel) == 1 or self._row_threads == 1):
+                return self._features(log_mel=log_mel)
+            own = [log_mel.shape[1]] * len(log_mel) if lengths is None else lengths
+            rows = [row[None, :length] for row, length in zip(log_mel, own)]
+            found = np.zeros((*log_mel.shape[:2], self._n_features), np.float32)
+            for number, row in enumerate(self._each_row(rows)):
+                found[number, : own[number]] = row
+            return found
 
     def gru(self, x: np.ndarray, state: np.ndarray | None, layer: int, *, reverse: bool) -> np.ndarray:
         """As `rmvpe.backends.Network`: [T, features] -> [T, hidden], one direction of one layer."""
@@ -80,6 +99,26 @@ class Backend:
             if self._remote is not None:
                 return self._remote.gru(x, state, layer, reverse=reverse)
             return self._directions[layer, reverse](x=x, state=start)
+
+    def gru_pair(
+        self,
+        forward: np.ndarray,
+        backward: np.ndarray,
+        forward_state: np.ndarray | None,
+        backward_state: np.ndarray | None,
+        layer: int,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """As `rmvpe.backends.Network`; on a CPU of several threads each direction has one."""
+        zeros = np.zeros(self._checkpoint.config.gru_hidden)
+        runs = [
+            (self._directions[layer, reverse], x, zeros if state is None else state)
+            for reverse, x, state in ((False, forward, forward_state), (True, backward, backward_state))
+        ]
+        with self._turn:
+            if self._remote is not None:
+                return self._remote.gru_pair(forward, backward, forward_state, backward_state, layer)
+            ahead, behind = in_threads([partial(run, x=x, state=state) for run, x, state in runs], self.threads or 1)
+            return ahead, behind
 
     def head(self, hidden: np.ndarray) -> np.ndarray:
         """As `rmvpe.backends.Network`: GRU outputs [T, 2 * hidden] -> salience [T, 360]."""
@@ -99,15 +138,8 @@ class Backend:
 
     def _start(self) -> None:
         config, tensors = self._checkpoint.config, self._checkpoint.tensors
-        features, hidden = config.head_channels * config.mel.n_mels, config.gru_hidden
-
-        graph = Graph()
-        graph.name(RMVPE(Layers(config, tensors, graph)).features("log_mel"), "features")
-        fold_batch_norm(graph)
-        if self._options["conv_dtype"] == "float16":
-            convolve_in_half(graph)
-        shapes: Shapes = {"log_mel": ["batch", "frames", config.mel.n_mels]}
-        self._features = Session(graph, shapes, "features", self._device, self._threads)
+        features, hidden = self._n_features, config.gru_hidden
+        self._features = self._unet(self._threads)
 
         self._directions = {}
         for layer in range(config.gru_layers):
@@ -115,7 +147,7 @@ class Backend:
                 graph = Graph()
                 gru = RMVPE(Layers(config, tensors, graph)).bigru.gru
                 graph.name(gru.direction("x", "state", layer, reverse=reverse), "hidden")
-                shapes = {"x": ["frames", 2 * hidden if layer else features], "state": [hidden]}
+                shapes: Shapes = {"x": ["frames", 2 * hidden if layer else features], "state": [hidden]}
                 # A step of a GRU is too little work to share
                 self._directions[layer, reverse] = Session(graph, shapes, "hidden", self._device, threads=1)
 
@@ -124,6 +156,33 @@ class Backend:
         graph.name(graph.op("Sigmoid", logits), "salience")
         self._head = Session(graph, {"hidden": ["frames", 2 * hidden]}, "salience", self._device, threads=1)
         self._spectra: dict[float, Session] = {}
+
+    def _choose_row_threads(self) -> int:
+        """How many rows of a batch are computed side by side."""
+        few = self._device.kind == "cpu" and self._threads <= MOST_ROW_THREADS
+        narrow = sum(array.nbytes for array in self._checkpoint.tensors.values()) <= MOST_ROW_BYTES
+        return self._threads if few and narrow else 1
+
+    def _unet(self, threads: int) -> "Session":
+        config = self._checkpoint.config
+        graph = Graph()
+        graph.name(RMVPE(Layers(config, self._checkpoint.tensors, graph)).features("log_mel"), "features")
+        fold_batch_norm(graph)
+        if self._options["conv_dtype"] == "float16":
+            convolve_in_half(graph)
+        shapes: Shapes = {"log_mel": ["batch", "frames", config.mel.n_mels]}
+        return Session(graph, shapes, "features", self._device, threads)
+
+    @cached_property
+    def _features_of_row(self) -> "Session":
+        """The U-Net on a single thread, made when several rows first come together."""
+        return self._unet(threads=1)
+
+    def _each_row(self, rows: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
+        """Features [T_i, features] of each row [1, T_i, n_mels]."""
+        session = self._features if self._row_threads == 1 or len(rows) == 1 else self._features_of_row
+        for found in in_threads([partial(session, log_mel=row) for row in rows], self._row_threads):
+            yield found[0]
 
     def _spectrum(self, key_shift_semitones: float) -> "Session":
         graph = Graph()
@@ -136,9 +195,10 @@ class Backend:
     def _after_fork(self) -> None:
         """A forked process has none of the threads of the sessions, and nothing of a GPU's."""
         if self._device.kind == "cpu":
-            for session in (self._features, *self._directions.values(), self._head, *self._spectra.values()):
+            rows = [self.__dict__.pop("_features_of_row")] if "_features_of_row" in self.__dict__ else []
+            for session in (self._features, *rows, *self._directions.values(), self._head, *self._spectra.values()):
                 session.abandon()
-            self._threads = 1
+            self._threads = self._row_threads = 1
             self._start()
         else:
             self._remote = RemoteBackend(self.name, self._checkpoint, self._options)

@@ -1,5 +1,7 @@
 """The torch backend: a network on a torch device, as fast as it goes without changing the result."""
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,12 +12,14 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from rmvpe.backends import device_name
 from rmvpe.checkpoint.store import Checkpoint
 from rmvpe.errors import UserError
+from rmvpe.parallel import in_threads
 from rmvpe.remote import RemoteBackend, open_backend
 from rmvpe.turns import Turns, is_inherited
 from rmvpe_torch import mel
 from rmvpe_torch.checkpoint import load_model
 from rmvpe_torch.device import full_precision, kind_of, resolve, use_float32_convolutions
 from rmvpe_torch.model import RMVPE
+from rmvpe_torch.ragged import Filler
 
 CONV_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -54,6 +58,7 @@ class Backend:
         model = fold_batch_norm(load_model(checkpoint, CONV_DTYPES[conv_dtype]))
         # Channels last: a third faster on CPUs, and what tensor cores want
         self._model: RMVPE = model.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._filler = Filler(self._model)
         gru = self._model.fc[0].gru
         self.gru_layers = gru.num_layers
         self._directions = {key: one_direction(gru, *key).to(self._device) for key in directions(gru)}
@@ -84,24 +89,36 @@ class Backend:
             self._remote = RemoteBackend(self.name, self._checkpoint, self._options)
 
     @torch.inference_mode()
-    def features(self, log_mel: np.ndarray) -> np.ndarray:
+    def features(self, log_mel: np.ndarray, lengths: Sequence[int] | None = None) -> np.ndarray:
         """As `rmvpe.backends.Network`: log-mel [B, T, n_mels] -> features [B, T, features]."""
         with self._turn, full_precision(self._device):
             if self._remote is not None:
-                return self._remote.features(log_mel)
-            return _to_numpy(self._model.features(self._to_device(log_mel)))
+                return self._remote.features(log_mel, lengths)
+            return _to_numpy(self._features(self._to_device(log_mel), lengths))
 
-    @torch.inference_mode()
     def gru(self, x: np.ndarray, state: np.ndarray | None, layer: int, *, reverse: bool) -> np.ndarray:
         """As `rmvpe.backends.Network`: [T, features] -> [T, hidden], one direction of one layer."""
-        direction = self._directions[layer, reverse]
-        start = np.zeros(direction.hidden_size) if state is None else state
-        with self._turn, full_precision(self._device):
+        with self._turn:
             if self._remote is not None:
                 return self._remote.gru(x, state, layer, reverse=reverse)
-            read = self._to_device(x[::-1] if reverse else x)
-            output = _to_numpy(direction(read[None], self._to_device(start)[None, None])[0][0])
-        return output[::-1] if reverse else output
+            return self._gru(x, state, layer, reverse)
+
+    def gru_pair(
+        self,
+        forward: np.ndarray,
+        backward: np.ndarray,
+        forward_state: np.ndarray | None,
+        backward_state: np.ndarray | None,
+        layer: int,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """As `rmvpe.backends.Network`; on a CPU of several threads each direction has one."""
+        runs = [(forward, forward_state, False), (backward, backward_state, True)]
+        with self._turn:
+            if self._remote is not None:
+                return self._remote.gru_pair(forward, backward, forward_state, backward_state, layer)
+            computations = [partial(self._gru, x, state, layer, reverse) for x, state, reverse in runs]
+            ahead, behind = in_threads(computations, min(self.threads or 1, 2))
+            return ahead, behind
 
     @torch.inference_mode()
     def head(self, hidden: np.ndarray) -> np.ndarray:
@@ -119,8 +136,26 @@ class Backend:
                 return self._remote.log_mel(audio, key_shift_semitones=key_shift_semitones)
             return _to_numpy(mel.log_mel(self._to_device(audio), self._mel, key_shift_semitones=key_shift_semitones))
 
+    @torch.inference_mode()  # of a thread
+    def _gru(self, x: np.ndarray, state: np.ndarray | None, layer: int, reverse: bool) -> np.ndarray:
+        direction = self._directions[layer, reverse]
+        start = np.zeros(direction.hidden_size) if state is None else state
+        read = self._to_device(x[::-1] if reverse else x)
+        with full_precision(self._device):
+            output = _to_numpy(direction(read[None], self._to_device(start)[None, None])[0][0])
+        return output[::-1] if reverse else output
+
+    def _features(self, log_mel: Tensor, lengths: Sequence[int] | None) -> Tensor:
+        if lengths is None:
+            return self._model.features(log_mel)
+        with self._filler.hidden(lengths, log_mel.shape[1]):
+            return self._model.features(log_mel)
+
     def _to_device(self, array: np.ndarray) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32)).to(self._device)
+        array = np.ascontiguousarray(array, dtype=np.float32)
+        if any(stride < 0 for stride in array.strides):  # numpy calls a flipped axis of one element contiguous
+            array = array.copy()
+        return torch.from_numpy(array).to(self._device)
 
 
 def fold_batch_norm(model: RMVPE) -> RMVPE:

@@ -1,9 +1,28 @@
 """Stand-ins for a network, in numpy, whose salience is known exactly."""
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 
 
-class StandInNetwork:
+class GruPair:
+    """`rmvpe.backends.Network.gru_pair` of a class that has `gru`: one after the other."""
+
+    gru: Callable[..., np.ndarray]
+
+    def gru_pair(
+        self,
+        forward: np.ndarray,
+        backward: np.ndarray,
+        forward_state: np.ndarray | None,
+        backward_state: np.ndarray | None,
+        layer: int,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        there = self.gru(forward, forward_state, layer, reverse=False)
+        return there, self.gru(backward, backward_state, layer, reverse=True)
+
+
+class StandInNetwork(GruPair):
     """A network without memory: `respond` is its salience [B, T, 360] of log-mel [B, T, n_mels].
 
     An `rmvpe.backends.Backend`: the GRU passes each frame through, and the head takes one of its two equal halves.
@@ -16,8 +35,12 @@ class StandInNetwork:
     def respond(self, log_mel: np.ndarray) -> np.ndarray:
         raise NotImplementedError
 
-    def features(self, log_mel: np.ndarray) -> np.ndarray:
-        return self.respond(log_mel)
+    def features(self, log_mel: np.ndarray, lengths: Sequence[int] | None = None) -> np.ndarray:
+        if lengths is None:
+            return self.respond(log_mel)
+        rows = [self.respond(row[None, :length])[0] for row, length in zip(log_mel, lengths)]
+        filler = log_mel.shape[1] - np.asarray(lengths)
+        return np.stack([np.pad(row, ((0, n), (0, 0)), constant_values=np.nan) for row, n in zip(rows, filler)])
 
     def gru(self, x: np.ndarray, state: np.ndarray | None, layer: int, *, reverse: bool) -> np.ndarray:
         return x

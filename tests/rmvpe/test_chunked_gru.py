@@ -3,7 +3,7 @@
 The stand-in's layers are leaky sums in numpy, so that what they remember, and for how long, is known exactly.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import pytest
@@ -13,11 +13,12 @@ from rmvpe.chunked_gru import salience, salience_of_features
 from rmvpe.config import DecodeConfig, ModelConfig
 from rmvpe.errors import UserError
 from rmvpe.estimator import Estimator
+from tests.helpers.networks import GruPair
 
 FEATURES, HIDDEN, BINS = 5, 3, 360
 
 
-class LeakySums:
+class LeakySums(GruPair):
     """A network that multiplies its memory by `kept` at each frame, forward and backward."""
 
     name, device, batch_windows = "numpy", "here", 2
@@ -34,7 +35,7 @@ class LeakySums:
         }
         self.last = rng.standard_normal((2 * HIDDEN, BINS))
 
-    def features(self, log_mel: np.ndarray) -> np.ndarray:
+    def features(self, log_mel: np.ndarray, lengths: Sequence[int] | None = None) -> np.ndarray:
         return log_mel[..., 20 : 20 + FEATURES] + 8.0
 
     def gru(self, x: np.ndarray, state: np.ndarray | None, layer: int, *, reverse: bool) -> np.ndarray:

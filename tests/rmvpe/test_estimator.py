@@ -117,7 +117,9 @@ def test_no_more_than_a_batch_of_windows_is_held():
     estimator = listening(batch=2)
     blocks = list(estimator.iter_salience(noise(160 * 5000), 16000))
     assert max(len(block) for block in blocks) <= 1024
-    assert set(estimator.backend.shapes) <= {(2, 256, 128), (1, 256, 128)}  # type: ignore[attr-defined]
+    shapes = estimator.backend.shapes  # type: ignore[attr-defined]
+    assert {shape[0] for shape in shapes} == {1, 2}
+    assert max(shape[1] for shape in shapes) == 256
 
 
 def test_progress_ends_at_one():

@@ -95,8 +95,10 @@ def test_windows_cover_everything_on_the_pooling_grid(n_frames: int, window: int
     assert windows[0].start == 0
     assert windows[-1].stop == n_frames
     assert all(w.start % 32 == 0 for w in windows)
-    assert len({w.stop - w.start for w in windows}) == 1
+    assert all(w.stop - w.start == min(window, n_frames) for w in windows[:-1])
+    assert min(window, n_frames, overlap + 32) <= windows[-1].stop - windows[-1].start <= window
     assert all(a.stop - b.start >= overlap for a, b in pairwise(windows))
+    assert all(a.stop - b.start < overlap + 32 for a, b in pairwise(windows))
     assert all(a.start < b.start for a, b in pairwise(windows))
 
 

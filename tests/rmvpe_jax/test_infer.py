@@ -1,5 +1,8 @@
 """The JAX backend's devices, shapes and mistakes; its numbers are compared with torch's in tests/parity."""
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +14,7 @@ from rmvpe.chunked_gru import salience
 from rmvpe.config import MelConfig, ModelConfig
 from rmvpe.errors import UserError
 from rmvpe_jax import device
-from rmvpe_jax.infer import Backend, compiled_length, features, round_up_to_power_of_two
+from rmvpe_jax.infer import Backend, compiled_frames
 from rmvpe_jax.mel import frames_of
 
 CONFIG = ModelConfig(mel=MelConfig(n_mels=8), levels=1, blocks=1, inter_layers=1, channels=2, gru_hidden=3, n_bins=5)
@@ -59,26 +62,45 @@ def test_an_unknown_precision(checkpoint):
         Backend(checkpoint, "cpu", "int8")
 
 
-def compiled_shapes() -> int:
-    """For how many shapes of input `features` is compiled."""
-    return features._cache_size()  # type: ignore[attr-defined]
+def test_lengths_share_compiled_shapes():
+    lengths = [compiled_frames(n) for n in (32, 320, 352, 640, 1024, 1056, 2048, 2080, 3072, 3104, 6144)]
+    assert lengths == [320, 320, 640, 640, 1024, 2048, 2048, 3072, 3072, 6144, 6144]
 
 
-def test_the_last_windows_share_compiled_shapes(checkpoint):
-    assert [round_up_to_power_of_two(n) for n in range(1, 9)] == [1, 2, 4, 4, 8, 8, 8, 8]
-    backend = Backend(checkpoint, "cpu")
-    windows = np.random.default_rng(0).normal(-6, 3, (3, 4, 8)).astype(np.float32)
-    before = compiled_shapes()
-    for batch in (3, 4 - 1, 2):
-        assert backend.features(windows[:batch]).shape[0] == batch
-    assert compiled_shapes() == before + 2
-    Backend(checkpoint, "cpu").features(windows)  # another backend of the same network
-    assert compiled_shapes() == before + 2
+COMPILED: list[str] = []  # the name of each program that XLA has compiled since this file was imported
 
 
-def test_short_recordings_share_compiled_lengths():
-    lengths = [compiled_length(n) for n in (1, 64, 65, 500, 512, 513, 1024, 1025, 3000)]
-    assert lengths == [64, 64, 128, 512, 512, 1024, 1024, 2048, 3072]
+def note(event: str, duration_secs: float, **about: str | int) -> None:
+    if event.endswith("backend_compile_duration"):
+        COMPILED.append(str(about.get("fun_name")))
+
+
+jax.monitoring.register_event_duration_secs_listener(note)
+
+
+def programs_compiled(work: Callable[[], object]) -> list[str]:
+    """The names of the programs that XLA compiles in a call."""
+    before = len(COMPILED)
+    work()
+    return COMPILED[before:]
+
+
+def test_two_hundred_lengths_are_eight_programs():
+    rng = np.random.default_rng(0)
+    counts = rng.integers(1, 97, 200) * 32  # up to a whole window
+    config = replace(CONFIG, channels=3)  # which no other test has compiled
+    weights = {name: rng.normal(0, 0.3, s).astype(np.float32) ** 2 for name, s in expected_tensors(config).items()}
+
+    backend = Backend(Checkpoint(config, weights), "cpu")
+
+    def predict() -> None:
+        for count in counts:
+            salience(backend, rng.normal(-6, 3, (1, count, 8)).astype(np.float32))
+
+    compiled = programs_compiled(predict)
+    assert 1 < len(compiled) <= 8, compiled
+    backend = Backend(Checkpoint(config, weights), "cpu")  # another one of the same network
+    assert programs_compiled(predict) == []
 
 
 def test_salience_is_numpy_float32_in_0_to_1(checkpoint):

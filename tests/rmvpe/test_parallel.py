@@ -1,0 +1,57 @@
+"""Computations in threads: in order, no more at a time than asked for, and an error ends all."""
+
+import threading
+from functools import partial
+
+import pytest
+
+from rmvpe.parallel import in_threads
+
+
+def test_results_are_in_order_whichever_ends_first():
+    second_is_done = threading.Event()
+
+    def first() -> str:
+        assert second_is_done.wait(10)
+        return "first"
+
+    def second() -> str:
+        second_is_done.set()
+        return "second"
+
+    assert in_threads([first, second, lambda: "third"], 2) == ["first", "second", "third"]
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_no_more_at_a_time_than_asked_for(threads: int):
+    running, most, lock = 0, 0, threading.Lock()
+    together = threading.Barrier(threads)
+
+    def compute(number: int) -> int:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        together.wait(10)  # passes only if so many run at a time
+        with lock:
+            running -= 1
+        return number
+
+    assert in_threads([partial(compute, number) for number in range(6)], threads) == list(range(6))
+    assert most == threads
+
+
+def test_one_thread_is_the_callers_own():
+    assert in_threads([threading.get_ident], 1) == [threading.get_ident()]
+    assert in_threads([], 4) == []
+
+
+def test_after_an_error_nothing_more_begins():
+    begun = []
+
+    def fail() -> None:
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        in_threads([fail, *[partial(begun.append, number) for number in range(5)]], 1)
+    assert begun == []
