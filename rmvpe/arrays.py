@@ -68,7 +68,7 @@ def rows_of(audio: Any, lengths: Iterable[int] | None = None) -> list[Any]:
 
     Raises UserError if the shapes do not fit.
     """
-    if isinstance(audio, (list, tuple)) and not all(np.isscalar(row) for row in audio):
+    if isinstance(audio, (list, tuple)) and not (audio and all(np.isscalar(row) for row in audio)):
         rows = [as_numpy(row) for row in audio]
     else:
         array = as_numpy(audio)

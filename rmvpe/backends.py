@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from rmvpe import accelerators
+from rmvpe.batches import Batch
 from rmvpe.errors import UserError
 
 BACKENDS = ("torch", "jax", "onnx")
@@ -51,6 +52,7 @@ class Network(Protocol):
 
     gru_layers: int
     batch_windows: int  # windows that go through `features` together
+    whole_batches: bool  # whether `salience` is the faster way on this device
 
     def features(self, log_mel: np.ndarray, lengths: Sequence[int] | None = None) -> np.ndarray:
         """Log-mel float32 [B, T, n_mels], T a multiple of the U-Net's stride -> input of the GRU [B, T, features].
@@ -76,6 +78,14 @@ class Network(Protocol):
         layer: int,
     ) -> tuple[np.ndarray, np.ndarray]:
         """`gru` over `forward`, and in reverse over `backward`: [n, features], [m, features] -> [n and m, hidden]."""
+        ...
+
+    def salience(self, batch: Batch) -> np.ndarray:
+        """The windows of several recordings -> salience float32 [B, T, 360], without a way back to the host between.
+
+        What lies beyond a recording's own frames has no meaning. Raises NotImplementedError where `whole_batches` is
+        false and the runtime has no such way.
+        """
         ...
 
     def head(self, hidden: np.ndarray) -> np.ndarray:

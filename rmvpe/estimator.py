@@ -12,6 +12,7 @@ import logging
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ from rmvpe.framing import frame_levels_db, frame_times, frames_at_hop, samples_t
 from rmvpe.high_register import Pitches
 from rmvpe.pitch import N_BINS
 from rmvpe.remote import open_backend
-from rmvpe.salience import OVERLAP_FRAMES, WINDOW_FRAMES, Progress, SalienceReader, part_of
+from rmvpe.salience import OVERLAP_FRAMES, WINDOW_FRAMES, Blocks, Progress, SalienceReader, part_of
 from rmvpe.sound import channels
 from rmvpe.sound.mono import Channel
 from rmvpe.sound.reading import Source
@@ -241,18 +242,22 @@ class Estimator:
         progress: Progress | None = None,
         **decoding: Any,
     ) -> list[F0Track]:
-        """The f0 of each row of audio [batch, samples], or of each of several arrays [samples]: one after the other.
+        """The f0 of each row of audio [batch, samples], or of each of several arrays [samples].
 
         lengths: how many samples of each row are sound, for padded batches. Each track is that of `from_audio` of the
-        row, to the bit; the other arguments are its too. Raises UserError as it does, or if the shapes do not fit.
+        row: to the bit on a CPU, while an accelerator computes several at once and rounds differently. The other
+        arguments are those of `from_audio`. Raises UserError as it does, or if the shapes do not fit.
         """
         config = self._call_config(hop_s, decoding)
-        rows = rows_of(audio, lengths)
-        tracks = []
-        for number, row in enumerate(rows):
-            part = part_of(progress, number / len(rows), (number + 1) / len(rows))
-            tracks.append(self._track(_logged(audio_files.from_array(row, sample_rate)), config, hop_s, part))
-        return tracks
+        recordings = [_logged(audio_files.from_array(row, sample_rate)) for row in rows_of(audio, lengths)]
+        samples = [recording.samples for recording in recordings]
+        tracks: dict[int, F0Track] = {}
+        for group in self._reader.groups(samples):
+            group_blocks = self._reader.blocks_of([samples[number] for number in group])
+            for number, blocks in zip(group, group_blocks):
+                part = part_of(progress, len(tracks) / len(samples), (len(tracks) + 1) / len(samples))
+                tracks[number] = self._track(recordings[number], config, hop_s, part, blocks)
+        return [tracks[number] for number in range(len(samples))]
 
     @right_names(also=DECODING)
     def from_files(
@@ -338,9 +343,15 @@ class Estimator:
         return replace(self.config, **decoding).resolved(self._recommended)
 
     def _track(
-        self, recording: Recording, config: DecodeConfig, hop_s: float | None, progress: Progress | None
+        self,
+        recording: Recording,
+        config: DecodeConfig,
+        hop_s: float | None,
+        progress: Progress | None,
+        blocks: Blocks | None = None,
     ) -> F0Track:
-        curve = self._curve(recording.samples, config, progress)
+        """The track of a recording; `blocks` gives its salience, if it has been computed with that of others."""
+        curve = self._curve(recording.samples, config, progress, blocks)
         voiced = curve.voiced(config)
         f0_hz = np.where(voiced, curve.f0_hz, 0.0)
         track = F0Track(frame_times(len(f0_hz), self.model.mel), f0_hz, voiced, curve.confidence)
@@ -348,25 +359,29 @@ class Estimator:
             return track
         return track.resampled(hop_s, frames_at_hop(recording.duration_s, hop_s) if len(track) else 0)
 
-    def _curve(self, samples: np.ndarray, config: DecodeConfig, progress: Progress | None) -> PitchCurve:
+    def _curve(
+        self, samples: np.ndarray, config: DecodeConfig, progress: Progress | None, blocks: Blocks | None = None
+    ) -> PitchCurve:
         """The pitch of 16 kHz mono samples [n]."""
-        find = self._pitch_twice if high_register.is_wanted(config) else self._pitch
-        pitches = find(samples, replace(config, high_register=False), progress)
+        find = _pitch_twice if high_register.is_wanted(config) else _pitch
+        pitches = find(blocks or partial(self._reader.blocks, samples), replace(config, high_register=False), progress)
         return PitchCurve(*pitches, frame_levels_db(samples, self.model.mel))
 
-    def _pitch_twice(self, samples: np.ndarray, config: DecodeConfig, progress: Progress | None) -> Pitches:
-        """As `_pitch`, from two passes; in the second the network reads everything an octave lower."""
-        first = self._pitch(samples, high_register.first_pass(config), part_of(progress, 0.0, 0.5))
-        lower = high_register.KEY_SHIFT_SEMITONES
-        second = self._pitch(samples, high_register.second_pass(config), part_of(progress, 0.5, 1.0), lower)
-        f0_hz, salience = high_register.join(first, second)
-        return f0_hz, calibrated(salience, config.known_calibration)
 
-    def _pitch(
-        self, samples: np.ndarray, config: DecodeConfig, progress: Progress | None, key_shift_semitones: float = 0.0
-    ) -> Pitches:
-        """f0 in Hz and confidence of one pass, each [frames]."""
-        return pitch_in_blocks(self._reader.blocks(samples, config.pad, progress, key_shift_semitones), config)
+def _pitch_twice(blocks: Blocks, config: DecodeConfig, progress: Progress | None) -> Pitches:
+    """As `_pitch`, from two passes; in the second the network reads everything an octave lower."""
+    first = _pitch(blocks, high_register.first_pass(config), part_of(progress, 0.0, 0.5))
+    lower = high_register.KEY_SHIFT_SEMITONES
+    second = _pitch(blocks, high_register.second_pass(config), part_of(progress, 0.5, 1.0), lower)
+    f0_hz, salience = high_register.join(first, second)
+    return f0_hz, calibrated(salience, config.known_calibration)
+
+
+def _pitch(
+    blocks: Blocks, config: DecodeConfig, progress: Progress | None, key_shift_semitones: float = 0.0
+) -> Pitches:
+    """f0 in Hz and confidence of one pass, each [frames]."""
+    return pitch_in_blocks(blocks(config.pad, progress, key_shift_semitones), config)
 
 
 def check_config(config: object) -> None:

@@ -15,6 +15,7 @@ from typing import IO, Any
 import numpy as np
 
 from rmvpe.backends import Backend, backend_class
+from rmvpe.batches import Batch
 from rmvpe.checkpoint.store import Checkpoint
 from rmvpe.errors import UserError
 from rmvpe.turns import Turns, is_inherited
@@ -71,6 +72,11 @@ class RemoteBackend:
         )
         return found
 
+    def salience(self, batch: Batch) -> np.ndarray:
+        """As `rmvpe.backends.Network`."""
+        found: np.ndarray = self._call("salience", batch)
+        return found
+
     def head(self, hidden: np.ndarray) -> np.ndarray:
         """As `rmvpe.backends.Network`."""
         found: np.ndarray = self._call("head", hidden)
@@ -98,7 +104,8 @@ class RemoteBackend:
         finally:
             os.close(read_requests)
             os.close(write_answers)
-        self.device, self.gru_layers, self.batch_windows, self.threads = self._ask("build", *self._arguments)
+        about = self._ask("build", *self._arguments)
+        self.device, self.gru_layers, self.batch_windows, self.whole_batches, self.threads = about
 
     def _call(self, method: str, *arguments: Any, **named: Any) -> Any:
         with self._turn:
@@ -133,7 +140,8 @@ def serve(read: int, write: int) -> None:
             if method == "build":
                 name, checkpoint, options = arguments
                 backend = backend_class(name)(checkpoint, **options)
-                answer = backend.device, backend.gru_layers, backend.batch_windows, backend.threads
+                batches = backend.batch_windows, backend.whole_batches
+                answer = backend.device, backend.gru_layers, *batches, backend.threads
             else:
                 answer = getattr(backend, method)(*arguments, **named)
         except Exception as raised:  # it is raised where the call came from

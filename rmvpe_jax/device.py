@@ -20,10 +20,11 @@ class DeviceKind:
     remedy: str  # what to do where there is no such device
     float64: bool  # whether it computes in float64
     batch_windows: int  # inference windows that go through the network together: 1 where bandwidth is the limit
+    whole_batches: bool = True  # whether recordings go through it without a way back to the host
 
 
 KINDS = {
-    "cpu": DeviceKind("", float64=True, batch_windows=1),
+    "cpu": DeviceKind("", float64=True, batch_windows=1, whole_batches=False),
     "gpu": DeviceKind("install the driver and jax[cuda12], or choose cpu", float64=True, batch_windows=8),
     "tpu": DeviceKind("install jax[tpu] on a machine that has one, or choose cpu", float64=False, batch_windows=8),
 }

@@ -101,6 +101,26 @@ def gru_of_length(
     return lax.fori_loop(0, frames, advance, (start, out))[1].swapaxes(0, 1)
 
 
+def bidirectional(x: Array, frames: Array, forward: tuple[Array, ...], backward: tuple[Array, ...]) -> Array:
+    """Both directions of a layer in one loop: [B, T, features] -> [B, T, 2 * hidden], with the weights of `gru` each.
+
+    frames: int32 [B]; the backward direction of row k starts at its frame `frames[k] - 1`.
+    """
+    step_ahead, gates_ahead = _steps(x, *forward)
+    step_back, gates_back = _steps(x, *backward)
+    last = x.shape[1] - 1
+    zeros = jnp.zeros((x.shape[0], forward[1].shape[1]), gates_ahead.dtype)
+
+    def step(states: tuple[Array, Array], t: Array) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+        ahead = step_ahead(states[0], gates_ahead[t])
+        is_own = (last - t < frames)[:, None]  # [B, 1]
+        back = jnp.where(is_own, step_back(states[1], gates_back[last - t]), 0.0)
+        return (ahead, back), (ahead, back)
+
+    _, (ahead, back) = lax.scan(step, (zeros, zeros), jnp.arange(x.shape[1]))
+    return jnp.concatenate((ahead, back[::-1]), axis=-1).swapaxes(0, 1)
+
+
 def _steps(
     x: Array, weight_ih: Array, weight_hh: Array, bias_ih: Array, bias_hh: Array
 ) -> tuple[Callable[[Array, Array], Array], Array]:

@@ -11,6 +11,7 @@ from flax import nnx
 from jax import Array
 
 from rmvpe.backends import device_name
+from rmvpe.batches import Batch
 from rmvpe.checkpoint.store import Checkpoint
 from rmvpe.chunked_gru import BLOCK_FRAMES
 from rmvpe.config import MelConfig
@@ -23,7 +24,7 @@ from rmvpe.turns import Turns
 from rmvpe_jax import mel
 from rmvpe_jax.checkpoint import load_model
 from rmvpe_jax.device import kind_of, name_of, resolve, take_memory_as_needed
-from rmvpe_jax.gru import gru_of_length
+from rmvpe_jax.gru import bidirectional, gru_of_length
 from rmvpe_jax.ragged import filler_hidden
 
 CONV_DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float16": jnp.float16}
@@ -61,6 +62,8 @@ class Backend:
         self._float64 = kind_of(self._device).float64
         self.device = name_of(self._device)
         self.batch_windows = kind_of(self._device).batch_windows
+        self.whole_batches = kind_of(self._device).whole_batches
+        self._n_features = checkpoint.config.head_channels * checkpoint.config.mel.n_mels
         self._remote: RemoteBackend | None = None
         self._turn = Turns(self._after_fork)
 
@@ -126,6 +129,35 @@ class Backend:
             ahead, behind = in_threads(computations, min(self.threads or 1, 2))
             return ahead, behind
 
+    def salience(self, batch: Batch) -> np.ndarray:
+        """As `rmvpe.backends.Network`: the windows of several recordings -> salience [B, T, 360], all on the device.
+
+        Filled up to a few shapes: windows to `LENGTHS` and a power of two of full batches, recordings to a power of two
+        of frames, and to one or a full batch.
+        """
+        with self._turn:
+            if self._remote is not None:
+                return self._remote.salience(batch)
+            rows, frames = self.batch_windows, compiled_frames(batch.log_mel.shape[1])
+            n_windows = rows * round_up_to_power_of_two(-(-len(batch.log_mel) // rows))
+            log_mel = filled(batch.log_mel, (n_windows, frames))
+            lengths = filled(batch.lengths, (n_windows,))
+            buffer = self._placed(np.zeros((n_windows, frames, self._n_features), np.float32))[0]
+            for start in range(0, len(batch.log_mel), rows):
+                part = self._placed(log_mel[start : start + rows], lengths[start : start + rows], np.int32(start))
+                buffer = put(buffer, features(self._graph, self._state, *part[:2]), part[2])
+            # The rows of the windows are now further apart
+            before, after = (
+                each // batch.log_mel.shape[1] * frames + each % batch.log_mel.shape[1]
+                for each in (batch.before, batch.after)
+            )
+            recordings, longest = before.shape
+            shape = (1 if recordings == 1 else round_up(recordings, rows), round_up_to_power_of_two(longest))
+            given = self._placed(*(filled(each, shape) for each in (before, after, batch.share)))
+            own = self._placed(filled(batch.frames, shape[:1]))
+            found = salience_of_windows(self._graph, self._state, buffer, *given, *own)
+            return np.asarray(found)[:recordings, :longest]
+
     def head(self, hidden: np.ndarray) -> np.ndarray:
         """As `rmvpe.backends.Network`: GRU outputs [T, 2 * hidden] -> salience [T, 360]."""
         with self._turn:
@@ -189,6 +221,26 @@ def run_gru(x: Array, frames: Array, start: Array, weights: tuple[Array, ...]) -
     return gru_of_length(x[None], frames, start[None], *weights)[0]
 
 
+@partial(jax.jit, donate_argnums=0)
+def put(buffer: Array, part: Array, start: Array) -> Array:
+    """The buffer [W, ...] with a part [w, ...] from row `start` on, in the buffer's memory."""
+    return jax.lax.dynamic_update_slice_in_dim(buffer, part, start, axis=0)
+
+
+@partial(jax.jit, static_argnames="graph")
+def salience_of_windows(
+    graph: nnx.GraphDef, state: nnx.State, windows: Array, before: Array, after: Array, share: Array, frames: Array
+) -> Array:
+    """Salience [B, T, 360] of the U-Net's outputs [W, L, features], joined as `rmvpe.batches.Batch` says."""
+    model, share = nnx.merge(graph, state), share[..., None]
+    rows = windows.reshape(-1, windows.shape[-1])
+    x = rows[before] * (1.0 - share) + rows[after] * share
+    recurrent = model.fc[0].gru
+    for layer in range(recurrent.layers):
+        x = bidirectional(x, frames, *(recurrent.weights(layer, reverse=reverse) for reverse in (False, True)))
+    return nnx.sigmoid(model.fc[1](x))
+
+
 @partial(jax.jit, static_argnames="graph")
 def head(graph: nnx.GraphDef, state: nnx.State, hidden: Array) -> Array:
     """Salience [T, 360] of that model's GRU outputs [T, 2 * hidden]."""
@@ -199,6 +251,17 @@ def head(graph: nnx.GraphDef, state: nnx.State, hidden: Array) -> Array:
 def log_mel_of(audio: Array, config: MelConfig, key_shift_semitones: float) -> Array:
     """`rmvpe_jax.mel.log_mel`, compiled: [B, samples] -> [B, T, n_mels]."""
     return mel.log_mel(audio, config, key_shift_semitones=key_shift_semitones)
+
+
+def filled(array: np.ndarray, lengths: Sequence[int]) -> np.ndarray:
+    """The array with zeros after it along its first axes, up to these lengths."""
+    missing = [(0, length - had) for length, had in zip(lengths, array.shape)]
+    return np.pad(array, missing + [(0, 0)] * (array.ndim - len(missing)))
+
+
+def round_up_to_power_of_two(number: int) -> int:
+    """The smallest power of two that is at least `number` > 0."""
+    return 1 << (number - 1).bit_length()
 
 
 def compiled_frames(n_frames: int) -> int:

@@ -10,6 +10,7 @@ import onnxruntime
 from onnx import TensorProto
 
 from rmvpe.backends import device_name
+from rmvpe.batches import Batch
 from rmvpe.checkpoint.store import Checkpoint
 from rmvpe.errors import UserError
 from rmvpe.parallel import in_threads
@@ -38,6 +39,7 @@ class Backend:
     """
 
     name = "onnx"
+    whole_batches = False
 
     def __init__(
         self, checkpoint: Checkpoint, device: Any = "auto", conv_dtype: str = "float32", *, threads: int | None = None
@@ -119,6 +121,10 @@ class Backend:
                 return self._remote.gru_pair(forward, backward, forward_state, backward_state, layer)
             ahead, behind = in_threads([partial(run, x=x, state=state) for run, x, state in runs], self.threads or 1)
             return ahead, behind
+
+    def salience(self, batch: Batch) -> np.ndarray:
+        """Not here: ONNX Runtime keeps nothing on a device between two sessions."""
+        raise NotImplementedError("ONNX Runtime takes a recording through the network in parts")
 
     def head(self, hidden: np.ndarray) -> np.ndarray:
         """As `rmvpe.backends.Network`: GRU outputs [T, 2 * hidden] -> salience [T, 360]."""

@@ -34,9 +34,10 @@ class DeviceKind:
     with `manual_seed` and others. amp_dtype: the low precision that is fast on a device of this kind. count: how many
     there are. complex_fft: whether `torch.fft` works there; otherwise spectra are computed as real matrix products.
     batch_windows: how many inference windows go through the network together (one where bandwidth is the limit, more
-    where latency is). process_group: the backend of `torch.distributed`. automatic: whether "auto" may choose it.
-    numbered: whether there may be several, so that each process chooses one. channels_last: whether convolutions are
-    faster, or no slower, on images whose channels lie together. ranks_per_card: how many of the devices are one card.
+    where latency is). whole_batches: whether recordings go through it without a way back to the host. process_group:
+    the backend of `torch.distributed`. automatic: whether "auto" may choose it. numbered: whether there may be several,
+    so that each process chooses one. channels_last: whether convolutions are faster, or no slower, on images whose
+    channels lie together. ranks_per_card: how many of the devices are one card.
     """
 
     why_not: Callable[[], str]
@@ -45,6 +46,7 @@ class DeviceKind:
     count: Callable[[], int] = lambda: 1
     complex_fft: bool = True
     batch_windows: int = 1
+    whole_batches: bool = False
     process_group: str = "gloo"
     automatic: bool = True
     numbered: bool = False
@@ -129,6 +131,7 @@ KINDS: dict[str, DeviceKind] = {
         amp_dtype=lambda device: cuda_amp_dtype(torch.cuda.get_device_capability(device)),
         count=lambda: torch.cuda.device_count(),
         batch_windows=8,
+        whole_batches=True,
         process_group="nccl",
         numbered=True,
     ),

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from rmvpe.backends import device_name
+from rmvpe.batches import Batch
 from rmvpe.checkpoint.store import Checkpoint
 from rmvpe.errors import UserError
 from rmvpe.parallel import in_threads
@@ -59,11 +60,13 @@ class Backend:
         # Channels last: a third faster on CPUs, and what tensor cores want
         self._model: RMVPE = model.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._filler = Filler(self._model)
-        gru = self._model.fc[0].gru
+        self._bidirectional: nn.GRU = self._model.fc[0].gru
+        gru = self._bidirectional
         self.gru_layers = gru.num_layers
         self._directions = {key: one_direction(gru, *key).to(self._device) for key in directions(gru)}
         self.device = str(self._device)
         self.batch_windows = kind_of(self._device).batch_windows
+        self.whole_batches = kind_of(self._device).whole_batches
         self._remote: RemoteBackend | None = None
         self._turn = Turns(self._after_fork)
 
@@ -119,6 +122,33 @@ class Backend:
             computations = [partial(self._gru, x, state, layer, reverse) for x, state, reverse in runs]
             ahead, behind = in_threads(computations, min(self.threads or 1, 2))
             return ahead, behind
+
+    @torch.inference_mode()
+    def salience(self, batch: Batch) -> np.ndarray:
+        """As `rmvpe.backends.Network`: the windows of several recordings -> salience [B, T, 360], all on the device."""
+        with self._turn, full_precision(self._device):
+            if self._remote is not None:
+                return self._remote.salience(batch)
+            windows = zip(*(np.split(each, self._cuts(len(each))) for each in (batch.log_mel, batch.lengths)))
+            outputs = [self._features(self._to_device(log_mel), lengths.tolist()) for log_mel, lengths in windows]
+            x = self._stitched(torch.cat(outputs).flatten(0, 1), batch)
+            # Packed, so that the backward direction starts at each recording's own end
+            packed = nn.utils.rnn.pack_padded_sequence(
+                x, torch.from_numpy(batch.frames).long(), batch_first=True, enforce_sorted=False
+            )
+            found = self._bidirectional(packed)[0]
+            hidden, _ = nn.utils.rnn.pad_packed_sequence(found, batch_first=True, total_length=x.shape[1])
+            return _to_numpy(torch.sigmoid(self._model.fc[1](hidden)))
+
+    def _cuts(self, n_windows: int) -> list[int]:
+        """Where a batch of windows is cut into those that go through the U-Net together."""
+        return list(range(self.batch_windows, n_windows, self.batch_windows))
+
+    def _stitched(self, rows: Tensor, batch: Batch) -> Tensor:
+        """Features [W * L, features] -> [B, T, features], cross-faded as by `rmvpe.framing.stitch`."""
+        before, after = (torch.from_numpy(each).to(self._device).long() for each in (batch.before, batch.after))
+        share = self._to_device(batch.share)[..., None]
+        return rows[before] * (1.0 - share) + rows[after] * share
 
     @torch.inference_mode()
     def head(self, hidden: np.ndarray) -> np.ndarray:

@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from rmvpe.batches import Batch
+
 
 class GruPair:
     """`rmvpe.backends.Network.gru_pair` of a class that has `gru`: one after the other."""
@@ -22,7 +24,17 @@ class GruPair:
         return there, self.gru(backward, backward_state, layer, reverse=True)
 
 
-class StandInNetwork(GruPair):
+class InParts(GruPair):
+    """What a stand-in has of `rmvpe.backends.Network` that goes through the network in parts only."""
+
+    whole_batches = False
+    threads = None
+
+    def salience(self, batch: Batch) -> np.ndarray:
+        raise NotImplementedError
+
+
+class StandInNetwork(InParts):
     """A network without memory: `respond` is its salience [B, T, 360] of log-mel [B, T, n_mels].
 
     An `rmvpe.backends.Backend`: the GRU passes each frame through, and the head takes one of its two equal halves.
@@ -30,7 +42,6 @@ class StandInNetwork(GruPair):
 
     name, device = "numpy", "here"
     batch_windows, gru_layers = 1, 1
-    threads = None
 
     def respond(self, log_mel: np.ndarray) -> np.ndarray:
         raise NotImplementedError

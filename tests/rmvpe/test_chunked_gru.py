@@ -13,16 +13,15 @@ from rmvpe.chunked_gru import salience, salience_of_features
 from rmvpe.config import DecodeConfig, ModelConfig
 from rmvpe.errors import UserError
 from rmvpe.estimator import Estimator
-from tests.helpers.networks import GruPair
+from tests.helpers.networks import InParts
 
 FEATURES, HIDDEN, BINS = 5, 3, 360
 
 
-class LeakySums(GruPair):
+class LeakySums(InParts):
     """A network that multiplies its memory by `kept` at each frame, forward and backward."""
 
     name, device, batch_windows = "numpy", "here", 2
-    threads = None
 
     def __init__(self, layers: int = 1, kept: float = 0.9999, backward: float = 1.0, gain: float = 20.0):
         rng = np.random.default_rng(0)

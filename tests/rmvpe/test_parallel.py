@@ -1,6 +1,7 @@
 """Computations in threads: in order, no more at a time than asked for, and an error ends all."""
 
 import threading
+from collections.abc import Callable
 from functools import partial
 
 import pytest
@@ -47,11 +48,16 @@ def test_one_thread_is_the_callers_own():
 
 
 def test_after_an_error_nothing_more_begins():
-    begun = []
+    begun: list[int] = []
 
-    def fail() -> None:
+    def fail() -> int:
         raise ValueError("no")
 
+    def begin(number: int) -> int:
+        begun.append(number)
+        return number
+
+    computations: list[Callable[[], int]] = [fail, *(partial(begin, number) for number in range(5))]
     with pytest.raises(ValueError, match="no"):
-        in_threads([fail, *[partial(begun.append, number) for number in range(5)]], 1)
+        in_threads(computations, 1)
     assert begun == []
