@@ -77,7 +77,7 @@ def run_jobs_in_workers(
     `opening` raises.
     """
     unfinished: set[int] = set()
-    workers = Workers(partial(_open, opening), count, threads, name=lambda job: str(job.source))
+    workers = Workers(partial(_open, opening), count, threads, name=lambda _, job: str(job.source))
     with Reporter(jobs, quiet, debug, warn) as reporter:
         try:
             with closing(workers.run(map(_without_table, jobs))) as events:

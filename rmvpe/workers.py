@@ -63,9 +63,19 @@ class Event:
 
 
 class Workers:
-    """`count` workers for one `run`. name: what to call a task in sentences. threads: what each computes with."""
+    """`count` workers for one `run`.
 
-    def __init__(self, opening: Opening, count: int, threads: int | None = None, name: Callable[[Any], str] = str):
+    threads: what each computes with; None for its share of the CPUs. name: of a task's number and itself, what to call
+    it in sentences.
+    """
+
+    def __init__(
+        self,
+        opening: Opening,
+        count: int,
+        threads: int | None = None,
+        name: Callable[[int, Any], str] = lambda index, task: str(task),
+    ):
         self._opening, self._count, self._name = opening, count, name
         self._threads = threads_each(count) if threads is None else threads
         self._workers: list[Worker] = []
@@ -147,9 +157,11 @@ class Workers:
             self._losses[index] += 1
             if self._losses[index] < MOST_LOSSES:
                 self._again.append(worker.task)
-                yield Event("lost", index, f"{self._name(task)} is done again: its worker process {how}")
+                yield Event("lost", index, f"{self._name(index, task)} is done again: its worker process {how}")
             else:
-                text = f"{self._name(task)}: {MOST_LOSSES} worker processes ended over it, and the last one {how}"
+                text = (
+                    f"{self._name(index, task)}: {MOST_LOSSES} worker processes ended over it, the last {how}"
+                )
                 yield Event("failed", index, UserError(f"{text}: try it with one job"))
         if self._next or self._again:
             self._start(1)
@@ -177,23 +189,28 @@ class Workers:
         self._workers.clear()
 
 
-def in_order(workers: Workers, tasks: Iterable[Any], ahead: int) -> Iterator[tuple[Any, Exception | None]]:
-    """Answer and exception of each task, in the order of the tasks; what happens to workers is logged.
+def in_order(workers: Workers, tasks: Iterable[Any], ahead: int) -> Iterator[tuple[Any, Any, Exception | None]]:
+    """Each task with its answer and exception, in the order of the tasks; what happens to workers is logged.
 
     At most `ahead` tasks are begun before the first of them is asked for.
     """
-    found: dict[int, tuple[Any, Exception | None]] = {}
+    begun: dict[int, Any] = {}
+    ended: dict[int, tuple[Any, Exception | None]] = {}
     first = 0
+
+    def remembered() -> Iterator[Any]:
+        for index, task in enumerate(tasks):
+            begun[index] = task
+            yield task
 
     def may_start(index: int) -> bool:
         return index < first + ahead
 
-    for event in workers.run(tasks, may_start):
+    for event in workers.run(remembered(), may_start):
         if event.kind == "lost":
             LOG.warning("%s", event.value)
         elif event.kind in ("done", "failed"):
-            found[event.index] = (event.value, None) if event.kind == "done" else (None, event.value)
-        while first in found:
-            answer = found.pop(first)
+            ended[event.index] = (event.value, None) if event.kind == "done" else (None, event.value)
+        while first in ended:
             first += 1
-            yield answer
+            yield begun.pop(first - 1), *ended.pop(first - 1)
