@@ -124,6 +124,7 @@ class Reporter:
         # Averaged over the whole run: files differ, and so do the parts of one
         hidden = True if quiet else None
         self._bar = tqdm(total=1.0, disable=hidden, bar_format=BAR, dynamic_ncols=True, smoothing=0)
+        self._show()
 
     def __enter__(self) -> "Reporter":
         return self
@@ -172,6 +173,11 @@ class Reporter:
             self._bar.write("".join(traceback.format_exception(error)), file=sys.stderr)
         self.outcome.failures.append(failure_message(self._jobs[index].source, error))
         self._end(index)
+
+    def head(self, sentence: str) -> None:
+        """Say what computes, unless the run is quiet."""
+        if not self._quiet:
+            self.say(sentence)
 
     def say(self, sentence: str) -> None:
         """Pass a sentence on to `warn`."""
