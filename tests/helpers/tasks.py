@@ -102,7 +102,7 @@ def wait_until(is_true: Callable[[], bool]) -> None:
 class Loud(StandInNetwork):
     """A network that finds a bin in everything, by the level of the frame, with confidence 0.6."""
 
-    threads = 1
+    threads: int | None = 1
 
     def respond(self, log_mel: np.ndarray) -> np.ndarray:
         salience = np.zeros((*log_mel.shape[:2], 360), dtype=np.float32)
