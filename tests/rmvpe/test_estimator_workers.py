@@ -79,12 +79,18 @@ def test_wrong_settings_are_raised_at_once(paths: list[Path]):
 
 def test_no_more_processes_than_files(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("rmvpe.workers.cpus_of_this_process", lambda: 3)
-    estimator = load_loud()
-    assert [worker_count(estimator, jobs, range(2)) for jobs in (1, 2, 5, "auto")] == [1, 2, 2, 2]
-    assert worker_count(estimator, "auto", iter(range(2))) == 3  # whose number is not known
+    assert [worker_count(jobs, range(2), on_cpu=True) for jobs in (1, 2, 5, "auto")] == [1, 2, 2, 2]
+    assert worker_count("auto", iter(range(2)), on_cpu=True) == 3  # whose number is not known
+
+
+def test_auto_is_one_process_where_the_cpu_does_not_compute(paths: list[Path], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("rmvpe.workers.cpus_of_this_process", lambda: 3)
     on_gpu = Loud()
     on_gpu.threads = None
-    assert worker_count(load_loud(network=on_gpu), "auto", range(9)) == 1
+    monkeypatch.setattr("sys.executable", "/nowhere/python")
+    assert len(list(load_loud(network=on_gpu).from_files(paths, jobs="auto"))) == 6
+    with pytest.raises(UserError, match="cannot be started"):
+        list(load_loud(network=on_gpu).from_files(paths, jobs=2))
 
 
 def test_a_network_that_cannot_be_sent(paths: list[Path]):

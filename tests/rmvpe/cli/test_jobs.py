@@ -139,7 +139,7 @@ def test_a_file_that_kills_every_worker_is_named(songs: Path, predict: Command, 
     assert contents("second") == expected
     errors = capsys.readouterr().err.splitlines()
     assert errors[-1] == "rmvpe predict: 2 of 6 files failed"
-    assert sum(line.startswith("rmvpe predict: songs/loud.wav: 2 worker processes ended") for line in errors) == 1
+    assert sum(line.startswith("rmvpe predict: songs/loud.wav ended 2 worker processes") for line in errors) == 1
 
 
 @pytest.mark.parametrize(
