@@ -33,6 +33,7 @@ from rmvpe.config import USUAL, DecodeConfig, ModelConfig
 from rmvpe.config_check import ConfigError
 from rmvpe.decode import PitchCurve, pitch_in_blocks
 from rmvpe.errors import UserError
+from rmvpe.estimator_workers import batch_in_workers, in_workers, worker_count
 from rmvpe.framing import frame_levels_db, frame_times, frames_at_hop, samples_to_frames
 from rmvpe.high_register import Pitches
 from rmvpe.pitch import N_BINS
@@ -240,16 +241,22 @@ class Estimator:
         *,
         hop_s: float | None = None,
         progress: Progress | None = None,
+        jobs: int | str = 1,
         **decoding: Any,
     ) -> list[F0Track]:
         """The f0 of each row of audio [batch, samples], or of each of several arrays [samples].
 
         lengths: how many samples of each row are sound, for padded batches. Each track is that of `from_audio` of the
-        row: to the bit on a CPU, while an accelerator computes several at once and rounds differently. The other
-        arguments are those of `from_audio`. Raises UserError as it does, or if the shapes do not fit.
+        row: to the bit on a CPU, while an accelerator computes several at once and rounds differently. jobs: as for
+        `from_files`. The other arguments are those of `from_audio`. Raises UserError as it does, or if the shapes do
+        not fit.
         """
         config = self._call_config(hop_s, decoding)
-        recordings = [_logged(audio_files.from_array(row, sample_rate)) for row in rows_of(audio, lengths)]
+        rows = rows_of(audio, lengths)
+        if (count := worker_count(jobs, rows, self._on_cpu)) > 1:
+            arguments = {"sample_rate": sample_rate, "hop_s": hop_s, **decoding}
+            return batch_in_workers(self.from_audio, arguments, rows, count, progress)
+        recordings = [_logged(audio_files.from_array(row, sample_rate)) for row in rows]
         samples = [recording.samples for recording in recordings]
         tracks: dict[int, F0Track] = {}
         for group in self._reader.groups(samples):
@@ -267,21 +274,31 @@ class Estimator:
         channel: Channel = "auto",
         track: int | None = None,
         hop_s: float | None = None,
+        jobs: int | str = 1,
         **decoding: Any,
     ) -> Iterator[tuple[Path, F0Track | UserError]]:
         """Each path with its track, or with the UserError that says why there is none; one bad file stops nothing.
 
-        Arguments as for `from_file`. A bad setting is raised at once.
+        jobs: how many files at once, each in a process of its own with its share of the CPUs; "auto" for one on each
+        CPU. The order of the paths and the tracks stay the same, and at most a few tracks wait for their turn; the
+        processes end with the iterator. Other arguments as for `from_file`. A bad setting is raised at once.
         """
         self._call_config(hop_s, decoding)
         channels.checked(channel)
         if isinstance(paths, (str, os.PathLike)):
             raise UserError(f"from_files takes a list of paths, not one: use from_file({str(paths)!r})")
-        return self._each(paths, {"channel": channel, "track": track, "hop_s": hop_s, **decoding})
+        arguments = {"channel": channel, "track": track, "hop_s": hop_s, **decoding}
+        return self._each(paths, arguments, worker_count(jobs, paths, self._on_cpu))
 
     def _each(
-        self, paths: Iterable[str | os.PathLike[str]], arguments: dict[str, Any]
+        self, paths: Iterable[str | os.PathLike[str]], arguments: dict[str, Any], count: int
     ) -> Iterator[tuple[Path, F0Track | UserError]]:
+        if count > 1:
+            for path, track, error in in_workers(self.from_file, arguments, map(Path, paths), count):
+                if error is not None and not isinstance(error, UserError):
+                    raise error
+                yield path, track if error is None else error
+            return
         for path in map(Path, paths):
             try:
                 yield path, self.from_file(path, **arguments)
@@ -330,6 +347,10 @@ class Estimator:
     ) -> Iterator[np.ndarray]:
         """The rows of `salience` in consecutive blocks [k, 360] of at most half a minute each, whatever the length."""
         return self._reader.blocks(*self._checked(audio, sample_rate, pad), progress)
+
+    @property
+    def _on_cpu(self) -> bool:
+        return self.backend.threads is not None
 
     def _checked(self, audio: Any, sample_rate: float, pad: str | None) -> tuple[np.ndarray, str]:
         """16 kHz mono samples and the padding."""

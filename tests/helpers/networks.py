@@ -28,7 +28,7 @@ class InParts(GruPair):
     """What a stand-in has of `rmvpe.backends.Network` that goes through the network in parts only."""
 
     whole_batches = False
-    threads = None
+    threads: int | None = None
 
     def salience(self, batch: Batch) -> np.ndarray:
         raise NotImplementedError
