@@ -184,7 +184,8 @@ def describe(computed: Computed) -> str:
     track, notes = computed.track, computed.found_notes
     words = [f"{len(track)} frames"]
     if track.voiced.any():
-        median_hz = float(np.median(track.f0_hz[track.voiced]))
+        sung = np.sort(track.f0_hz[track.voiced])
+        median_hz = float(sung[(len(sung) - 1) // 2] + sung[len(sung) // 2]) / 2  # np.median would import numpy.ma
         words += [f"{track.voiced.mean():.0%} voiced", f"median {median_hz:.1f} Hz"]
     else:
         words += ["no voice found"]
