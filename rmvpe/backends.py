@@ -179,6 +179,19 @@ def preferred(device: Any, conv_dtype: str = "float32", machine: Any = accelerat
     return order
 
 
+def is_on_cpu(backend: str = "auto", device: Any = "auto", machine: Any = accelerators) -> bool:
+    """Whether this choice leads to the CPU, as far as can be seen without importing a runtime.
+
+    Raises UserError as `choose_backend`.
+    """
+    kind = device_name(device).partition(":")[0]
+    if kind != "auto":
+        return kind == "cpu"
+    name = choose_backend(backend, machine=machine)
+    has: bool = {"torch": machine.torch_has_one, "onnx": machine.onnx_has, "jax": machine.jax_has}[name]()
+    return not has
+
+
 def _has(backend: str, kind: str, machine: Any) -> bool:
     """Whether the installed runtime can use such a device, as far as can be seen without importing it."""
     if kind not in ("cuda", "gpu"):

@@ -32,6 +32,7 @@ from rmvpe.config import USUAL, DecodeConfig, ModelConfig
 from rmvpe.config_check import ConfigError
 from rmvpe.decode import PitchCurve, pitch_in_blocks
 from rmvpe.errors import UserError
+from rmvpe.estimator_workers import batch_in_workers, in_workers, worker_count
 from rmvpe.framing import frame_levels_db, frame_times, frames_at_hop, samples_to_frames
 from rmvpe.high_register import Pitches
 from rmvpe.pitch import N_BINS
@@ -239,15 +240,20 @@ class Estimator:
         *,
         hop_s: float | None = None,
         progress: Progress | None = None,
+        jobs: int | str = 1,
         **decoding: Any,
     ) -> list[F0Track]:
         """The f0 of each row of audio [batch, samples], or of each of several arrays [samples]: one after the other.
 
         lengths: how many samples of each row are sound, for padded batches. Each track is that of `from_audio` of the
-        row, to the bit; the other arguments are its too. Raises UserError as it does, or if the shapes do not fit.
+        row, to the bit; the other arguments are its too. jobs: as for `from_files`. Raises UserError as `from_audio`
+        does, or if the shapes do not fit.
         """
         config = self._call_config(hop_s, decoding)
         rows = rows_of(audio, lengths)
+        if (count := worker_count(self, jobs, rows)) > 1:
+            arguments = {"sample_rate": sample_rate, "hop_s": hop_s, **decoding}
+            return batch_in_workers(self, arguments, rows, count, progress)
         tracks = []
         for number, row in enumerate(rows):
             part = part_of(progress, number / len(rows), (number + 1) / len(rows))
@@ -262,21 +268,31 @@ class Estimator:
         channel: Channel = "auto",
         track: int | None = None,
         hop_s: float | None = None,
+        jobs: int | str = 1,
         **decoding: Any,
     ) -> Iterator[tuple[Path, F0Track | UserError]]:
         """Each path with its track, or with the UserError that says why there is none; one bad file stops nothing.
 
-        Arguments as for `from_file`. A bad setting is raised at once.
+        jobs: how many files at once, each in a process of its own with its share of the CPUs; "auto" for one on each
+        CPU. The order of the paths and the tracks stay the same, and at most a few tracks wait for their turn; the
+        processes end with the iterator. Other arguments as for `from_file`. A bad setting is raised at once.
         """
         self._call_config(hop_s, decoding)
         channels.checked(channel)
         if isinstance(paths, (str, os.PathLike)):
             raise UserError(f"from_files takes a list of paths, not one: use from_file({str(paths)!r})")
-        return self._each(paths, {"channel": channel, "track": track, "hop_s": hop_s, **decoding})
+        arguments = {"channel": channel, "track": track, "hop_s": hop_s, **decoding}
+        return self._each(paths, arguments, worker_count(self, jobs, paths))
 
     def _each(
-        self, paths: Iterable[str | os.PathLike[str]], arguments: dict[str, Any]
+        self, paths: Iterable[str | os.PathLike[str]], arguments: dict[str, Any], count: int
     ) -> Iterator[tuple[Path, F0Track | UserError]]:
+        if count > 1:
+            for path, track, error in in_workers(self, "from_file", arguments, map(Path, paths), count):
+                if error is not None and not isinstance(error, UserError):
+                    raise error
+                yield path, track if error is None else error
+            return
         for path in map(Path, paths):
             try:
                 yield path, self.from_file(path, **arguments)

@@ -5,7 +5,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,13 +100,14 @@ class Result:
 class TableRow:
     """The row of a source in a table of all sources, which is written when the run ends.
 
-    table: the file. filled: whether the row has notes from before. keep: remembers the notes for it; raises UserError
-    for notes that the table cannot hold.
+    table: the file. filled: whether the row has notes from before. check: raises UserError for notes that the table
+    cannot hold. keep: remembers the notes for it.
     """
 
     table: Path
     filled: bool
-    keep: Callable[[Computed], None]
+    check: Callable[["Notes"], None]
+    keep: Callable[["Notes"], None]
 
 
 @dataclass(frozen=True)
@@ -128,43 +129,54 @@ class Job:
 
 def f0_result(path: Path, file_format: str) -> Result:
     """The track, in a format of `rmvpe.track`."""
-    return Result(path, file_format, lambda computed, to: computed.track.write(to, file_format))
+    return Result(path, file_format, partial(_write_track, file_format=file_format))
 
 
 def picture_result(path: Path, theme: str, with_notes: bool = False) -> Result:
     """The picture of the track over its spectrogram, with the notes if wanted. theme: of `rmvpe.pictures.theme`."""
 
-    def draw(computed: Computed, to: Path) -> None:
-        notes, decoding = computed.notes if with_notes else None, computed.decoding
-        limits: dict[str, Any] = (
-            {} if decoding is None else {"threshold": decoding.threshold, "hysteresis": decoding.hysteresis}
-        )
-        samples = None if computed.recording is None else computed.recording.samples
-        title = computed.title
-        plot.plot_track(samples, computed.track, to, title=title, notes=notes, theme=theme, **limits)
-
-    return Result(path, "picture", draw)
+    return Result(path, "picture", partial(_draw, theme=theme, with_notes=with_notes))
 
 
 def sound_result(path: Path, of_notes: bool = False) -> Result:
     """The recording left, and right a tone: the f0, or the notes."""
 
-    def write(computed: Computed, to: Path) -> None:
-        tone = sonify.tone_of_notes(computed.notes) if of_notes else sonify.tone_of_track(computed.track)
-        sonify.write_beside(computed.samples, tone, to)
-
-    return Result(path, "sound", write)
+    return Result(path, "sound", partial(_write_sound, of_notes=of_notes))
 
 
 def note_result(path: Path, file_format: str, options: "NoteFileOptions") -> Result:
     """The notes, in a format of `rmvpe.notes.files`; their title is by default the name of the source."""
 
-    def write(computed: Computed, to: Path) -> None:
-        title = options.title or Path(computed.title).stem
-        given = {name: getattr(options, name) for name in ("tempo_bpm", "bends", "bend_range")}
-        computed.notes.write(to, file_format, title=title, **given)
+    return Result(
+        path, NOTE_KINDS.get(file_format, file_format), partial(_write_notes, file_format=file_format, options=options)
+    )
 
-    return Result(path, NOTE_KINDS.get(file_format, file_format), write)
+
+# What results write, as functions that can be sent to another process
+
+
+def _write_track(computed: Computed, to: Path, file_format: str) -> None:
+    computed.track.write(to, file_format)
+
+
+def _draw(computed: Computed, to: Path, theme: str, with_notes: bool) -> None:
+    notes, decoding = computed.notes if with_notes else None, computed.decoding
+    limits: dict[str, Any] = (
+        {} if decoding is None else {"threshold": decoding.threshold, "hysteresis": decoding.hysteresis}
+    )
+    samples = None if computed.recording is None else computed.recording.samples
+    plot.plot_track(samples, computed.track, to, title=computed.title, notes=notes, theme=theme, **limits)
+
+
+def _write_sound(computed: Computed, to: Path, of_notes: bool) -> None:
+    tone = sonify.tone_of_notes(computed.notes) if of_notes else sonify.tone_of_track(computed.track)
+    sonify.write_beside(computed.samples, tone, to)
+
+
+def _write_notes(computed: Computed, to: Path, file_format: str, options: "NoteFileOptions") -> None:
+    title = options.title or Path(computed.title).stem
+    given = {name: getattr(options, name) for name in ("tempo_bpm", "bends", "bend_range")}
+    computed.notes.write(to, file_format, title=title, **given)
 
 
 def names(job: Job) -> str:

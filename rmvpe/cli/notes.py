@@ -107,7 +107,10 @@ def write_notes(request: Request, load: Load = load_estimator) -> int:
     if todo:
         plan.check_folders(todo)
         with nullcontext() if table is None else table.writing(request.manner):
-            problems = plan.do_jobs(computing(todo, request, load), todo, request.manner)
+            opening = Opening(request, load, with_sound=not all(has_f0(job.source) for job in todo))
+            if opening.with_sound and request.manner.jobs != 1:
+                request.network.fetch()
+            problems = plan.do_jobs(opening, todo, request.manner, request.network)
     if table is not None:
         table.report_absent(request.manner)
     plan.report_skipped(request.manner, skipped)
@@ -191,26 +194,34 @@ def plan_results(files: Sequence[AudioFile], request: Request, output: str) -> l
     return list(zip(*columns))
 
 
-def computing(jobs: Sequence[Job], request: Request, load: Load) -> Compute:
-    """How the notes of a source are computed: by the network, which is loaded only for sound files, or from its f0."""
-    network, find = request.network, request.wishes.find
-    sound: Compute | None = None
-    if not all(has_f0(job.source) for job in jobs):
-        estimator = network.estimator(load)
-        if not request.manner.quiet:
-            request.manner.say(plan.runs_on(estimator))
+@dataclass(frozen=True)
+class Opening:
+    """Loads the network of a request, here or in a worker, if there are sound files among the sources."""
+
+    request: Request
+    load: Load
+    with_sound: bool
+
+    def __call__(self) -> tuple[Compute, str | None]:
+        """How the notes of a source are computed, by the network or from its f0, and on what."""
+        network, find = self.request.network, self.request.wishes.find
+        if not self.with_sound:
+            return self.from_f0, None
+        estimator = network.estimator(self.load)
         sound = predicting(estimator, hop_s=network.hop_s, reading=network.reading, find=find)
 
-    def from_f0(source: Path, learn: Callable[[float], None], progress: Progress) -> Computed:
+        def compute(source: Path, learn: Callable[[float], None], progress: Progress) -> Computed:
+            return (self.from_f0 if has_f0(source) else sound)(source, learn, progress)
+
+        return compute, plan.runs_on(estimator)
+
+    def from_f0(self, source: Path, learn: Callable[[float], None], progress: Progress) -> Computed:
+        """The notes of a file that holds an f0."""
+        network = self.request.network
         track = read_f0(source, network.hop_s or PV_HOP_S)
         learn(float(track.time_s[-1]) if len(track) else 0.0)
-        recording = None if request.sound is None else read(Path(request.sound), network.reading)
-        return Computed(source, track, recording, find)
-
-    def compute(source: Path, learn: Callable[[float], None], progress: Progress) -> Computed:
-        return from_f0(source, learn, progress) if sound is None or has_f0(source) else sound(source, learn, progress)
-
-    return compute
+        recording = None if self.request.sound is None else read(Path(self.request.sound), network.reading)
+        return Computed(source, track, recording, self.request.wishes.find)
 
 
 def read_f0(path: Path, hop_s: float) -> F0Track:

@@ -8,7 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from rmvpe.backends import BACKENDS
+from rmvpe.backends import BACKENDS, is_on_cpu
+from rmvpe.checkpoint.hub import PREFIX as HUB_PREFIX
+from rmvpe.checkpoint.store import locate
 from rmvpe.config import DECODERS, DEFAULT_THRESHOLD, PAD_MODES, DecodeConfig
 from rmvpe.estimator import DEFAULT_WEIGHTS, Estimator
 from rmvpe.pictures.theme import DEFAULT_THEME, THEMES
@@ -54,6 +56,16 @@ class NetworkWishes:
         """The network, loaded."""
         threads = {} if self.threads is None else {"threads": self.threads}
         return load(self.weights, self.backend, self.device, **threads).with_config(**self.decoding)
+
+    def on_cpu(self) -> bool:
+        """Whether the CPU computes, as far as can be seen before anything is loaded."""
+        return is_on_cpu(self.backend, self.device)
+
+    def fetch(self) -> None:
+        """Download weights that are on the hub, unless they are there already: once, before several processes load."""
+        if self.weights.startswith(HUB_PREFIX):
+            with locate(self.weights):
+                pass
 
     @property
     def reading(self) -> dict[str, Any]:

@@ -6,15 +6,18 @@ import stat
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rmvpe import audio, plot
 from rmvpe.audio import AudioFile
-from rmvpe.batch import Compute, run_jobs
+from rmvpe.batch import OpenCompute, run_jobs, run_jobs_in_workers
+from rmvpe.cli.options import NetworkWishes
 from rmvpe.errors import UserError, report
 from rmvpe.estimator import Estimator
 from rmvpe.files import check_folder
 from rmvpe.ownership import Output, check_outputs, is_complete
 from rmvpe.results import STREAM, Job, Result, picture_result
+from rmvpe.workers import AUTO, checked_jobs
 
 STDOUT_NAMES = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 # What follows the name of the input, by the format of `rmvpe.notes.files`, where it is not the format's name: song.csv
@@ -35,7 +38,7 @@ class Manner:
     """How a command goes over its files.
 
     program: its name in messages. skip_existing: leave files alone whose results are complete. force: replace files
-    that we did not write.
+    that we did not write. jobs: how many files at once, or "auto".
     """
 
     program: str
@@ -43,6 +46,7 @@ class Manner:
     force: bool = False
     quiet: bool = False
     debug: bool = False
+    jobs: int | str = 1
 
     def say(self, sentence: str) -> None:
         """Print a sentence on stderr."""
@@ -50,18 +54,30 @@ class Manner:
 
 
 def add_run_arguments(parser: argparse.ArgumentParser, output_required: bool = True) -> None:
-    """-o, --skip-existing and --force."""
+    """-o, --skip-existing, --force and --jobs."""
     add = parser.add_argument
     text = "a folder, or for a single file the file to write; -: stdout"
     add("-o", "--output", required=output_required, metavar="OUT", help=text)
     text = "leave out files whose results are complete, to go on with a run that was stopped"
     add("--skip-existing", action="store_true", help=text)
     add("--force", action="store_true", help="replace files that this command did not write")
+    text = "files at once, each in a process of its own; auto: one for each CPU (default: %(default)s)"
+    add("--jobs", type=jobs_of, default=1, metavar="N", help=text)
+
+
+def jobs_of(text: str) -> int | str:
+    """The number that --jobs names, or "auto"."""
+    try:
+        checked_jobs(jobs := text if text == AUTO else int(text))
+    except ValueError as error:  # UserError too
+        reason = str(error) if isinstance(error, UserError) else f"{text!r} is no number: give one from 1, or {AUTO}"
+        raise argparse.ArgumentTypeError(reason) from error
+    return jobs
 
 
 def manner_of(program: str, arguments: argparse.Namespace) -> Manner:
     """The manner that the command line asks for."""
-    given = {name: getattr(arguments, name) for name in ("skip_existing", "force", "quiet", "debug")}
+    given = {name: getattr(arguments, name) for name in ("skip_existing", "force", "quiet", "debug", "jobs")}
     return Manner(program, **given)
 
 
@@ -189,9 +205,17 @@ def check_folders(jobs: Sequence[Job]) -> None:
         check_folder(folder)
 
 
-def do_jobs(compute: Compute, jobs: Sequence[Job], manner: Manner) -> int:
+def do_jobs(opening: OpenCompute, jobs: Sequence[Job], manner: Manner, network: NetworkWishes) -> int:
     """Do the jobs and print what went wrong; returns how many failures and warnings there were."""
-    outcome = run_jobs(compute, jobs, quiet=manner.quiet, debug=manner.debug, warn=manner.say)
+    count = min(len(jobs), 1 if manner.jobs == 1 else checked_jobs(manner.jobs, network.on_cpu()))
+    options: dict[str, Any] = {"quiet": manner.quiet, "debug": manner.debug, "warn": manner.say}
+    if count > 1:
+        outcome = run_jobs_in_workers(opening, jobs, count, threads=network.threads, **options)
+    else:
+        compute, headline = opening()
+        if headline is not None and not manner.quiet:
+            manner.say(headline)
+        outcome = run_jobs(compute, jobs, **options)
     if not manner.quiet:
         for sentence in outcome.missing:
             manner.say(sentence)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rmvpe.audio import AudioFile
-from rmvpe.batch import predicting
+from rmvpe.batch import Compute, predicting
 from rmvpe.cli import plan
 from rmvpe.cli.inputs import add_input_arguments, input_paths
 from rmvpe.cli.note_wishes import NoteWishes, add_note_wishes, note_wishes
@@ -90,21 +90,36 @@ def predict(request: Request, load: Load = load_estimator) -> int:
     jobs = plan_jobs(files, request)
     plan.check_jobs(jobs, request.output, [request.network.weights], request.manner.force)
     todo = plan.unfinished(jobs, request.manner)
-    problems = predict_jobs(todo, request, load) if todo else 0
+    problems = 0
+    if todo:
+        plan.check_folders(todo)
+        if request.manner.jobs != 1:
+            request.network.fetch()
+        opening = Opening(request, load, todo[0].results[0].kind)
+        problems = plan.do_jobs(opening, todo, request.manner, request.network)
     plan.report_skipped(request.manner, skipped)
     return 1 if problems or skipped else 0
 
 
-def predict_jobs(jobs: Sequence[Job], request: Request, load: Load) -> int:
-    """Do the jobs; returns how many failures and warnings there were."""
-    network, manner = request.network, request.manner
-    estimator = network.estimator(load)
-    check_format(jobs[0].results[0].kind, network.hop_s or estimator.model.mel.hop_s)
-    plan.check_folders(jobs)
-    if not manner.quiet:
-        manner.say(plan.runs_on(estimator))
-    compute = predicting(estimator, hop_s=network.hop_s, reading=network.reading, find=request.wishes.find)
-    return plan.do_jobs(compute, jobs, manner)
+@dataclass(frozen=True)
+class Opening:
+    """Loads the network of a request, here or in a worker; kind: the format of the tracks.
+
+    Raises UserError if the network has another distance of frames than the format.
+    """
+
+    request: Request
+    load: Load
+    kind: str
+
+    def __call__(self) -> tuple[Compute, str]:
+        """How a track is computed, and on what."""
+        network = self.request.network
+        estimator = network.estimator(self.load)
+        check_format(self.kind, network.hop_s or estimator.model.mel.hop_s)
+        find = self.request.wishes.find
+        compute = predicting(estimator, hop_s=network.hop_s, reading=network.reading, find=find)
+        return compute, plan.runs_on(estimator)
 
 
 def plan_jobs(files: Sequence[AudioFile], request: Request) -> list[Job]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from rmvpe.audio import AudioFile
@@ -11,7 +12,7 @@ from rmvpe.errors import UserError
 from rmvpe.files import check_replaceable
 from rmvpe.notes.notes import Notes
 from rmvpe.notes.transcriptions import check_recording, check_transcriptions, update_transcriptions
-from rmvpe.results import STREAM, Computed, TableRow
+from rmvpe.results import STREAM, TableRow
 from rmvpe.text import printable
 
 
@@ -33,12 +34,9 @@ class Transcriptions:
         name = source.stem
         if name not in self.filled:
             return None
-
-        def keep(computed: Computed) -> None:
-            check_recording(name, computed.notes)
-            self.found[name] = computed.notes
-
-        return TableRow(self.path, self.filled[name], keep)
+        return TableRow(
+            self.path, self.filled[name], partial(check_recording, name), partial(self.found.__setitem__, name)
+        )
 
     @contextmanager
     def writing(self, manner: Manner) -> Iterator[None]:

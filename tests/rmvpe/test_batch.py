@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from rmvpe import batch
-from rmvpe.batch import Workload, predicting, run_jobs
+from rmvpe.batch import predicting, run_jobs
+from rmvpe.batch_report import Workload
 from rmvpe.estimator import Estimator
 from rmvpe.results import Job, f0_result
 from rmvpe.track import F0Track
@@ -93,18 +94,20 @@ def test_the_bar_goes_by_seconds_of_sound(tmp_path: Path):
     work = Workload([job.source for job in jobs(tmp_path, {"long": 2.0, "short": 1.0})])
     shares = []
 
-    def share(of_file: float) -> float:
-        done, total = work.position(of_file)
+    def share(index: int | None = None, of_file: float = 0.0) -> float:
+        if index is not None:
+            work.move(index, of_file)
+        done, total = work.position()
         shares.append(done / total)
         return shares[-1]
 
     for index, seconds in enumerate((2.0, 1.0)):
         work.start(index)
-        share(0.0)
+        share(index)
         work.learn(index, seconds)
-        share(0.5)
-        work.finish()
-        assert share(0.0) == pytest.approx((2 / 3, 1.0)[index], abs=0.01)
+        share(index, 0.5)
+        work.finish(index)
+        assert share() == pytest.approx((2 / 3, 1.0)[index], abs=0.01)
     assert shares[-2] == pytest.approx(2.5 / 3, abs=0.01)
     assert shares[2:] == sorted(shares[2:])
 
@@ -114,6 +117,6 @@ def test_a_file_that_fails_counts_as_done(tmp_path: Path):
     work = Workload([tmp_path / "empty.wav", tmp_path / "absent.wav"])
     for index in range(2):
         work.start(index)
-        work.finish()
-    done, total = work.position(0.0)
+        work.finish(index)
+    done, total = work.position()
     assert done / total == pytest.approx(1.0)
