@@ -32,7 +32,7 @@ REPORT_S = 0.1  # between two words of a worker about how far it is
 
 
 def run_jobs(
-    compute: Compute,
+    opening: OpenCompute,
     jobs: Sequence[Job],
     *,
     quiet: bool = False,
@@ -41,10 +41,14 @@ def run_jobs(
 ) -> Outcome:
     """Do the jobs, with a bar on stderr if that is a terminal; a user's mistake in a single job is raised.
 
-    compute: what a source's results are made of, see `predicting`. Any other exception of a file ends that file alone.
-    `debug` prints its traceback. `warn` gets the sentences about what recordings lack.
+    opening: gives what a source's results are made of, see `predicting`; the bar is there while it loads. Any other
+    exception of a file ends that file alone. `debug` prints its traceback. `warn` gets the sentences about what
+    recordings lack, and first on what is computed.
     """
     with Reporter(jobs, quiet, debug, warn) as reporter:
+        compute, headline = opening()
+        if headline is not None and not quiet:
+            reporter.say(headline)
         for index, job in enumerate(jobs):
             reporter.start(index)
             try:

@@ -159,9 +159,7 @@ class Workers:
                 self._again.append(worker.task)
                 yield Event("lost", index, f"{self._name(index, task)} is done again: its worker process {how}")
             else:
-                text = (
-                    f"{self._name(index, task)}: {MOST_LOSSES} worker processes ended over it, the last {how}"
-                )
+                text = f"{self._name(index, task)}: {MOST_LOSSES} worker processes ended over it, the last {how}"
                 yield Event("failed", index, UserError(f"{text}: try it with one job"))
         if self._next or self._again:
             self._start(1)

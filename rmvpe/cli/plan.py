@@ -212,10 +212,7 @@ def do_jobs(opening: OpenCompute, jobs: Sequence[Job], manner: Manner, network: 
     if count > 1:
         outcome = run_jobs_in_workers(opening, jobs, count, threads=network.threads, **options)
     else:
-        compute, headline = opening()
-        if headline is not None and not manner.quiet:
-            manner.say(headline)
-        outcome = run_jobs(compute, jobs, **options)
+        outcome = run_jobs(opening, jobs, **options)
     if not manner.quiet:
         for sentence in outcome.missing:
             manner.say(sentence)
