@@ -18,6 +18,7 @@ from rmvpe.errors import UserError, user_message
 from rmvpe.estimator import Estimator, Progress
 from rmvpe.leftovers import remove_leftovers
 from rmvpe.results import STREAM, Computed, Find, Job, describe
+from rmvpe.timing import LOADING, READING, WRITING, count_sound, span
 from rmvpe.track import F0Track
 from rmvpe.worker_process import Report, Work
 from rmvpe.workers import Event, Workers
@@ -46,7 +47,8 @@ def run_jobs(
     recordings lack, and first on what is computed.
     """
     with Reporter(jobs, quiet, debug, warn) as reporter:
-        compute, headline = opening()
+        with span(LOADING):
+            compute, headline = opening()
         if headline is not None and not quiet:
             reporter.say(headline)
         for index, job in enumerate(jobs):
@@ -158,7 +160,8 @@ def run_job(job: Job, compute: Compute, learn: Callable[[float], None], progress
     computed, reasons, row = compute(job.source, learn, progress), [], None
     for result in job.results:
         try:
-            result.make(computed)
+            with span(WRITING):
+                result.make(computed)
         except UserError as error:
             reasons.append(str(error))
     if job.row is not None:
@@ -191,7 +194,9 @@ def predicting(
     """
 
     def compute(source: Path, learn: Callable[[float], None], progress: Progress) -> Computed:
-        recording = read(source, reading)
+        with span(READING):
+            recording = read(source, reading)
+        count_sound(recording.duration_s)
         learn(recording.duration_s)
         track = estimator.from_recording(recording, hop_s=hop_s, progress=progress)
         return Computed(source, track, recording, find, estimator.config)

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from rmvpe import audio as audio_files
-from rmvpe import high_register
+from rmvpe import high_register, timing
 from rmvpe.arguments import right_names
 from rmvpe.arrays import rows_of
 from rmvpe.audio import SAMPLE_RATE_HZ, Recording
@@ -356,8 +356,9 @@ class Estimator:
     def _track(
         self, recording: Recording, config: DecodeConfig, hop_s: float | None, progress: Progress | None
     ) -> F0Track:
-        curve = self._curve(recording.samples, config, progress)
-        voiced = curve.voiced(config)
+        with timing.span(timing.DECODING):
+            curve = self._curve(recording.samples, config, progress)
+            voiced = curve.voiced(config)
         f0_hz = np.where(voiced, curve.f0_hz, 0.0)
         track = F0Track(frame_times(len(f0_hz), self.model.mel), f0_hz, voiced, curve.confidence)
         if hop_s is None:

@@ -17,6 +17,7 @@ from rmvpe.chunked_gru import BLOCK_FRAMES, salience_of_features
 from rmvpe.config import ModelConfig
 from rmvpe.errors import UserError
 from rmvpe.framing import PadPlan, Window, plan_padding, plan_windows, samples_of_frames, stitch
+from rmvpe.timing import LOG_MEL, span, timed
 
 # With an overlap of four seconds the U-Net's output is that of the whole file: in 64 s of singing no voiced frame moved
 # by more than 0.2 cents and salience by at most 3e-3 (1e-2 with 256 frames). On CPUs the speed is the same from 1024
@@ -67,7 +68,7 @@ class SalienceReader:
                 progress((windows_done / len(windows) + frames_done / plan.n_frames) / 2)
 
         stitched = stitch(windows, features())
-        for block in salience_of_features(self.backend, stitched, block_frames=self.block_frames):
+        for block in salience_of_features(timed(self.backend), stitched, block_frames=self.block_frames):
             block = block[: plan.n_frames - frames_done]  # the rest belongs to frames of padding
             if not np.isfinite(block).all():
                 raise UserError("the network's output is not finite: use conv_dtype float32, or other weights")
@@ -83,9 +84,9 @@ class SalienceReader:
         at_once = max(1, self.backend.batch_windows)
         for start in range(0, len(windows), at_once):
             batch = windows[start : start + at_once]
-            yield from self.backend.features(
-                np.stack([self._window_mel(audio, plan, window, key_shift_semitones) for window in batch])
-            )
+            with span(LOG_MEL):
+                log_mel = np.stack([self._window_mel(audio, plan, window, key_shift_semitones) for window in batch])
+            yield from timed(self.backend).features(log_mel)
 
     def _window_mel(self, audio: np.ndarray, plan: PadPlan, window: Window, key_shift_semitones: float) -> np.ndarray:
         """Log-mel [window frames, n_mels] of a window of the padded spectrogram: the same numbers as in the whole."""
