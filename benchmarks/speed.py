@@ -131,6 +131,7 @@ def measure_once(measurement: Measurement, arguments: argparse.Namespace) -> dic
     python = arguments.swift_f0 if measurement.who == "swift-f0" else sys.executable
     checkout = arguments.before.resolve() if measurement.who == "before" else ROOT
     environment = dict(os.environ, PYTHONPATH=str(checkout))
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed program has its bytecode
     task = dict(measurement.task)
     if measurement.threads:
         environment |= dict.fromkeys(THREAD_VARIABLES, str(measurement.threads))

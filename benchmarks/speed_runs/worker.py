@@ -93,11 +93,18 @@ def run_files(task: Task, predict: Callable[[str], object]) -> Measured:
 
 
 def run_command(task: Task) -> Measured:
-    """`rmvpe predict` as users start it, from its first import to its end."""
+    """`rmvpe predict` as users start it, from its first import to its end, a start on one file for the second time.
+
+    The first one leaves bytecode, and libraries in the system's memory, as every earlier start has.
+    """
     with tempfile.TemporaryDirectory() as folder:
         output = str(Path(folder) / "f0.csv") if task["one_file"] else folder
         flags = ["--weights", task["weights"], "--backend", task["backend"], "--device", "cpu", *task["flags"]]
-        return timed_command([*PREDICT_COMMAND, *task["files"], "-o", output, *flags])
+        command = [*PREDICT_COMMAND, *task["files"], "-o", output, *flags]
+        before = timed_command(command) if task["one_file"] else {"cpu_seconds": 0.0}
+        measured = timed_command(command)
+        measured["cpu_seconds"] -= before["cpu_seconds"]  # of all children until now
+        return measured
 
 
 def run_convert(task: Task) -> Measured:
