@@ -29,7 +29,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -114,12 +113,15 @@ def has_jobs() -> bool:
 
 
 def measure(lines: Sequence[Line], arguments: argparse.Namespace) -> Results:
-    """Each measurement once in each run, in turns."""
-    wanted = dict.fromkeys(made for line in lines for made in (line.measurement, line.base) if made is not None)
-    results = defaultdict(list)
+    """Each measurement once in each run, in turns. One that fails is reported and has no result."""
+    wanted = list(dict.fromkeys(made for line in lines for made in (line.measurement, line.base) if made is not None))
+    results: dict[Measurement, list[dict[str, float]]] = {measurement: [] for measurement in wanted}
     for number in range(arguments.runs):
         for position, measurement in enumerate(wanted, 1):
-            results[measurement].append(measure_once(measurement, arguments))
+            try:
+                results[measurement].append(measure_once(measurement, arguments))
+            except UserError as error:
+                print(f"failed: {error}", file=sys.stderr, flush=True)
             print(
                 f"run {number + 1} of {arguments.runs}, {position} of {len(wanted)} done", file=sys.stderr, flush=True
             )
@@ -163,7 +165,7 @@ def report(rows: Mapping[str, Sequence[Line]], results: Results) -> bool:
     all_met = True
     for row, lines in rows.items():
         print(f"\n{row}")
-        print(f"  {'':<32} {'time':>10} {'CPU':>10} {'peak':>8} {'ratio':>6}")
+        print(f"  {'':<32} {'time':>10} {'CPU':>10} {'peak':>8} {'ratio':>6} {'of CPU':>6}")
         for line in lines:
             text, met = figures(line, results)
             print(f"  {line.label:<32} {text}")
@@ -174,11 +176,17 @@ def report(rows: Mapping[str, Sequence[Line]], results: Results) -> bool:
 
 def figures(line: Line, results: Results) -> tuple[str, bool]:
     """The figures of a line, and whether its goals are met."""
+    if not results[line.measurement] or (line.base is not None and not results[line.base]):
+        return "failed", False
     seconds, cpu_seconds, peak = (
         median(line.measurement, name, results) for name in ("seconds", "cpu_seconds", "peak_bytes")
     )
-    ratio = None if line.base is None else seconds / median(line.base, "seconds", results)
-    text = f"{seconds:>10.4f} {cpu_seconds:>10.4f} {peak / 1e9:>5.2f} GB {'' if ratio is None else f'{ratio:.3f}':>6}"
+    text, ratio = f"{seconds:>10.4f} {cpu_seconds:>10.4f} {peak / 1e9:>5.2f} GB ", None
+    if line.base is not None:
+        ratio = seconds / median(line.base, "seconds", results)
+        text += f"{ratio:>6.3f} {cpu_seconds / median(line.base, 'cpu_seconds', results):>6.3f}"
+    else:
+        text += " " * 13
     goals = [
         (line.goal, ratio, f"{line.goal:g}"),
         (line.goal_s, seconds, f"{line.goal_s:g} s"),
