@@ -60,24 +60,25 @@ class Material:
         lengths = [first + (last - first) * (k * GOLDEN % 1.0) for k in range(1, count + 1)]
         return tuple(self.sound(f"clips/{k:04}", length, 7919 * k) for k, length in enumerate(lengths))
 
-    @cached_property
-    def weights(self) -> dict[str, str]:
-        """Files of weights by what reads them: random ones of e2e0 for us and for the reference, and the bundled."""
-        from rmvpe_torch.checkpoint import save_torch
-
+    def weights(self, name: str) -> str:
+        """Weights for `rmvpe.load`: the bundled ones, or random ones of e2e0; "reference": these for the reference."""
+        if name == "small":
+            return name
         ours, reference = self.folder / "e2e0.safetensors", self.folder / "e2e0.pt"
         if not reference.exists():
+            from rmvpe_torch.checkpoint import save_torch
+
             checkpoint = weights_of("e2e0")
             assert not isinstance(checkpoint, str)
             save(ours, checkpoint)
             save_torch(reference, checkpoint, layout="yxlllc")
-        return {"e2e0": str(ours), "reference": str(reference), "small": "small"}
+        return str(reference if name == "reference" else ours)
 
     def orbax(self, name: str) -> str:
         """The weights as an Orbax folder. Raises UserError if they cannot be converted."""
         folder = self.folder / f"{name}-orbax"
         if not folder.exists():
-            command = [sys.executable, "-m", "rmvpe", "convert", "torch2jax", self.weights[name], "-o", str(folder)]
+            command = [sys.executable, "-m", "rmvpe", "convert", "torch2jax", self.weights(name), "-o", str(folder)]
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode:
                 raise UserError(f"the weights could not be converted: {done.stderr.strip()}")

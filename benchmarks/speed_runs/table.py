@@ -109,7 +109,7 @@ class Table:
     def convert(self) -> list[Line]:
         """Conversion of E2E0, without the imports."""
         goals: dict[str, Any] = {"goal_s": 1.0, "goal_bytes": GB}
-        to_jax = ("torch2jax", "small", self.material.weights["reference"], "")
+        to_jax = ("torch2jax", "small", self.material.weights("reference"), "")
         to_torch = ("jax2torch", self.material.orbax("small"), self.material.orbax("e2e0"), ".pt")
         lines = []
         for direction, imports, weights, ending in (to_jax, to_torch):
@@ -119,7 +119,7 @@ class Table:
 
     def one_thread(self) -> list[Line]:
         """The long file with one thread of the CPU."""
-        reference = self.files("reference", "reference", "long", threads=1, weights=self.material.weights["reference"])
+        reference = self.files("reference", "reference", "long", threads=1, weights=self.material.weights("reference"))
         lines = [Line("reference, eager torch", reference)]
         for weights in ("e2e0", "small"):
             lines += self.each(weights, "long", reference, threads=1)
@@ -163,13 +163,13 @@ class Table:
 
     def reference(self, sound: str) -> Measurement:
         """The reference on a sound."""
-        return self.files("reference", "reference", sound, weights=self.material.weights["reference"])
+        return self.files("reference", "reference", sound, weights=self.material.weights("reference"))
 
     def ours(
         self, weights: str, backend: str, sound: str, *, who: str = "ours", threads: int = 0, busy: int = 0
     ) -> Measurement:
         """This checkout, or an older one, on a sound."""
-        file = self.material.weights[weights]
+        file = self.material.weights(weights)
         return self.files(who, "ours", sound, weights=file, backend=backend, threads=threads, busy=busy)
 
     def files(self, who: str, run: str, sound: str, *, threads: int = 0, busy: int = 0, **settings: str) -> Measurement:
@@ -185,7 +185,7 @@ class Table:
         """`rmvpe predict` on files."""
         task = self.task(
             "command",
-            weights=self.material.weights[weights],
+            weights=self.material.weights(weights),
             backend=backend,
             files=tuple(files),
             one_file=len(files) == 1,
