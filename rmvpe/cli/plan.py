@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rmvpe import audio, plot
+from rmvpe import audio
 from rmvpe.audio import AudioFile
 from rmvpe.batch import OpenCompute, run_jobs, run_jobs_in_workers
 from rmvpe.cli.options import NetworkWishes
@@ -156,6 +156,8 @@ def pictures(
     if wanted and len(outputs) > 1:
         raise UserError(f"--plot {wanted} is one picture for {len(outputs)} files: give --plot alone, after the inputs")
     paths = [Path(wanted)] if wanted else [beside(output, ".png", ending) for output in outputs]
+    from rmvpe import plot
+
     plot.check_picture(paths[0])
     return [[picture_result(path, theme, with_notes) for path in paths]]
 

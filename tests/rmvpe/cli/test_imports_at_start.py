@@ -29,6 +29,8 @@ NEVER = (
     "pandas",
     "rmvpe.data",
     "rmvpe.evaluation",
+    "rmvpe.pictures.panels",
+    "rmvpe.plot",
     "rmvpe.training",
     "scipy",
     "soxr",
@@ -42,7 +44,8 @@ NOT_WITH = {
     "jax": ("jax.experimental.jax2tf", "tensorflow"),
     "onnx": ("onnx.reference", "onnxruntime.tools", "onnxruntime.transformers"),
 }
-ALSO_NOT = {"predict": ("numpy.ma",), "notes": ()}  # np.median asks it for masked arrays, and notes take medians
+# np.median asks numpy.ma for masked arrays, and notes take medians
+ALSO_NOT = {"predict": ("numpy.ma", "rmvpe.notes.find", "rmvpe.notes.notes", "rmvpe.notes.midi"), "notes": ()}
 THEIR_OWN = {"numpy.ma", "numpy.random", "scipy"}  # torch and JAX import these themselves
 
 
