@@ -37,6 +37,7 @@ KNOWN_AS: dict[str, tuple[tuple[str, ...], str]] = {
     "paths": (("files", "filenames"), ""),
     "audio": (("y", "x", "wav", "samples", "waveform", "signal", "array"), ""),
     "progress": (("callback", "progress_callback", "verbose", "show_progress"), "progress=, a function of the share"),
+    "jobs": (("n_jobs", "num_jobs", "workers", "n_workers", "num_workers", "max_workers", "processes"), ""),
     "silence_gate_db": (("gate_db", "silence_db", "top_db", "silence_threshold"), ""),
 }
 RIGHT_NAME = {other: right for right, (others, _) in KNOWN_AS.items() for other in others}
@@ -51,6 +52,7 @@ ELSEWHERE = {
     "path": "from_file",
     "audio": "from_audio",
     "progress": "from_file and from_audio",
+    "jobs": "from_files and from_batch",
 }
 
 

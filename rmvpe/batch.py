@@ -4,7 +4,7 @@ In this process file after file, or in several at once (`rmvpe.workers`): all th
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
@@ -88,35 +88,40 @@ def run_jobs_in_workers(
         try:
             with closing(workers.run(map(_without_table, jobs))) as events:
                 for event in events:
-                    if event.kind == "ready" and not quiet and event.value is not None:
-                        reporter.say(f"{event.value} in each of {count} processes")
-                    elif event.kind == "started":
+                    if event.kind == "started":
                         unfinished.add(event.index)
-                        reporter.start(event.index)
-                    elif event.kind == "reported":
-                        getattr(reporter, event.value[0])(event.index, event.value[1])
-                    elif event.kind == "lost":
-                        reporter.say(event.value)
-                        _clean([jobs[index] for index in (event.index,) if index >= 0])
                     elif event.kind in ("done", "failed"):
                         unfinished.discard(event.index)
-                        _told(reporter, event)
+                    _tell(event, reporter, count)
+                    if event.kind in ("lost", "failed") and event.index >= 0:
+                        _clean(jobs[event.index])
         finally:
-            _clean([jobs[index] for index in unfinished])
+            for index in unfinished:
+                _clean(jobs[index])
         return reporter.outcome
 
 
-def _told(reporter: Reporter, event: Event) -> None:
-    """Print what became of a job in a worker."""
-    if event.kind == "failed":
+def _tell(event: Event, reporter: Reporter, count: int) -> None:
+    """Show what happened in one of `count` workers."""
+    if event.kind == "ready":
+        if event.value is not None:
+            reporter.head(f"{event.value} in each of {count} processes")
+    elif event.kind == "started":
+        reporter.start(event.index)
+    elif event.kind == "reported":
+        word, value = event.value
+        (reporter.learn if word == "learn" else reporter.move)(event.index, value)
+    elif event.kind == "lost":
+        reporter.say(event.value)
+    elif event.kind == "failed":
         reporter.fail(event.index, event.value)
-        return
-    try:
-        reporter.keep(event.index, event.value)
-    except UserError as error:
-        reporter.fail(event.index, error)
     else:
-        reporter.finish(event.index, event.value)
+        try:
+            reporter.keep(event.index, event.value)
+        except UserError as error:
+            reporter.fail(event.index, error)
+        else:
+            reporter.finish(event.index, event.value)
 
 
 def _open(opening: OpenCompute) -> tuple[Work, str | None]:
@@ -148,9 +153,9 @@ def _forget(notes: "Notes") -> None:
     return None
 
 
-def _clean(jobs: Iterable[Job]) -> None:
-    """Remove what workers that are gone have left beside the results of these jobs."""
-    for folder in {result.path.parent for job in jobs for result in job.results}:
+def _clean(job: Job) -> None:
+    """Remove what a worker that is gone has left beside the results of a job."""
+    for folder in {result.path.parent for result in job.results}:
         with suppress(OSError):  # it is not there yet
             remove_leftovers(folder)
 

@@ -127,6 +127,7 @@ class Reporter:
         self._bar = tqdm(
             desc="loading", total=1.0, disable=hidden, leave=False, bar_format=BAR, dynamic_ncols=True, smoothing=0
         )
+        self._show()
 
     def __enter__(self) -> "Reporter":
         return self
@@ -176,6 +177,11 @@ class Reporter:
             self._bar.write("".join(traceback.format_exception(error)), file=sys.stderr)
         self.outcome.failures.append(failure_message(self._jobs[index].source, error))
         self._end(index)
+
+    def head(self, sentence: str) -> None:
+        """Say what computes, unless the run is quiet."""
+        if not self._quiet:
+            self.say(sentence)
 
     def say(self, sentence: str) -> None:
         """Pass a sentence on to `warn`."""

@@ -251,9 +251,9 @@ class Estimator:
         """
         config = self._call_config(hop_s, decoding)
         rows = rows_of(audio, lengths)
-        if (count := worker_count(self, jobs, rows)) > 1:
+        if (count := worker_count(jobs, rows, self._on_cpu)) > 1:
             arguments = {"sample_rate": sample_rate, "hop_s": hop_s, **decoding}
-            return batch_in_workers(self, arguments, rows, count, progress)
+            return batch_in_workers(self.from_audio, arguments, rows, count, progress)
         tracks = []
         for number, row in enumerate(rows):
             part = part_of(progress, number / len(rows), (number + 1) / len(rows))
@@ -282,13 +282,13 @@ class Estimator:
         if isinstance(paths, (str, os.PathLike)):
             raise UserError(f"from_files takes a list of paths, not one: use from_file({str(paths)!r})")
         arguments = {"channel": channel, "track": track, "hop_s": hop_s, **decoding}
-        return self._each(paths, arguments, worker_count(self, jobs, paths))
+        return self._each(paths, arguments, worker_count(jobs, paths, self._on_cpu))
 
     def _each(
         self, paths: Iterable[str | os.PathLike[str]], arguments: dict[str, Any], count: int
     ) -> Iterator[tuple[Path, F0Track | UserError]]:
         if count > 1:
-            for path, track, error in in_workers(self, "from_file", arguments, map(Path, paths), count):
+            for path, track, error in in_workers(self.from_file, arguments, map(Path, paths), count):
                 if error is not None and not isinstance(error, UserError):
                     raise error
                 yield path, track if error is None else error
@@ -341,6 +341,10 @@ class Estimator:
     ) -> Iterator[np.ndarray]:
         """The rows of `salience` in consecutive blocks [k, 360] of at most half a minute each, whatever the length."""
         return self._reader.blocks(*self._checked(audio, sample_rate, pad), progress)
+
+    @property
+    def _on_cpu(self) -> bool:
+        return self.backend.threads is not None
 
     def _checked(self, audio: Any, sample_rate: float, pad: str | None) -> tuple[np.ndarray, str]:
         """16 kHz mono samples and the padding."""

@@ -2,40 +2,36 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rmvpe.track import F0Track
 from rmvpe.worker_process import Report, Work
 from rmvpe.workers import LOOK_AHEAD, Workers, checked_jobs, in_order
 
-if TYPE_CHECKING:
-    from rmvpe.estimator import Estimator
 
-
-def worker_count(estimator: "Estimator", jobs: int | str, tasks: Iterable[Any]) -> int:
+def worker_count(jobs: int | str, tasks: Iterable[Any], on_cpu: bool) -> int:
     """How many processes `jobs` means, and not more than there are tasks. Raises UserError for an impossible number."""
-    count = checked_jobs(jobs, on_cpu=estimator.backend.threads is not None)
+    count = checked_jobs(jobs, on_cpu)
     return min(count, len(tasks)) if isinstance(tasks, Sized) else count
 
 
 def in_workers(
-    estimator: "Estimator",
-    method: str,
+    method: Callable[..., F0Track],
     arguments: dict[str, Any],
     tasks: Iterable[Any],
     count: int,
     name: Callable[[int, Any], str] = lambda index, task: str(task),
 ) -> Iterator[tuple[Any, F0Track, Exception | None]]:
-    """Each task with what a method of the estimator returns or raises for it, in order.
+    """Each task with what a method of an estimator returns or raises for it, in order.
 
     arguments: of the method, besides the task, which comes first. name: see `Workers`.
     """
-    workers = Workers(partial(_open, estimator, method, arguments), count, name=name)
+    workers = Workers(partial(_open, method, arguments), count, name=name)
     return in_order(workers, tasks, LOOK_AHEAD * count)
 
 
 def batch_in_workers(
-    estimator: "Estimator",
+    method: Callable[..., F0Track],
     arguments: dict[str, Any],
     rows: Sequence[Any],
     count: int,
@@ -43,7 +39,7 @@ def batch_in_workers(
 ) -> list[F0Track]:
     """The tracks of arrays of samples; an exception of one of them is raised."""
     tracks = []
-    for _, track, error in in_workers(estimator, "from_audio", arguments, rows, count, "recording {}".format):
+    for _, track, error in in_workers(method, arguments, rows, count, "recording {}".format):
         if error is not None:
             raise error
         tracks.append(track)
@@ -52,9 +48,9 @@ def batch_in_workers(
     return tracks
 
 
-def _open(estimator: "Estimator", method: str, arguments: dict[str, Any]) -> tuple[Work, None]:
-    """What a worker does."""
-    return partial(_call, getattr(estimator, method), arguments), None
+def _open(method: Callable[..., F0Track], arguments: dict[str, Any]) -> tuple[Work, None]:
+    """What a worker does. The method brought its estimator along."""
+    return partial(_call, method, arguments), None
 
 
 def _call(method: Callable[..., F0Track], arguments: dict[str, Any], task: Any, report: Report) -> F0Track:

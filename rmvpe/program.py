@@ -29,6 +29,7 @@ FLAGS = {
     "weights": "--weights",
     "decoder": "--decoder viterbi",
     "device": "--device",
+    "jobs": "--jobs",
 }
 # Names of other programs for flags of ours, without dashes and with "-" for "_"
 OTHER_NAMES = {

@@ -159,8 +159,9 @@ class Workers:
                 self._again.append(worker.task)
                 yield Event("lost", index, f"{self._name(index, task)} is done again: its worker process {how}")
             else:
-                text = f"{self._name(index, task)}: {MOST_LOSSES} worker processes ended over it, the last {how}"
-                yield Event("failed", index, UserError(f"{text}: try it with one job"))
+                name = self._name(index, task)
+                error = UserError(f"{name} ended {MOST_LOSSES} worker processes (the last one {how}): give it alone")
+                yield Event("failed", index, error)
         if self._next or self._again:
             self._start(1)
 

@@ -50,8 +50,9 @@ def undisturbed(songs: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     return contents(out), time.monotonic() - start
 
 
-def start_predict(songs: Path, out: Path) -> subprocess.Popen[str]:
+def start_predict(songs: Path, out: Path, jobs: int = 1) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", PROGRAM, "predict", str(songs), "-o", str(out), "--format", "npz", "--plot"]
+    command += ["--jobs", str(jobs)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     run = subprocess.Popen(
         [*command, "--device", "cpu"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
@@ -65,30 +66,32 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix == ".npz"}
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
 def test_killed_at_any_moment_predict_leaves_whole_results(
-    songs: Path, undisturbed: tuple[dict[str, bytes], float], tmp_path: Path
+    jobs: int, songs: Path, undisturbed: tuple[dict[str, bytes], float], tmp_path: Path
 ):
     results, duration_s = undisturbed
     rng = np.random.default_rng(SEED)
     print(f"\nseed {SEED}")
     for _ in range(KILLS):
-        run = start_predict(songs, tmp_path)
+        run = start_predict(songs, tmp_path, jobs)
         time.sleep(rng.uniform(0, duration_s))
         run.kill()
-        run.communicate()
+        run.communicate()  # until its workers, which have its stderr too, are gone
         whole = [path for path in tmp_path.iterdir() if not path.name.startswith(".")]
         assert all(len(F0Track.read(path)) == 101 for path in whole if path.suffix == ".npz")
-        assert len([path for path in tmp_path.iterdir() if path.name.startswith(".")]) <= 1
-    last = start_predict(songs, tmp_path)
+        assert len([path for path in tmp_path.iterdir() if path.name.startswith(".")]) <= jobs
+    last = start_predict(songs, tmp_path, jobs)
     last.communicate()
     assert last.returncode == 0
     assert contents(tmp_path) == results
     assert not [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
 @pytest.mark.parametrize("number", CODES)
 def test_stopped_at_any_moment_predict_says_so_and_cleans_up(
-    number: int, songs: Path, undisturbed: tuple[dict[str, bytes], float], tmp_path: Path
+    number: int, jobs: int, songs: Path, undisturbed: tuple[dict[str, bytes], float], tmp_path: Path
 ):
     results, duration_s = undisturbed
     rng = np.random.default_rng([SEED, number])
@@ -96,7 +99,7 @@ def test_stopped_at_any_moment_predict_says_so_and_cleans_up(
     codes = []
     for repeat in range(KILLS):
         out = tmp_path / str(repeat)
-        run = start_predict(songs, out)
+        run = start_predict(songs, out, jobs)
         time.sleep(0.02 + rng.uniform(0, duration_s))
         run.send_signal(number)
         _, errors = run.communicate(timeout=60)

@@ -11,7 +11,7 @@ class StandInNetwork:
 
     name, device = "numpy", "here"
     batch_windows, gru_layers = 1, 1
-    threads = None
+    threads: int | None = None
 
     def respond(self, log_mel: np.ndarray) -> np.ndarray:
         raise NotImplementedError

@@ -42,6 +42,7 @@ CALLS: dict[str, Callable[..., Any]] = {
         ("model_path", "rmvpe.pt", "weights"),
         ("is_half", True, "conv_dtype"),
         ("devcie", "cpu", "device"),
+        ("num_workers", 2, "jobs"),
         ("f0_mim_hz", 80, "f0_min_hz"),
     ],
 )

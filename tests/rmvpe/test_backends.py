@@ -9,7 +9,17 @@ import numpy as np
 import pytest
 
 import rmvpe
-from rmvpe.backends import BACKENDS, BESIDES, DEVICE_BACKENDS, MODULES, choose_backend, device_name, is_installed
+from rmvpe.backends import (
+    BACKENDS,
+    BESIDES,
+    DEVICE_BACKENDS,
+    MODULES,
+    choose_backend,
+    device_name,
+    installed_backends,
+    is_installed,
+    is_on_cpu,
+)
 from rmvpe.errors import UserError
 from tests.helpers.paths import ROOT
 
@@ -42,6 +52,15 @@ class Machine:
 
 
 CPU_ONLY = Machine()
+
+
+def test_what_leads_to_the_cpu():
+    gpus = Machine(*BACKENDS, torch_has_one=True)
+    assert is_on_cpu("auto", "cpu", gpus)
+    assert not is_on_cpu("auto", "cuda:1", CPU_ONLY)
+    (backend, *_) = installed_backends()
+    assert is_on_cpu(backend, "auto", CPU_ONLY)
+    assert not is_on_cpu(backend, "auto", gpus)
 
 
 def choose(

@@ -120,26 +120,37 @@ sys.exit(main())
     assert "Traceback" not in run.stderr
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("to_all", [False, True], ids=["to the program", "to its processes"])
 @pytest.mark.parametrize("number", CODES)
-def test_finished_results_stay_and_no_temporary_file(number: int, tmp_path: Path, voice: np.ndarray):
-    """A folder of recordings is stopped after its first result."""
+def test_finished_results_stay_and_no_temporary_file(
+    number: int, to_all: bool, jobs: int, tmp_path: Path, voice: np.ndarray
+):
+    """A folder of recordings is stopped after its first result; a terminal sends Ctrl-C to all processes in it."""
     import soundfile
 
     songs, out = tmp_path / "songs", tmp_path / "out"
     songs.mkdir()
     for name in range(200):
         soundfile.write(songs / f"{name:03}.wav", voice, 16_000)
-    command = [sys.executable, "-m", "rmvpe", "predict", str(songs), "-o", str(out)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+    command = [sys.executable, "-m", "rmvpe", "predict", str(songs), "-o", str(out), "--jobs", str(jobs)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as run:
         assert run.stdout is not None
-        assert "000.wav" in run.stdout.readline()
-        run.send_signal(number)
+        assert ".wav" in run.stdout.readline()
+        os.killpg(run.pid, number) if to_all else run.send_signal(number)
         _, errors = run.communicate(timeout=60)
     assert run.returncode == CODES[number]
+    assert "Traceback" not in errors
     assert errors.splitlines()[-1] == f"rmvpe predict: {SENTENCES[number]}"
+    with pytest.raises(ProcessLookupError):  # no process of its group is left
+        os.killpg(run.pid, 0)
     names = sorted(path.name for path in out.iterdir())
-    assert names == [f"{name:03}.csv" for name in range(len(names))]
     assert 0 < len(names) < 200
+    if jobs == 1:
+        assert names == [f"{name:03}.csv" for name in range(len(names))]
+    assert all(name.endswith(".csv") and not name.startswith(".") for name in names)
     assert all((out / name).read_text().count("\n") == len(voice) // 160 + 2 for name in names)
 
 
