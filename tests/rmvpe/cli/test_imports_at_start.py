@@ -24,6 +24,7 @@ NEVER = (
     "huggingface_hub",
     "matplotlib",
     "mir_eval",
+    "multiprocessing.connection",
     "numpy.random",
     "orbax",
     "pandas",
@@ -46,7 +47,7 @@ NOT_WITH = {
 }
 # np.median asks numpy.ma for masked arrays, and notes take medians
 ALSO_NOT = {"predict": ("numpy.ma", "rmvpe.notes.find", "rmvpe.notes.notes", "rmvpe.notes.midi"), "notes": ()}
-THEIR_OWN = {"numpy.ma", "numpy.random", "scipy"}  # torch and JAX import these themselves
+THEIR_OWN = {"multiprocessing.connection", "numpy.ma", "numpy.random", "scipy"}  # torch and JAX import these themselves
 
 
 def modules_after(arguments: list[str], folder: Path) -> set[str]:
