@@ -4,7 +4,6 @@ A look at files and at the metadata of packages: it takes a millisecond where im
 what is worth trying; whether a device really works is seen when a backend opens it.
 """
 
-import importlib.metadata
 import importlib.util
 import os
 import platform
@@ -62,6 +61,8 @@ def torch_has_one() -> bool:
 
 
 def _is_distribution(name: str) -> bool:
+    import importlib.metadata  # where a GPU is asked for: with email and socket it takes 10 ms
+
     try:
         importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:

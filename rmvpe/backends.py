@@ -231,10 +231,12 @@ def check_numpy(runtime: str, version: Callable[[str], str] | None = None) -> No
     `version` gives the version of an installed package. Such a torch would only write a long warning when it is
     imported, and fail at its first array.
     """
+    if runtime != "torch":
+        return
     import importlib.metadata
 
     version = version or importlib.metadata.version
-    if runtime != "torch" or int(version("numpy").split(".")[0]) < 2:
+    if int(version("numpy").split(".")[0]) < 2:
         return
     try:
         torch = version("torch")

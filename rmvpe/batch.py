@@ -18,6 +18,7 @@ from rmvpe.errors import UserError, user_message
 from rmvpe.estimator import Estimator, Progress
 from rmvpe.leftovers import remove_leftovers
 from rmvpe.results import STREAM, Computed, Find, Job, describe
+from rmvpe.timing import LOADING, READING, WRITING, count_sound, span
 from rmvpe.track import F0Track
 from rmvpe.worker_process import Report, Work
 from rmvpe.workers import Event, Workers
@@ -32,7 +33,7 @@ REPORT_S = 0.1  # between two words of a worker about how far it is
 
 
 def run_jobs(
-    compute: Compute,
+    opening: OpenCompute,
     jobs: Sequence[Job],
     *,
     quiet: bool = False,
@@ -41,10 +42,15 @@ def run_jobs(
 ) -> Outcome:
     """Do the jobs, with a bar on stderr if that is a terminal; a user's mistake in a single job is raised.
 
-    compute: what a source's results are made of, see `predicting`. Any other exception of a file ends that file alone.
-    `debug` prints its traceback. `warn` gets the sentences about what recordings lack.
+    opening: gives what a source's results are made of, see `predicting`; the bar is there while it loads. Any other
+    exception of a file ends that file alone. `debug` prints its traceback. `warn` gets the sentences about what
+    recordings lack, and first on what is computed.
     """
     with Reporter(jobs, quiet, debug, warn) as reporter:
+        with span(LOADING):
+            compute, headline = opening()
+        if headline is not None and not quiet:
+            reporter.say(headline)
         for index, job in enumerate(jobs):
             reporter.start(index)
             try:
@@ -159,7 +165,8 @@ def run_job(job: Job, compute: Compute, learn: Callable[[float], None], progress
     computed, reasons, row = compute(job.source, learn, progress), [], None
     for result in job.results:
         try:
-            result.make(computed)
+            with span(WRITING):
+                result.make(computed)
         except UserError as error:
             reasons.append(str(error))
     if job.row is not None:
@@ -192,7 +199,9 @@ def predicting(
     """
 
     def compute(source: Path, learn: Callable[[float], None], progress: Progress) -> Computed:
-        recording = read(source, reading)
+        with span(READING):
+            recording = read(source, reading)
+        count_sound(recording.duration_s)
         learn(recording.duration_s)
         track = estimator.from_recording(recording, hop_s=hop_s, progress=progress)
         return Computed(source, track, recording, find, estimator.config)

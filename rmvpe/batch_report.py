@@ -123,7 +123,10 @@ class Reporter:
         self._work = Workload([job.source for job in jobs])
         # Averaged over the whole run: files differ, and so do the parts of one
         hidden = True if quiet else None
-        self._bar = tqdm(total=1.0, disable=hidden, bar_format=BAR, dynamic_ncols=True, smoothing=0)
+        # It is there at once: the first thing that takes time is loading
+        self._bar = tqdm(
+            desc="loading", total=1.0, disable=hidden, leave=False, bar_format=BAR, dynamic_ncols=True, smoothing=0
+        )
         self._show()
 
     def __enter__(self) -> "Reporter":
@@ -134,6 +137,7 @@ class Reporter:
 
     def start(self, index: int) -> None:
         """Job number `index` begins, for the first time or again."""
+        self._bar.leave = True  # until here there is nothing to see in it
         self._bar.set_description_str(printable(self._jobs[index].source.name))
         self._work.start(index)
         self._show()

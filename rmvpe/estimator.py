@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from rmvpe import audio as audio_files
-from rmvpe import high_register
+from rmvpe import high_register, timing
 from rmvpe.arguments import right_names
 from rmvpe.arrays import rows_of
 from rmvpe.audio import SAMPLE_RATE_HZ, Recording
@@ -372,8 +372,9 @@ class Estimator:
         blocks: Blocks | None = None,
     ) -> F0Track:
         """The track of a recording; `blocks` gives its salience, if it has been computed with that of others."""
-        curve = self._curve(recording.samples, config, progress, blocks)
-        voiced = curve.voiced(config)
+        with timing.span(timing.DECODING):
+            curve = self._curve(recording.samples, config, progress, blocks)
+            voiced = curve.voiced(config)
         f0_hz = np.where(voiced, curve.f0_hz, 0.0)
         track = F0Track(frame_times(len(f0_hz), self.model.mel), f0_hz, voiced, curve.confidence)
         if hop_s is None:

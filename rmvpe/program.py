@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 from rmvpe.arguments import KNOWN_AS
 from rmvpe.console import configure_logging
 from rmvpe.errors import UserError, run_cli
+from rmvpe.timing import STARTED_S
 
 # The flags of arguments that other programs call otherwise (`rmvpe.arguments`)
 FLAGS = {
@@ -46,8 +47,8 @@ OTHER_NAMES = {
 class Command:
     """One command. `add_arguments` gives a parser its flags; `run` takes the parsed ones and returns the exit code.
 
-    The parsed arguments also hold `argv`, the arguments as they were typed. A summary of several lines, such as a
-    script's docstring, keeps its line breaks in --help.
+    The parsed arguments also hold `argv`, the arguments as they were typed, and `started_s`, when the program started
+    by `time.perf_counter`. A summary of several lines, such as a script's docstring, keeps its line breaks in --help.
     """
 
     summary: str
@@ -132,7 +133,7 @@ def run_entry(program: str, entry: Command | Group, argv: list[str]) -> int:
     entry.add_arguments(parser)
     add_common_arguments(parser)
     arguments = parser.parse_args(argv)
-    arguments.argv = argv
+    arguments.argv, arguments.started_s = argv, STARTED_S
     configure_logging(program, log_level(arguments.verbose, arguments.quiet))
     return entry.run(arguments)
 

@@ -18,6 +18,7 @@ from rmvpe.backends import Backend, backend_class
 from rmvpe.batches import Batch
 from rmvpe.checkpoint.store import Checkpoint
 from rmvpe.errors import UserError
+from rmvpe.timing import RUNTIME, span
 from rmvpe.turns import Turns, is_inherited
 
 CODE = "import sys; sys.path[:] = {path!r}; from rmvpe.remote import serve; serve({read}, {write})"
@@ -25,7 +26,8 @@ CODE = "import sys; sys.path[:] = {path!r}; from rmvpe.remote import serve; serv
 
 def open_backend(name: str, checkpoint: Checkpoint, options: dict[str, Any]) -> Backend:
     """The backend of a runtime with these arguments; in a fresh process where a fork leaves no other way."""
-    runtime = backend_class(name)
+    with span(RUNTIME):
+        runtime = backend_class(name)
     if is_inherited(name) and not runtime.works_after_fork(options["device"]):
         return RemoteBackend(name, checkpoint, options)
     backend: Backend = runtime(checkpoint, **options)

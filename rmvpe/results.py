@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rmvpe import plot, sonify
+from rmvpe import sonify
 from rmvpe.audio import SAMPLE_RATE_HZ, Recording
 from rmvpe.config import DecodeConfig
 from rmvpe.errors import UserError
@@ -160,12 +160,14 @@ def _write_track(computed: Computed, to: Path, file_format: str) -> None:
 
 
 def _draw(computed: Computed, to: Path, theme: str, with_notes: bool) -> None:
+    from rmvpe.plot import plot_track
+
     notes, decoding = computed.notes if with_notes else None, computed.decoding
     limits: dict[str, Any] = (
         {} if decoding is None else {"threshold": decoding.threshold, "hysteresis": decoding.hysteresis}
     )
     samples = None if computed.recording is None else computed.recording.samples
-    plot.plot_track(samples, computed.track, to, title=computed.title, notes=notes, theme=theme, **limits)
+    plot_track(samples, computed.track, to, title=computed.title, notes=notes, theme=theme, **limits)
 
 
 def _write_sound(computed: Computed, to: Path, of_notes: bool) -> None:
@@ -196,7 +198,8 @@ def describe(computed: Computed) -> str:
     track, notes = computed.track, computed.found_notes
     words = [f"{len(track)} frames"]
     if track.voiced.any():
-        median_hz = float(np.median(track.f0_hz[track.voiced]))
+        sung = np.sort(track.f0_hz[track.voiced])
+        median_hz = float(sung[(len(sung) - 1) // 2] + sung[len(sung) // 2]) / 2  # np.median would import numpy.ma
         words += [f"{track.voiced.mean():.0%} voiced", f"median {median_hz:.1f} Hz"]
     else:
         words += ["no voice found"]

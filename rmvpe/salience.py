@@ -20,6 +20,7 @@ from rmvpe.config import ModelConfig
 from rmvpe.errors import UserError
 from rmvpe.framing import PadPlan, Window, plan_padding, plan_windows, samples_of_frames, stitch
 from rmvpe.parallel import in_threads
+from rmvpe.timing import LOG_MEL, span, timed
 
 # With an overlap of four seconds the U-Net's output is that of the whole file: in 64 s of singing no voiced frame moved
 # by more than 0.2 cents and salience by at most 3e-3 (1e-2 with 256 frames). On CPUs the speed is the same from 1024
@@ -135,14 +136,16 @@ class SalienceReader:
             for window in places
         ]
         at_once = max(1, self.backend.batch_windows)
-        log_mels = in_threads(makers, at_once)
+        with span(LOG_MEL):
+            log_mels = in_threads(makers, at_once)
+        backend = timed(self.backend)
         if self.backend.whole_batches:
             in_turn = iter(log_mels)
             batch = batch_of([[next(in_turn) for _ in places] for places in windows], windows)
-            found = list(self.backend.salience(batch))
+            found = list(backend.salience(batch))
         else:
             pieces = [log_mels[start : start + at_once] for start in range(0, len(log_mels), at_once)]
-            outputs = (output for piece in pieces for output in features_of(self.backend, piece))
+            outputs = (output for piece in pieces for output in features_of(backend, piece))
             found = [np.concatenate(list(self._recurrent(stitch(places, outputs)))) for places in windows]
         found = [row[: plan.n_frames] for row, plan in zip(found, plans)]
         for row in found:
@@ -150,7 +153,7 @@ class SalienceReader:
         return found
 
     def _recurrent(self, features: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        return salience_of_features(self.backend, features, block_frames=self.block_frames)
+        return salience_of_features(timed(self.backend), features, block_frames=self.block_frames)
 
     def _window_features(
         self, audio: np.ndarray, plan: PadPlan, windows: Sequence[Window], key_shift_semitones: float
@@ -159,8 +162,10 @@ class SalienceReader:
         at_once = max(1, self.backend.batch_windows)
         for start in range(0, len(windows), at_once):
             batch = windows[start : start + at_once]
-            log_mels = [partial(self._window_mel, audio, plan, window, key_shift_semitones) for window in batch]
-            yield from features_of(self.backend, in_threads(log_mels, at_once))
+            makers = [partial(self._window_mel, audio, plan, window, key_shift_semitones) for window in batch]
+            with span(LOG_MEL):
+                log_mels = in_threads(makers, at_once)
+            yield from features_of(timed(self.backend), log_mels)
 
     def _window_mel(self, audio: np.ndarray, plan: PadPlan, window: Window, key_shift_semitones: float) -> np.ndarray:
         """Log-mel [window frames, n_mels] of a window of the padded spectrogram: the same numbers as in the whole."""

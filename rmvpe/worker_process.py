@@ -19,11 +19,12 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import Pipe
-from multiprocessing.connection import Connection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rmvpe.errors import UserError, in_words
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
 
 STOP_S = 1.0  # until a process that was asked to end is killed
 CODE = "import sys; sys.path[:] = {path!r}; from rmvpe.worker_process import serve; serve({handle}, {level})"
@@ -68,6 +69,8 @@ def start_process(threads: int) -> Worker:
     """A worker that waits for its first message. Raises UserError if there is no Python to start."""
     if getattr(sys, "frozen", False):  # sys.executable is then the program itself, which would start itself again
         raise UserError("a program that was packed into one file cannot start worker processes: use one job")
+    from multiprocessing import Pipe
+
     ours, theirs = Pipe()
     handle, options = theirs.fileno(), dict[str, Any]()
     if sys.platform == "win32":
@@ -179,6 +182,8 @@ def _connection(handle: int) -> "Connection[Any, Any]":
         from multiprocessing.connection import PipeConnection
 
         return PipeConnection(handle)
+    from multiprocessing.connection import Connection
+
     return Connection(handle)
 
 

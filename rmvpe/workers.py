@@ -10,7 +10,6 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
-from multiprocessing.connection import wait
 from typing import Any
 
 from rmvpe.errors import UserError, in_words
@@ -91,6 +90,8 @@ class Workers:
         A task begins when a worker is free and `may_start` of its number is true. Leaving the iterator ends the
         workers. Raises UserError if no worker can be started, and what an `Opening` raises.
         """
+        from multiprocessing.connection import wait  # not for who starts no worker: it takes 10 ms
+
         self._waiting = enumerate(tasks)
         self._next = next(self._waiting, None)
         self._may_start = may_start

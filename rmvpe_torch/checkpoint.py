@@ -40,7 +40,8 @@ def load_model(
     checkpoint = weights if isinstance(weights, Checkpoint) else store.load(weights)
     with torch.device("meta"):  # no random numbers for weights that are replaced below
         model = RMVPE(checkpoint.config, conv_dtype)
-    model.to_empty(device="cpu")
+    # Not to_empty: what it asks of tensors without memory imports sympy, which takes a third of a second
+    model._apply(lambda tensor: torch.empty(tensor.shape, dtype=tensor.dtype, device="cpu"))
     state = {name: torch.tensor(tensor) for name, tensor in checkpoint.tensors.items()}
     model.load_state_dict(state | _counters(state), strict=True)  # copies: torch 2.0 cannot assign
     return model.eval()

@@ -1,4 +1,4 @@
-"""`rmvpe benchmark`: seconds per second of audio of each installed framework on this machine."""
+"""`rmvpe benchmark`: the speed of each installed backend on this machine, and which one to use."""
 
 import argparse
 import time
@@ -15,43 +15,58 @@ from rmvpe.checkpoint.flops import flops_per_second
 from rmvpe.checkpoint.store import Checkpoint, is_name
 from rmvpe.config import PRESETS, preset
 from rmvpe.errors import UserError
-from rmvpe.estimator import DEFAULT_WEIGHTS, load
+from rmvpe.estimator import DEFAULT_WEIGHTS, Estimator, load
 from rmvpe.mel import log_mel
+from rmvpe.processes import cpus_of_this_process
 
 SUMMARY = (
-    "Measure the speed of prediction on this machine: seconds per second of audio, median of runs in which the "
-    "frameworks take turns. e2e0 and e2e have no bundled weights: their speed is measured with random ones."
+    "Measure the speed of prediction on this machine, of one long file and of short clips: median of runs in which the "
+    "backends take turns. e2e0 and e2e have no bundled weights: their speed is measured with random ones."
 )
+CLIP_S = (2.0, 10.0)
+ABOUT_EQUAL = 1.1  # a smaller ratio is within what such a measurement varies by
+Predict = Callable[[np.ndarray, float], object]
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What is measured. seconds: of audio, which is noise. runs: timed runs of each, after one that is not timed.
+    """What is measured. seconds: of one long file of noise. clips: how many short ones, of 2 to 10 s, in a run.
 
-    Raises UserError for numbers that are not possible.
+    runs: timed runs of each, after one that is not timed. Raises UserError for numbers that are not possible.
     """
 
-    weights: str = DEFAULT_WEIGHTS
+    weights: Sequence[str] = (DEFAULT_WEIGHTS,)
     device: str = "cpu"
     seconds: float = 60.0
+    clips: int = 8
     runs: int = 5
     high_register: bool = False
 
     def __post_init__(self) -> None:
-        if self.runs < 1 or not self.seconds > 0:
-            raise UserError("--runs must be at least 1 and --seconds more than 0")
+        if self.runs < 1 or self.clips < 1 or not self.seconds > 0:
+            raise UserError("--runs and --clips must be at least 1 and --seconds more than 0")
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Seconds per second of audio, of the long file and of the clips."""
+
+    long: float
+    clips: float
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of `rmvpe benchmark`."""
     plain, add = Settings(), parser.add_argument
-    text = "bundled name, preset or file (default: %(default)s)"
-    add("--weights", default=plain.weights, help=text)
-    add("--seconds", type=float, default=plain.seconds, metavar="S", help="of audio (default: %(default)s)")
-    text = "timed runs of each framework (default: %(default)s)"
+    text = f"bundled names, presets or files (default: {' '.join(plain.weights)})"
+    add("--weights", nargs="+", default=plain.weights, metavar="WEIGHTS", help=text)
+    add("--seconds", type=float, default=plain.seconds, metavar="S", help="of the long file (default: %(default)s)")
+    text = "short clips of 2 to 10 s, with new lengths in each run (default: %(default)s)"
+    add("--clips", type=int, default=plain.clips, metavar="N", help=text)
+    text = "timed runs of each backend (default: %(default)s)"
     add("--runs", type=int, default=plain.runs, metavar="N", help=text)
-    add("--device", default=plain.device, help="of all frameworks (default: %(default)s)")
-    text = f"measure one framework alone (default: {', '.join(BACKENDS)}, those that are installed)"
+    add("--device", default=plain.device, help="of all backends (default: %(default)s)")
+    text = f"measure one backend alone (default: {', '.join(BACKENDS)}, those that are installed)"
     add("--backend", choices=BACKENDS, help=text)
     add("--high-register", action="store_true", help="measure its two passes besides")
 
@@ -59,36 +74,65 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Measure and print."""
     wanted = (arguments.backend,) if arguments.backend else tuple(installed_backends())
-    settings = Settings(arguments.weights, arguments.device, arguments.seconds, arguments.runs, arguments.high_register)
-    benchmark([choose_backend(name) for name in wanted or ("auto",)], settings)
+    given = {name: getattr(arguments, name) for name in ("device", "seconds", "clips", "runs", "high_register")}
+    settings = Settings(tuple(arguments.weights), **given)
+    backends = [choose_backend(name) for name in wanted or ("auto",)]
+    for weights in settings.weights:
+        benchmark(weights, backends, settings)
     return 0
 
 
-def benchmark(backends: Sequence[str], settings: Settings) -> None:
-    """Print the time of each backend, and of the log-mel alone. Raises UserError."""
-    weights = weights_of(settings.weights)
-    estimators = {name: load(weights, name, settings.device) for name in backends}
-    samples = int(SAMPLE_RATE_HZ * settings.seconds)
-    audio = np.random.default_rng(0).normal(0, 0.1, samples).astype(np.float32)
+def benchmark(weights: str, backends: Sequence[str], settings: Settings) -> None:
+    """Print the speed of some weights with each backend, of the log-mel alone, and what to use. Raises UserError."""
+    loaded = weights_of(weights)
+    estimators = {name: load(loaded, name, settings.device) for name in backends}
     model = estimators[backends[0]].model
-    start = time.perf_counter()
-    log_mel(audio, model.mel)
-    front_end = time.perf_counter() - start
-    predictions: dict[str, Callable[..., object]] = {}
+    predictions: dict[str, Predict] = {}
     for name, estimator in estimators.items():
         predictions[name] = estimator.from_audio
         if settings.high_register:
             predictions[f"{name}, high register"] = partial(estimator.from_audio, high_register=True)
-    medians = median_seconds(predictions, audio, settings.runs)
-    print(f"{model.name}: {flops_per_second(model) / 1e9:.2f} GFLOP/s of audio; {settings.seconds:g} s of audio")
-    width = max(map(len, medians))
-    for name, seconds in medians.items():
-        share = seconds / settings.seconds
-        print(f"{name:<{width}} {share:.4f} s per second of audio ({1 / share:.0f} times real time)")
-    first = backends[0]
-    for second in backends[1:]:
-        print(f"{second} / {first}: {medians[second] / medians[first]:.2f}")
-    print(f"log-mel: {front_end / settings.seconds:.5f} s per second of audio")
+    speeds = median_speeds(predictions, settings)
+    cpus = cpus_of_this_process()
+    print(
+        f"{model.name}: {flops_per_second(model) / 1e9:.2f} GFLOP/s of audio; {cpus} CPU{'' if cpus == 1 else 's'}; "
+        "seconds per second of audio, and times real time"
+    )
+    labels = {name: label(name, estimators) for name in speeds}
+    width = max(map(len, labels.values()))
+    long, clips = f"file of {settings.seconds:g} s", f"clips of {CLIP_S[0]:g} to {CLIP_S[1]:g} s"
+    print(f"{'':<{width}}   {long:<20}  {clips}")
+    for name, speed in speeds.items():
+        print(f"{labels[name]:<{width}}   {in_words(speed.long):<20}  {in_words(speed.clips)}")
+    print(f"{'log-mel alone':<{width}}   {in_words(log_mel_speed(estimators[backends[0]], settings.seconds))}")
+    if len(backends) > 1:
+        print(advice({name: speeds[name] for name in backends}, choose_backend("auto", settings.device)))
+
+
+def label(name: str, estimators: Mapping[str, Estimator]) -> str:
+    """The name of a line, with the threads or the device of its backend."""
+    backend = estimators[name.partition(",")[0]].backend
+    threads = backend.threads
+    return f"{name}, " + (f"{threads} thread{'' if threads == 1 else 's'}" if threads else f"on {backend.device}")
+
+
+def in_words(speed: float) -> str:
+    """Seconds per second of audio, and the inverse."""
+    return f"{speed:.4f}  {1 / speed:5.0f} times"
+
+
+def advice(speeds: Mapping[str, Speed], default: str) -> str:
+    """Which backend to use, in a sentence."""
+    best = {kind: min(speeds, key=lambda name: getattr(speeds[name], kind)) for kind in ("long", "clips")}
+    words = {"long": "long files", "clips": "short clips"}
+    if default not in speeds:
+        return f"Use --backend {best['long']} for long files and --backend {best['clips']} for short clips."
+    parts = []
+    for kind, name in best.items():
+        gain = getattr(speeds[default], kind) / getattr(speeds[name], kind)
+        if gain > ABOUT_EQUAL:
+            parts.append(f"--backend {name} for {words[kind]}: {gain:.1f} times as fast as {default}, the default here")
+    return f"Use {'; '.join(parts)}." if parts else f"Use the default here, {default}: no other is faster."
 
 
 def weights_of(name: str) -> str | Checkpoint:
@@ -107,13 +151,37 @@ def random_tensor(key: str, shape: tuple[int, ...], rng: np.random.Generator) ->
     return np.full(shape, float(ones), dtype=np.float32)
 
 
-def median_seconds(predictions: Mapping[str, Callable[..., object]], audio: np.ndarray, runs: int) -> dict[str, float]:
-    """Median wall time of a whole prediction by name; they take turns, after one warm-up each."""
-    times: dict[str, list[float]] = {name: [] for name in predictions}
-    for number in range(runs + 1):
+def noise(seconds: float, rng: np.random.Generator) -> np.ndarray:
+    """So much noise at the network's rate: float32 [samples]."""
+    return rng.normal(0, 0.1, max(1, round(SAMPLE_RATE_HZ * seconds))).astype(np.float32)
+
+
+def median_speeds(predictions: Mapping[str, Predict], settings: Settings) -> dict[str, Speed]:
+    """Median speed of a whole prediction by name; they take turns, after one warm-up each.
+
+    The clips of each run have other lengths, the same for all: what a backend compiles for a length is in its time.
+    """
+    rng = np.random.default_rng(0)
+    long = [noise(settings.seconds, rng)]
+    speeds: dict[str, list[tuple[float, float]]] = {name: [] for name in predictions}
+    for number in range(settings.runs + 1):
+        clips = [noise(length_s, rng) for length_s in rng.uniform(*CLIP_S, settings.clips)]
         for name, predict in predictions.items():
-            start = time.perf_counter()
-            predict(audio, SAMPLE_RATE_HZ)
+            speed = seconds_per_second(predict, long), seconds_per_second(predict, clips)
             if number:
-                times[name].append(time.perf_counter() - start)
-    return {name: float(np.median(values)) for name, values in times.items()}
+                speeds[name].append(speed)
+    return {name: Speed(*(float(value) for value in np.median(pairs, axis=0))) for name, pairs in speeds.items()}
+
+
+def seconds_per_second(predict: Predict, sounds: Sequence[np.ndarray]) -> float:
+    """Wall time of predictions one after the other, per second of audio."""
+    start = time.perf_counter()
+    for samples in sounds:
+        predict(samples, SAMPLE_RATE_HZ)
+    return (time.perf_counter() - start) * SAMPLE_RATE_HZ / sum(map(len, sounds))
+
+
+def log_mel_speed(estimator: Estimator, seconds: float) -> float:
+    """As `seconds_per_second`, of the spectrogram alone, which is computed on the host."""
+    mel = estimator.model.mel
+    return seconds_per_second(lambda samples, rate: log_mel(samples, mel), [noise(seconds, np.random.default_rng(0))])

@@ -4,16 +4,17 @@ import argparse
 import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rmvpe.audio import Recording
 from rmvpe.cli.note_options import add_note_arguments, given_note_flags, note_config
 from rmvpe.errors import UserError
-from rmvpe.notes.midi import import_mido
-from rmvpe.notes.notes import DIVISIONS, Notes
 from rmvpe.notes.options import NoteFileOptions
 from rmvpe.notes.settings import NoteConfig
 from rmvpe.track import F0Track
+
+if TYPE_CHECKING:
+    from rmvpe.notes.notes import Notes  # the other files of notes are for those who ask for notes
 
 ROUNDINGS = ("a440", "tuned")
 # Flags that a result without MIDI has no use for, by their names in `argparse`
@@ -39,7 +40,7 @@ class NoteWishes:
     division: int | None = None
     given: tuple[str, ...] = ()
 
-    def find(self, track: F0Track, recording: Recording | None) -> Notes:
+    def find(self, track: F0Track, recording: Recording | None) -> "Notes":
         """The notes of a track, rounded and moved as wished."""
         notes = track.notes(recording, self.config)
         if self.rounding is not None:
@@ -57,6 +58,8 @@ class NoteWishes:
         if not formats and self.given:
             raise UserError(f"{self.given[0]} is about notes, and none are written: add {wanted}, or drop it")
         if "mid" in formats:
+            from rmvpe.notes.midi import import_mido
+
             import_mido()
             return
         for flag in self.given:
@@ -83,6 +86,8 @@ def add_note_wishes(parser: argparse.ArgumentParser) -> None:
 
 def division_of(text: str) -> int:
     """The N of "1/N"."""
+    from rmvpe.notes.notes import DIVISIONS
+
     match = re.fullmatch(r"1/(\d{1,4})", text.strip())
     if match is None or int(match[1]) not in DIVISIONS:
         known = ", ".join(map(str, DIVISIONS))

@@ -88,7 +88,8 @@ def run(arguments: argparse.Namespace, load: Load = load_estimator) -> int:
         theme=arguments.theme,
         wishes=note_wishes(arguments),
     )
-    return write_notes(request, load)
+    with plan.timings(PROGRAM, arguments):
+        return write_notes(request, load)
 
 
 def write_notes(request: Request, load: Load = load_estimator) -> int:

@@ -3,12 +3,14 @@
 import argparse
 import os
 import stat
-from collections.abc import Collection, Iterable, Sequence
+import sys
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rmvpe import audio, plot
+from rmvpe import audio
 from rmvpe.audio import AudioFile
 from rmvpe.batch import OpenCompute, run_jobs, run_jobs_in_workers
 from rmvpe.cli.options import NetworkWishes
@@ -17,6 +19,7 @@ from rmvpe.estimator import Estimator
 from rmvpe.files import check_folder
 from rmvpe.ownership import Output, check_outputs, is_complete
 from rmvpe.results import STREAM, Job, Result, picture_result
+from rmvpe.timing import Timings, collecting
 from rmvpe.workers import AUTO, checked_jobs
 
 STDOUT_NAMES = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
@@ -54,7 +57,7 @@ class Manner:
 
 
 def add_run_arguments(parser: argparse.ArgumentParser, output_required: bool = True) -> None:
-    """-o, --skip-existing, --force and --jobs."""
+    """-o, --skip-existing, --force, --jobs and --timings."""
     add = parser.add_argument
     text = "a folder, or for a single file the file to write; -: stdout"
     add("-o", "--output", required=output_required, metavar="OUT", help=text)
@@ -63,6 +66,7 @@ def add_run_arguments(parser: argparse.ArgumentParser, output_required: bool = T
     add("--force", action="store_true", help="replace files that this command did not write")
     text = "files at once, each in a process of its own; auto: one for each CPU (default: %(default)s)"
     add("--jobs", type=jobs_of, default=1, metavar="N", help=text)
+    add("--timings", action="store_true", help="print in the end, on stderr, where the time went")
 
 
 def jobs_of(text: str) -> int | str:
@@ -79,6 +83,21 @@ def manner_of(program: str, arguments: argparse.Namespace) -> Manner:
     """The manner that the command line asks for."""
     given = {name: getattr(arguments, name) for name in ("skip_existing", "force", "quiet", "debug", "jobs")}
     return Manner(program, **given)
+
+
+@contextmanager
+def timings(program: str, arguments: argparse.Namespace) -> Iterator[None]:
+    """With --timings, prints what the time inside went into. Raises UserError for --jobs with it."""
+    if not arguments.timings:
+        yield
+        return
+    if arguments.jobs != 1:
+        raise UserError("--timings measures one process, and --jobs starts several: drop one of them")
+    with collecting(Timings(arguments.started_s)) as measured:
+        yield
+    whole, *spans = measured.table()
+    report(program, whole)
+    print("\n".join(spans), file=sys.stderr)
 
 
 def find_sounds(paths: Sequence[str]) -> tuple[list[AudioFile], Skipped]:
@@ -137,6 +156,8 @@ def pictures(
     if wanted and len(outputs) > 1:
         raise UserError(f"--plot {wanted} is one picture for {len(outputs)} files: give --plot alone, after the inputs")
     paths = [Path(wanted)] if wanted else [beside(output, ".png", ending) for output in outputs]
+    from rmvpe import plot
+
     plot.check_picture(paths[0])
     return [[picture_result(path, theme, with_notes) for path in paths]]
 
@@ -212,10 +233,7 @@ def do_jobs(opening: OpenCompute, jobs: Sequence[Job], manner: Manner, network: 
     if count > 1:
         outcome = run_jobs_in_workers(opening, jobs, count, threads=network.threads, **options)
     else:
-        compute, headline = opening()
-        if headline is not None and not manner.quiet:
-            manner.say(headline)
-        outcome = run_jobs(compute, jobs, **options)
+        outcome = run_jobs(opening, jobs, **options)
     if not manner.quiet:
         for sentence in outcome.missing:
             manner.say(sentence)

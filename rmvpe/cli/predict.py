@@ -78,7 +78,8 @@ def run(arguments: argparse.Namespace, load: Load = load_estimator) -> int:
         sound=arguments.sonify,
         wishes=note_wishes(arguments),
     )
-    return predict(request, load)
+    with plan.timings(PROGRAM, arguments):
+        return predict(request, load)
 
 
 def predict(request: Request, load: Load = load_estimator) -> int:

@@ -73,10 +73,10 @@ def collect(parts: Iterable[Part], name: str, channel: Channel = "mean") -> tupl
 
 def _add(out: Samples, blocks: Iterator[np.ndarray], rate: float, name: str, channel: Channel, start_s: float) -> float:
     """Resample a part to the end of `out`; its duration in seconds."""
-    import soxr
-
     resampler = None
     if rate != SAMPLE_RATE_HZ:
+        import soxr
+
         resampler = soxr.ResampleStream(rate, SAMPLE_RATE_HZ, 1, dtype="float32", quality="HQ")
     begin, n_in = out.count, 0
     for block in blocks:

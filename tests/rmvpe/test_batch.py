@@ -1,5 +1,6 @@
 """Going over recordings: any fault stays with its file, and the bar tells how much of the sound is done."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,8 +8,9 @@ import numpy as np
 import pytest
 
 from rmvpe import batch
-from rmvpe.batch import predicting, run_jobs
+from rmvpe.batch import Compute, OpenCompute, predicting, run_jobs
 from rmvpe.batch_report import Workload
+from rmvpe.errors import UserError
 from rmvpe.estimator import Estimator
 from rmvpe.results import Job, f0_result
 from rmvpe.track import F0Track
@@ -32,6 +34,10 @@ def jobs(
     return [Job(folder / f"{name}.wav", (f0_result(folder / f"{name}.csv", "csv"),)) for name in seconds]
 
 
+def opening(estimator: Estimator) -> OpenCompute:
+    return lambda: (predicting(estimator), None)
+
+
 ERRORS = [ZeroDivisionError("division by zero"), RuntimeError("odd"), MemoryError(), KeyError("x"), RecursionError()]
 
 
@@ -45,7 +51,7 @@ def test_any_exception_of_a_file_stays_with_it(
         path.write_text("written")
 
     monkeypatch.setattr(F0Track, "write", write)
-    outcome = run_jobs(predicting(estimator), jobs(tmp_path, {"a": 0.2, "b": 0.2, "c": 0.2}), quiet=True)
+    outcome = run_jobs(opening(estimator), jobs(tmp_path, {"a": 0.2, "b": 0.2, "c": 0.2}), quiet=True)
     (sentence,) = outcome.failures
     assert "b.wav" in sentence
     assert "\n" not in sentence
@@ -62,7 +68,7 @@ def test_who_ends_the_program_ends_it(
 
     monkeypatch.setattr(F0Track, "write", write)
     with pytest.raises(stop):
-        run_jobs(predicting(estimator), jobs(tmp_path, {"a": 0.2, "b": 0.2}), quiet=True)
+        run_jobs(opening(estimator), jobs(tmp_path, {"a": 0.2, "b": 0.2}), quiet=True)
 
 
 def test_with_debug_the_traceback_is_printed(
@@ -70,7 +76,7 @@ def test_with_debug_the_traceback_is_printed(
 ):
     monkeypatch.setattr(batch, "run_job", lambda *_: 1 // 0)
     for debug in (False, True):
-        outcome = run_jobs(predicting(estimator), jobs(tmp_path, {"a": 0.2, "b": 0.2}), quiet=True, debug=debug)
+        outcome = run_jobs(opening(estimator), jobs(tmp_path, {"a": 0.2, "b": 0.2}), quiet=True, debug=debug)
         assert len(outcome.failures) == 2
         assert ("Traceback" in capsys.readouterr().err) == debug
 
@@ -78,15 +84,47 @@ def test_with_debug_the_traceback_is_printed(
 def test_warnings_are_counted_and_notes_are_not(estimator: Estimator, tmp_path: Path):
     said: list[str] = []
     inverted = jobs(tmp_path, {"inverted": 0.5}, lambda tone: np.stack([tone, -tone], 1))
-    assert run_jobs(predicting(estimator), inverted, warn=said.append).warnings == 0
+    assert run_jobs(opening(estimator), inverted, warn=said.append).warnings == 0
     assert "inverted.wav" in said[0]  # the louder channel was taken
     cut = jobs(tmp_path, {"cut": 0.5})
     data = cut[0].source.read_bytes()
     cut[0].source.write_bytes(data[: len(data) // 2])
     said.clear()
-    assert run_jobs(predicting(estimator), cut, warn=said.append).warnings == 1
+    assert run_jobs(opening(estimator), cut, warn=said.append).warnings == 1
     assert "cut.wav ends after 0.25 s" in said[0]
     assert len(F0Track.read(cut[0].results[0].path)) == 25  # the header takes 44 bytes of the half
+
+
+def test_the_bar_is_there_before_anything_is_loaded(
+    estimator: Estimator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    shown: list[str] = []
+
+    def open_slowly() -> tuple[Compute, str]:
+        shown.append(capsys.readouterr().err)
+        return predicting(estimator), "waves on cpu"
+
+    said: list[str] = []
+    assert run_jobs(open_slowly, jobs(tmp_path, {"a": 0.2}), warn=said.append).failures == []
+    assert "loading" in shown[0]
+    assert said == ["waves on cpu"]
+    assert "1/1 files" in capsys.readouterr().err
+
+
+def test_a_bar_in_which_nothing_happened_is_wiped_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+
+    def fail() -> tuple[Compute, str]:
+        raise UserError("no such weights")
+
+    with pytest.raises(UserError):
+        run_jobs(fail, jobs(tmp_path, {"a": 0.2}))
+    error = capsys.readouterr().err
+    assert "loading" in error
+    assert error.replace("\n", "").split("\r")[-1].strip() == ""
 
 
 def test_the_bar_goes_by_seconds_of_sound(tmp_path: Path):

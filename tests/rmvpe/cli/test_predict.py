@@ -263,6 +263,21 @@ def test_the_bar_counts_files(
     assert "b.flac" in error
 
 
+def test_timings_are_printed_on_stderr(folder: Path, predict: Predict, capsys: pytest.CaptureFixture[str]):
+    assert predict("in/a.wav", "-o", "a.csv", "-q") == 0
+    plain = Path("a.csv").read_bytes()
+    assert capsys.readouterr() == ("", "")
+    assert predict("in", "-o", "out", "--timings") == 0
+    text = capsys.readouterr().err
+    for words in ("of sound", "times real time", "start and imports", "reading", "log-mel", "network: GRU", "decoding"):
+        assert words in text
+    assert Path("out/a.csv").read_bytes() == plain
+
+
+def test_timings_are_of_one_process(folder: Path, predict: Predict, capsys: pytest.CaptureFixture[str]):
+    assert "--jobs" in refused(predict, capsys, "in", "-o", "out", "--timings", "--jobs", "2")
+
+
 def test_help_has_units_and_the_apis_defaults(capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit) as exit_:
         main(["predict", "--help"])
