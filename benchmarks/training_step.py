@@ -56,17 +56,19 @@ def ours(framework: str, config: TrainConfig, batch: Batch) -> Callable[[], obje
     return lambda: other.train_step([batch], config.learning_rate)
 
 
-def plain(config: TrainConfig, batch: Batch) -> Callable[[], object]:
-    """One step of the plain loop."""
+def plain(config: TrainConfig, batch: Batch, device: str = "cpu") -> Callable[[], object]:
+    """One step of the plain loop, on a device of torch."""
     import torch
 
+    from rmvpe_torch.device import resolve
     from rmvpe_torch.model import RMVPE
 
-    model = RMVPE(config.model).train()
+    place = resolve(device)
+    model = RMVPE(config.model).train().to(place)
     optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate)
 
     def step() -> float:
-        log_mel, target = torch.from_numpy(batch.log_mel), torch.from_numpy(batch.target)
+        log_mel, target = (torch.from_numpy(array).to(place) for array in (batch.log_mel, batch.target))
         optimizer.zero_grad()
         loss = torch.nn.functional.binary_cross_entropy(model(log_mel), target)
         loss.backward()
