@@ -1,5 +1,6 @@
 """The torch backend: a network on a torch device, as fast as it goes without changing the result."""
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from rmvpe_torch import mel
 from rmvpe_torch.checkpoint import load_model
 from rmvpe_torch.device import full_precision, kind_of, resolve, use_float32_convolutions
 from rmvpe_torch.model import RMVPE
+from rmvpe_torch.threads import CpuThreads
 
 CONV_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -35,10 +37,12 @@ class Backend:
         conv_dtype: str = "float32",
         *,
         sdaa_conv_fp32: bool = True,
+        threads: int | None = None,
     ):
         """With `sdaa_conv_fp32`, an SDAA card keeps float32 convolutions in float32, which is not its default.
 
-        Raises UserError if the device is not there or the precision is unknown.
+        threads: of the CPU, as `rmvpe_torch.threads.CpuThreads`; in a forked process it is always one.
+        Raises UserError if the device is not there, the precision is unknown, or torch cannot have such threads.
         """
         if conv_dtype not in CONV_DTYPES:
             raise UserError(f"unknown conv_dtype {conv_dtype!r}: choose one of {', '.join(CONV_DTYPES)}")
@@ -48,8 +52,9 @@ class Backend:
             torch.set_num_threads(1)  # the others exist in the parent only
         self._checkpoint = checkpoint
         name = device_name(device)
-        self._options = {"device": name, "conv_dtype": conv_dtype, "sdaa_conv_fp32": sdaa_conv_fp32}
+        self._options = {"device": name, "conv_dtype": conv_dtype, "sdaa_conv_fp32": sdaa_conv_fp32, "threads": threads}
         self._device = resolve(name)
+        self._threads = CpuThreads(None if is_inherited(self.name) else threads)
         self._mel = checkpoint.config.mel
         model = fold_batch_norm(load_model(checkpoint, CONV_DTYPES[conv_dtype]))
         # Channels last: a third faster on CPUs, and what tensor cores want
@@ -69,7 +74,7 @@ class Backend:
     @property
     def threads(self) -> int | None:
         """As `rmvpe.backends.Backend`."""
-        return torch.get_num_threads() if self._device.type == "cpu" else None
+        return self._threads.number if self._device.type == "cpu" else None
 
     @staticmethod
     def works_after_fork(device: Any) -> bool:
@@ -80,13 +85,14 @@ class Backend:
         """A forked process has none of the threads that torch computes with, and none of a GPU's context."""
         if self._device.type == "cpu":
             torch.set_num_threads(1)
+            self._threads = CpuThreads()
         else:
             self._remote = RemoteBackend(self.name, self._checkpoint, self._options)
 
     @torch.inference_mode()
     def features(self, log_mel: np.ndarray) -> np.ndarray:
         """As `rmvpe.backends.Network`: log-mel [B, T, n_mels] -> features [B, T, features]."""
-        with self._turn, full_precision(self._device):
+        with self._turn, self._inside(), full_precision(self._device):
             if self._remote is not None:
                 return self._remote.features(log_mel)
             return _to_numpy(self._model.features(self._to_device(log_mel)))
@@ -96,7 +102,7 @@ class Backend:
         """As `rmvpe.backends.Network`: [T, features] -> [T, hidden], one direction of one layer."""
         direction = self._directions[layer, reverse]
         start = np.zeros(direction.hidden_size) if state is None else state
-        with self._turn, full_precision(self._device):
+        with self._turn, self._inside(), full_precision(self._device):
             if self._remote is not None:
                 return self._remote.gru(x, state, layer, reverse=reverse)
             read = self._to_device(x[::-1] if reverse else x)
@@ -106,7 +112,7 @@ class Backend:
     @torch.inference_mode()
     def head(self, hidden: np.ndarray) -> np.ndarray:
         """As `rmvpe.backends.Network`: GRU outputs [T, 2 * hidden] -> salience [T, 360]."""
-        with self._turn, full_precision(self._device):
+        with self._turn, self._inside(), full_precision(self._device):
             if self._remote is not None:
                 return self._remote.head(hidden)
             return _to_numpy(torch.sigmoid(self._model.fc[1](self._to_device(hidden))))
@@ -114,10 +120,14 @@ class Backend:
     @torch.inference_mode()
     def log_mel(self, audio: np.ndarray, *, key_shift_semitones: float = 0.0) -> np.ndarray:
         """Audio float32 [B, samples] at 16 kHz -> log-mel float32 [B, frames, n_mels] of uncentred frames."""
-        with self._turn:
+        with self._turn, self._inside():
             if self._remote is not None:
                 return self._remote.log_mel(audio, key_shift_semitones=key_shift_semitones)
             return _to_numpy(mel.log_mel(self._to_device(audio), self._mel, key_shift_semitones=key_shift_semitones))
+
+    def _inside(self) -> AbstractContextManager[None]:
+        """The threads of a call, where the CPU computes."""
+        return self._threads.inside() if self._device.type == "cpu" else nullcontext()
 
     def _to_device(self, array: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32)).to(self._device)
