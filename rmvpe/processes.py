@@ -9,7 +9,7 @@ import ctypes
 import os
 import struct
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
@@ -20,6 +20,8 @@ from rmvpe.errors import EXIT_USER_ERROR, UserError
 ROOT = Path("/")
 SIBLINGS = ("core_cpus_list", "thread_siblings_list")  # the same list by its new and its old name
 PROCESSOR_CORE = 0  # RelationProcessorCore of Windows
+JAX_VARIABLE = "NPROC"
+SPIN_VARIABLE = "GOMP_SPINCOUNT"
 THREADS_PER_CPU = 4  # more threads than this for each CPU of the machine are a slip of the finger
 
 
@@ -72,19 +74,48 @@ def allowed_cpus() -> set[int]:
     return set(range(os.cpu_count() or 1))
 
 
+def wait_briefly(environ: MutableMapping[str, str] = os.environ) -> None:
+    """Let OpenMP's threads that wait for others sleep soon, in a process of our own, before it imports torch.
+
+    GNU's OpenMP spins for milliseconds first. Beside other programs that takes their CPU from the very threads that are
+    waited for: with two busy programs on two cores, three times as long. A thousand turns cost nothing measurable
+    on a quiet machine; none at all, as with OMP_WAIT_POLICY=passive, costs a tenth. What the user has set stays.
+    https://gcc.gnu.org/onlinedocs/libgomp/GOMP_005fSPINCOUNT.html
+    """
+    if not {"OMP_WAIT_POLICY", SPIN_VARIABLE} & set(environ):
+        environ[SPIN_VARIABLE] = "1000"
+
+
+def jax_threads(environ: Mapping[str, str] = os.environ) -> int:
+    """With how many threads JAX computes on a CPU: NPROC, a variable of XLA, or one for each CPU of this process."""
+    return _positive(environ.get(JAX_VARIABLE)) or cpus_of_this_process()
+
+
+def set_jax_threads(threads: int | None, environ: MutableMapping[str, str] = os.environ) -> None:
+    """Choose that number in a process of our own, before it imports JAX: `threads`, or else as for other backends."""
+    if threads is not None:
+        environ[JAX_VARIABLE] = str(threads)
+    else:
+        environ.setdefault(JAX_VARIABLE, str(threads_of_this_process()))
+
+
 def threads_of_this_process() -> int:
     """With how many threads to compute on a CPU: OMP_NUM_THREADS if that is set, as for torch, else the cores."""
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    return int(asked) if asked.isdecimal() and int(asked) else physical_cores()
+    return _positive(os.environ.get("OMP_NUM_THREADS")) or physical_cores()
+
+
+def _positive(text: str | None) -> int | None:
+    """The number above 0 that `text` is, or None."""
+    return int(text) if text and text.isdecimal() and int(text) else None
 
 
 def checked_threads(threads: Any, name: str = "threads") -> int:
     """`threads`, called `name` in messages. Raises UserError unless it is a whole number from 1 to what makes sense."""
-    if isinstance(threads, bool) or not isinstance(threads, Integral) or threads < 1:
+    if isinstance(threads, bool) or not isinstance(threads, Integral) or int(threads) < 1:
         raise UserError(f"{name} must be a whole number above 0, not {threads!r}")
     cpus = os.cpu_count() or 1
-    if threads > THREADS_PER_CPU * cpus:
-        raise UserError(f"{name} {threads} is too many for the {cpus} CPUs of this machine: {cpus} or fewer are fastest")
+    if int(threads) > THREADS_PER_CPU * cpus:
+        raise UserError(f"{name} {threads} is too many for the {cpus} CPUs of this machine: choose {cpus} or fewer")
     return int(threads)
 
 

@@ -11,15 +11,19 @@ from onnx import TensorProto
 from rmvpe.backends import device_name
 from rmvpe.checkpoint.store import Checkpoint
 from rmvpe.errors import UserError
+from rmvpe.processes import threads_of_this_process
 from rmvpe.remote import RemoteBackend, open_backend
 from rmvpe.turns import Turns
 from rmvpe_ort import mel
-from rmvpe_ort.device import KINDS, Device, resolve, threads_of_this_process
+from rmvpe_ort.device import KINDS, Device, resolve
 from rmvpe_ort.graph import Graph, convolve_in_half, fold_batch_norm
 from rmvpe_ort.layers import Layers
 from rmvpe_ort.model import RMVPE
 
 CONV_DTYPES = ("float32", "float16")
+# Threads that wait for others sleep, and work is shared in pieces that get smaller: beside other programs a thread that
+# is not running holds up the rest for less long. The results are the same bits.
+SESSION_CONFIG = {"session.intra_op.allow_spinning": "0", "session.dynamic_block_base": "4"}
 ERRORS_ONLY = 3  # of ONNX Runtime's levels of logging
 Shapes = Mapping[str, Sequence[int | str]]  # name -> lengths of the axes; a word is an axis of any length
 
@@ -35,7 +39,7 @@ class Backend:
     def __init__(
         self, checkpoint: Checkpoint, device: Any = "auto", conv_dtype: str = "float32", *, threads: int | None = None
     ):
-        """threads: of the CPU, by default OMP_NUM_THREADS or one for each CPU.
+        """threads: of the CPU, by default OMP_NUM_THREADS, else the cores that this process may use.
 
         Raises UserError if the device is not there, does not start, or cannot compute in that precision.
         """
@@ -164,6 +168,8 @@ class Session:
         options.log_severity_level = ERRORS_ONLY
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
+        for key, value in SESSION_CONFIG.items():
+            options.add_session_config_entry(key, value)
         # Kept: the session reads the weights where they are
         self._weights = {
             name: onnxruntime.OrtValue.ortvalue_from_numpy(array) for name, array in graph.large_constants().items()

@@ -1,9 +1,10 @@
 """How many threads of the CPU compute inside a call, while the program around it keeps torch's own number.
 
-`torch.set_num_threads` is a setting of the whole program, which is not ours. Below it lies OpenMP, which keeps the number
-for each thread of a program separately (nthreads-var, https://www.openmp.org/spec-html/5.0/openmpsu33.html): so it is set
-in the calling thread for as long as a call takes, and torch asks OpenMP at each operator. The matrix products of MKL
-follow OpenMP only until somebody has called `torch.set_num_threads`; so MKL's own number for one thread is set too.
+`torch.set_num_threads` is a setting of the whole program, which is not ours. Below it lies OpenMP, which keeps the
+number for each thread of a program separately (nthreads-var, https://www.openmp.org/spec-html/5.0/openmpsu33.html): so
+it is set in the calling thread for as long as a call takes, and torch asks OpenMP at each operator. The matrix products
+of MKL follow OpenMP only until somebody has called `torch.set_num_threads`; so MKL's own number for one thread is set
+too.
 """
 
 import ctypes

@@ -93,9 +93,9 @@ def test_both_versions_side_by_side(tmp_path: Path):
 
 
 def test_an_apple_processor_is_asked_for_its_fast_cores():
-    assert mac_cores({"hw.perflevel0.physicalcpu": 6, "hw.physicalcpu": 8}.get) == 6
-    assert mac_cores({"hw.physicalcpu": 4}.get) == 4  # an Intel processor has one kind
-    assert mac_cores({}.get) == (os.cpu_count() or 1)
+    assert mac_cores(lambda name: {"hw.perflevel0.physicalcpu": 6, "hw.physicalcpu": 8}.get(name)) == 6
+    assert mac_cores(lambda name: {"hw.physicalcpu": 4}.get(name)) == 4  # an Intel processor has one kind
+    assert mac_cores(lambda name: None) == (os.cpu_count() or 1)
 
 
 def test_the_records_of_windows():
@@ -119,6 +119,29 @@ def test_threads_are_those_of_the_environment_or_the_cores(monkeypatch: pytest.M
     for nonsense in ("0", "", "-1", "many"):
         monkeypatch.setenv("OMP_NUM_THREADS", nonsense)
         assert processes.threads_of_this_process() == 5
+
+
+def test_threads_of_jax(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    environ: dict[str, str] = {}
+    assert processes.jax_threads(environ) == processes.cpus_of_this_process()
+    processes.set_jax_threads(None, environ)
+    assert processes.jax_threads(environ) == 3
+    processes.set_jax_threads(5, environ)
+    assert environ == {"NPROC": "5"}
+    monkeypatch.setenv("OMP_NUM_THREADS", "4")
+    processes.set_jax_threads(None, environ)  # the user's own NPROC stays
+    assert processes.jax_threads(environ) == 5
+
+
+@pytest.mark.parametrize("own", [{"GOMP_SPINCOUNT": "9"}, {"OMP_WAIT_POLICY": "active"}])
+def test_a_process_of_ours_waits_briefly_unless_the_user_has_said_how(own: dict[str, str]):
+    environ: dict[str, str] = {}
+    processes.wait_briefly(environ)
+    assert environ == {"GOMP_SPINCOUNT": "1000"}
+    theirs = dict(own)
+    processes.wait_briefly(theirs)
+    assert theirs == own
 
 
 def test_possible_numbers_of_threads():
