@@ -125,9 +125,9 @@ class Backend:
                 return self._remote.log_mel(audio, key_shift_semitones=key_shift_semitones)
             return _to_numpy(mel.log_mel(self._to_device(audio), self._mel, key_shift_semitones=key_shift_semitones))
 
-    def _inside(self) -> AbstractContextManager[None]:
-        """The threads of a call, where the CPU computes."""
-        return self._threads.inside() if self._device.type == "cpu" else nullcontext()
+    def _inside(self, most: int | None = None) -> AbstractContextManager[None]:
+        """The threads of a call, where the CPU computes: as many as it may, or `most`."""
+        return self._threads.inside(most) if self._device.type == "cpu" else nullcontext()
 
     def _to_device(self, array: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32)).to(self._device)

@@ -76,9 +76,13 @@ class CpuThreads:
         return self._wanted or min(usual, self._most)
 
     @contextmanager
-    def inside(self) -> Iterator[None]:
-        """Torch computes with `number` threads if this thread of the program asks it to."""
-        before, number, switches = torch.get_num_threads(), self.number, self._switches
+    def inside(self, most: int | None = None) -> Iterator[None]:
+        """Torch computes with `number` threads, at most `most`, if this thread of the program asks it to.
+
+        Work that goes on side by side in several threads of the program enters it in each of them.
+        """
+        before, switches = torch.get_num_threads(), self._switches
+        number = self.number if most is None else min(self.number, most)
         if switches is None or number == before:
             yield
             return

@@ -55,6 +55,13 @@ def test_the_number_is_that_of_the_calling_thread_alone(host_threads: int, wante
         assert mkl_threads() == host_threads + 1
 
 
+def test_a_part_of_the_work_may_have_fewer():
+    with CpuThreads(3).inside(most=1):
+        assert torch.get_num_threads() == 1
+    with CpuThreads(2).inside(most=5):
+        assert torch.get_num_threads() == 2
+
+
 def test_the_number_is_restored_after_an_error(host_threads: int):
     with pytest.raises(ZeroDivisionError), CpuThreads(host_threads + 2).inside():
         raise ZeroDivisionError
