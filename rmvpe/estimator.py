@@ -13,7 +13,6 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
-from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +36,7 @@ from rmvpe.estimator_workers import batch_in_workers, in_workers, worker_count
 from rmvpe.framing import frame_levels_db, frame_times, frames_at_hop, samples_to_frames
 from rmvpe.high_register import Pitches
 from rmvpe.pitch import N_BINS
+from rmvpe.processes import checked_threads, jax_threads
 from rmvpe.remote import open_backend
 from rmvpe.salience import OVERLAP_FRAMES, WINDOW_FRAMES, Blocks, Progress, SalienceReader, part_of
 from rmvpe.sound import channels
@@ -70,9 +70,10 @@ def load(
     "gpu", "cuda:1", "dml" or "mps", a `torch.device`, a device of JAX, or the number of a GPU. config: how to decode; a
     threshold or calibration of None in it, the default, is the weights' own. conv_dtype: "float32", or "bfloat16" or
     "float16" for the convolutions alone. front_end: where the spectrogram is computed; "host" gives all backends
-    bit-identical input. threads: of the CPU, for ONNX Runtime alone: torch and JAX have one setting for a whole
-    process. What was loaded is logged (`logging.getLogger("rmvpe")`, INFO).
-    Raises UserError for weights, a backend or a device that are not there, ConfigError for an unknown setting.
+    bit-identical input. threads: of the CPU, by default OMP_NUM_THREADS, else the physical cores that this process may
+    use; torch's own number in your program stays as it is, and JAX has one for each CPU of its process, or NPROC. What
+    was loaded is logged (`logging.getLogger("rmvpe")`, INFO). Raises UserError for weights, a backend, a device or
+    threads that are not to be had, ConfigError for an unknown setting.
     """
     if front_end not in FRONT_ENDS:
         raise UserError(f"unknown front end {front_end!r}: choose {' or '.join(FRONT_ENDS)}")
@@ -80,11 +81,13 @@ def load(
     name = choose_backend(backend, device, conv_dtype)
     options: dict[str, Any] = {"device": device_name(device), "conv_dtype": conv_dtype}
     if threads is not None:
-        options["threads"] = checked_threads(threads, name)
+        options |= thread_options(threads, name)
     checkpoint = weights if isinstance(weights, Checkpoint) else load_checkpoint(weights)
     recommended = default_config(checkpoint)
     decoding = (config or DecodeConfig()).resolved(recommended)  # a mistake is found before the network is built
     network = open_backend(name, checkpoint, options)
+    if threads is not None and network.threads is None:
+        raise UserError(f"threads is a number for the CPU, and {network.device} computes: leave it out, or choose cpu")
     source = f"a Checkpoint of {checkpoint.config.name}" if isinstance(weights, Checkpoint) else weights
     on_cpu = f", {network.threads} threads" if network.threads else ""
     LOG.info("weights %s, %s on %s%s, convolutions in %s", source, name, network.device, on_cpu, conv_dtype)
@@ -99,16 +102,17 @@ def check_supported(model: ModelConfig) -> None:
         raise UserError(f"a network of {model.n_bins} salience bins is not supported: only {N_BINS} are")
 
 
-def checked_threads(threads: int, backend: str) -> int:
-    """`threads` of a backend. Raises UserError if it is no number above 0, or the backend takes none."""
-    if isinstance(threads, bool) or not isinstance(threads, Integral) or threads < 1:
-        raise UserError(f"threads must be a whole number above 0, not {threads!r}")
-    if backend != "onnx":
+def thread_options(threads: int, backend: str) -> dict[str, int]:
+    """What to give a backend for its number of threads. Raises UserError if it cannot have that many."""
+    number = checked_threads(threads)
+    if backend != "jax":
+        return {"threads": number}
+    if number != jax_threads():
         raise UserError(
-            f"threads is a setting of the backend onnx, not of {backend}: call torch.set_num_threads for torch, start "
-            "the program under taskset for jax"
+            f"JAX takes no threads={number}: it has {jax_threads()}, as many as this process has CPUs, or NPROC; set "
+            f"NPROC={number} before your program starts, or choose the backend onnx or torch"
         )
-    return int(threads)
+    return {}
 
 
 def default_config(checkpoint: Checkpoint) -> DecodeConfig:

@@ -1,10 +1,17 @@
 """Computations side by side in threads of this process, for code that lets go of Python's lock: numpy, the runtimes."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
+import numpy as np
+
 T = TypeVar("T")
+# On a CPU of few cores, windows of a narrow network are computed side by side, a thread each: its layers are too small
+# to be shared by threads without loss (6 to 20 % on 2 cores; nothing for e2e0). It takes the memory of as many windows,
+# and ONNX Runtime a second copy of the weights
+MOST_ROW_THREADS = 4
+MOST_ROW_BYTES = 64e6
 
 
 def in_threads(computations: Sequence[Callable[[], T]], threads: int) -> list[T]:
@@ -39,3 +46,21 @@ def in_threads(computations: Sequence[Callable[[], T]], threads: int) -> list[T]
     if errors:
         raise errors[0]
     return [results[number] for number in range(len(computations))]
+
+
+def row_threads(threads: int | None, tensors: Mapping[str, np.ndarray]) -> int:
+    """How many windows a network of these weights should compute side by side with so many threads of the CPU.
+
+    1 for all threads on each window, and where there is no number of threads: on an accelerator.
+    """
+    if threads is None or threads > MOST_ROW_THREADS or sum(a.nbytes for a in tensors.values()) > MOST_ROW_BYTES:
+        return 1
+    return threads
+
+
+def padded_rows(rows: Sequence[np.ndarray], length: int) -> np.ndarray:
+    """Rows [n_i, features] as one array [rows, length, features], with zeros after each."""
+    found = np.zeros((len(rows), length, rows[0].shape[1]), np.float32)
+    for place, row in zip(found, rows):
+        place[: len(row)] = row
+    return found

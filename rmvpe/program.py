@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 from rmvpe.arguments import KNOWN_AS
 from rmvpe.console import configure_logging
 from rmvpe.errors import UserError, run_cli
+from rmvpe.processes import wait_briefly
 from rmvpe.timing import STARTED_S
 
 # The flags of arguments that other programs call otherwise (`rmvpe.arguments`)
@@ -47,8 +48,10 @@ OTHER_NAMES = {
 class Command:
     """One command. `add_arguments` gives a parser its flags; `run` takes the parsed ones and returns the exit code.
 
-    The parsed arguments also hold `argv`, the arguments as they were typed, and `started_s`, when the program started
-    by `time.perf_counter`. A summary of several lines, such as a script's docstring, keeps its line breaks in --help.
+    The parsed arguments also hold `argv`, the arguments as they were typed, `started_s`, when the program started by
+    `time.perf_counter`, and `own_process`: whether they are this process's, which then is ours to set up; a program
+    that calls `main(argv)` keeps its threads and its environment. A summary of several lines, such as a script's
+    docstring, keeps its line breaks in --help.
     """
 
     summary: str
@@ -112,17 +115,24 @@ def run_program(program: str, entry: Command | Group, argv: Sequence[str] | None
 
     `program` is the name in messages. --help and --version exit with SystemExit, as argparse does.
     """
-    given = list(sys.argv[1:] if argv is None else argv)
+    own_process = argv is None
+    if own_process:
+        wait_briefly()
+    return run_given(program, entry, list(sys.argv[1:] if argv is None else argv), own_process)
+
+
+def run_given(program: str, entry: Command | Group, given: list[str], own_process: bool) -> int:
+    """As `run_program`; `own_process`: as in `Command`."""
 
     def run() -> int:
         if isinstance(entry, Group) and given and not given[0].startswith("-"):
-            return run_program(f"{program} {given[0]}", chosen(entry, given[0]), given[1:])
-        return run_entry(program, entry, given)
+            return run_given(f"{program} {given[0]}", chosen(entry, given[0]), given[1:], own_process)
+        return run_entry(program, entry, given, own_process)
 
     return run_cli(program, run, debug="--debug" in given)
 
 
-def run_entry(program: str, entry: Command | Group, argv: list[str]) -> int:
+def run_entry(program: str, entry: Command | Group, argv: list[str], own_process: bool = False) -> int:
     """Parse `argv` and run the command; of a group, print the commands. Raises UserError."""
     if isinstance(entry, Group):
         parser = overview(program, entry)
@@ -133,7 +143,7 @@ def run_entry(program: str, entry: Command | Group, argv: list[str]) -> int:
     entry.add_arguments(parser)
     add_common_arguments(parser)
     arguments = parser.parse_args(argv)
-    arguments.argv, arguments.started_s = argv, STARTED_S
+    arguments.argv, arguments.started_s, arguments.own_process = argv, STARTED_S, own_process
     configure_logging(program, log_level(arguments.verbose, arguments.quiet))
     return entry.run(arguments)
 

@@ -18,7 +18,7 @@ from rmvpe.config import MelConfig
 from rmvpe.errors import UserError
 from rmvpe.framing import round_up
 from rmvpe.parallel import in_threads
-from rmvpe.processes import cpus_of_this_process
+from rmvpe.processes import jax_threads
 from rmvpe.remote import RemoteBackend, open_backend
 from rmvpe.turns import Turns
 from rmvpe_jax import mel
@@ -73,8 +73,8 @@ class Backend:
 
     @property
     def threads(self) -> int | None:
-        """As `rmvpe.backends.Backend`: JAX computes with one for each CPU of this process."""
-        return cpus_of_this_process() if self._device.platform == "cpu" else None
+        """As `rmvpe.backends.Backend`."""
+        return jax_threads() if self._device.platform == "cpu" else None
 
     @staticmethod
     def works_after_fork(device: Any) -> bool:

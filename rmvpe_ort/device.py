@@ -3,7 +3,6 @@
 https://onnxruntime.ai/docs/execution-providers/
 """
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +12,6 @@ import onnxruntime
 
 from rmvpe.backends import device_name
 from rmvpe.errors import UserError
-from rmvpe.processes import cpus_of_this_process
 
 CPU_REMEDY = "or choose cpu"
 
@@ -102,9 +100,3 @@ def resolve(device: Any = "auto", available: Sequence[str] | None = None) -> Dev
     row = KINDS[kinds[0]]
     version = onnxruntime.__version__
     raise UserError(f"device {name!r} cannot be used: onnxruntime {version} has no {row.provider} here; {row.remedy}")
-
-
-def threads_of_this_process() -> int:
-    """How many threads compute on a CPU: OMP_NUM_THREADS if that is set, as for torch, else one for each CPU."""
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    return int(asked) if asked.isdecimal() and int(asked) else cpus_of_this_process()

@@ -1,7 +1,7 @@
 """The ONNX Runtime backend: the network in parts, each a session of its own, so that every weight is held once."""
 
 import ctypes
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any
 
@@ -13,22 +13,21 @@ from rmvpe.backends import device_name
 from rmvpe.batches import Batch
 from rmvpe.checkpoint.store import Checkpoint
 from rmvpe.errors import UserError
-from rmvpe.parallel import in_threads
+from rmvpe.parallel import in_threads, padded_rows, row_threads
+from rmvpe.processes import threads_of_this_process
 from rmvpe.remote import RemoteBackend, open_backend
 from rmvpe.turns import Turns
 from rmvpe_ort import mel
-from rmvpe_ort.device import KINDS, Device, resolve, threads_of_this_process
+from rmvpe_ort.device import KINDS, Device, resolve
 from rmvpe_ort.graph import Graph, convolve_in_half, fold_batch_norm
 from rmvpe_ort.layers import Layers
 from rmvpe_ort.model import RMVPE
 
 CONV_DTYPES = ("float32", "float16")
+# Threads that wait for others sleep, and work is shared in pieces that get smaller: beside other programs a thread that
+# is not running holds up the rest for less long. The results are the same bits.
+SESSION_CONFIG = {"session.intra_op.allow_spinning": "0", "session.dynamic_block_base": "4"}
 ERRORS_ONLY = 3  # of ONNX Runtime's levels of logging
-# On a CPU of few cores, windows of a narrow network are computed side by side, a thread each: its layers are too small
-# to be shared by threads without loss (6 to 20 % on 2 cores; nothing for e2e0). This needs a second copy of the weights
-# in ONNX Runtime's own layout, and the memory of as many windows
-MOST_ROW_THREADS = 4
-MOST_ROW_BYTES = 64e6
 Shapes = Mapping[str, Sequence[int | str]]  # name -> lengths of the axes; a word is an axis of any length
 
 
@@ -44,7 +43,7 @@ class Backend:
     def __init__(
         self, checkpoint: Checkpoint, device: Any = "auto", conv_dtype: str = "float32", *, threads: int | None = None
     ):
-        """threads: of the CPU, by default OMP_NUM_THREADS or one for each CPU.
+        """threads: of the CPU, by default OMP_NUM_THREADS, else the cores that this process may use.
 
         Raises UserError if the device is not there, does not start, or cannot compute in that precision.
         """
@@ -57,7 +56,7 @@ class Backend:
         self.gru_layers = checkpoint.config.gru_layers
         self.device = str(self._device)
         self._n_features = checkpoint.config.head_channels * checkpoint.config.mel.n_mels
-        self._row_threads = self._choose_row_threads()
+        self._row_threads = row_threads(self.threads, checkpoint.tensors)
         self.batch_windows = max(self._row_threads, KINDS[self._device.kind].batch_windows)
         self._remote: RemoteBackend | None = None
         self._turn = Turns(self._after_fork)
@@ -89,10 +88,7 @@ class Backend:
                 return self._features(log_mel=log_mel)
             own = [log_mel.shape[1]] * len(log_mel) if lengths is None else lengths
             rows = [row[None, :length] for row, length in zip(log_mel, own)]
-            found = np.zeros((*log_mel.shape[:2], self._n_features), np.float32)
-            for number, row in enumerate(self._each_row(rows)):
-                found[number, : own[number]] = row
-            return found
+            return padded_rows(self._each_row(rows), log_mel.shape[1])
 
     def gru(self, x: np.ndarray, state: np.ndarray | None, layer: int, *, reverse: bool) -> np.ndarray:
         """As `rmvpe.backends.Network`: [T, features] -> [T, hidden], one direction of one layer."""
@@ -163,12 +159,6 @@ class Backend:
         self._head = Session(graph, {"hidden": ["frames", 2 * hidden]}, "salience", self._device, threads=1)
         self._spectra: dict[float, Session] = {}
 
-    def _choose_row_threads(self) -> int:
-        """How many rows of a batch are computed side by side."""
-        few = self._device.kind == "cpu" and self._threads <= MOST_ROW_THREADS
-        narrow = sum(array.nbytes for array in self._checkpoint.tensors.values()) <= MOST_ROW_BYTES
-        return self._threads if few and narrow else 1
-
     def _unet(self, threads: int) -> "Session":
         config = self._checkpoint.config
         graph = Graph()
@@ -184,11 +174,10 @@ class Backend:
         """The U-Net on a single thread, made when several rows first come together."""
         return self._unet(threads=1)
 
-    def _each_row(self, rows: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
+    def _each_row(self, rows: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Features [T_i, features] of each row [1, T_i, n_mels]."""
         session = self._features if self._row_threads == 1 or len(rows) == 1 else self._features_of_row
-        for found in in_threads([partial(session, log_mel=row) for row in rows], self._row_threads):
-            yield found[0]
+        return [found[0] for found in in_threads([partial(session, log_mel=row) for row in rows], self._row_threads)]
 
     def _spectrum(self, key_shift_semitones: float) -> "Session":
         graph = Graph()
@@ -230,6 +219,8 @@ class Session:
         options.log_severity_level = ERRORS_ONLY
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
+        for key, value in SESSION_CONFIG.items():
+            options.add_session_config_entry(key, value)
         # Kept: the session reads the weights where they are
         self._weights = {
             name: onnxruntime.OrtValue.ortvalue_from_numpy(array) for name, array in graph.large_constants().items()

@@ -1,6 +1,7 @@
 """The torch backend: a network on a torch device, as fast as it goes without changing the result."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -13,7 +14,7 @@ from rmvpe.backends import device_name
 from rmvpe.batches import Batch
 from rmvpe.checkpoint.store import Checkpoint
 from rmvpe.errors import UserError
-from rmvpe.parallel import in_threads
+from rmvpe.parallel import in_threads, padded_rows, row_threads
 from rmvpe.remote import RemoteBackend, open_backend
 from rmvpe.turns import Turns, is_inherited
 from rmvpe_torch import mel
@@ -21,6 +22,7 @@ from rmvpe_torch.checkpoint import load_model
 from rmvpe_torch.device import full_precision, kind_of, resolve, use_float32_convolutions
 from rmvpe_torch.model import RMVPE
 from rmvpe_torch.ragged import Filler
+from rmvpe_torch.threads import CpuThreads
 
 CONV_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -40,10 +42,12 @@ class Backend:
         conv_dtype: str = "float32",
         *,
         sdaa_conv_fp32: bool = True,
+        threads: int | None = None,
     ):
         """With `sdaa_conv_fp32`, an SDAA card keeps float32 convolutions in float32, which is not its default.
 
-        Raises UserError if the device is not there or the precision is unknown.
+        threads: of the CPU, as `rmvpe_torch.threads.CpuThreads`; in a forked process it is always one.
+        Raises UserError if the device is not there, the precision is unknown, or torch cannot have such threads.
         """
         if conv_dtype not in CONV_DTYPES:
             raise UserError(f"unknown conv_dtype {conv_dtype!r}: choose one of {', '.join(CONV_DTYPES)}")
@@ -53,8 +57,9 @@ class Backend:
             torch.set_num_threads(1)  # the others exist in the parent only
         self._checkpoint = checkpoint
         name = device_name(device)
-        self._options = {"device": name, "conv_dtype": conv_dtype, "sdaa_conv_fp32": sdaa_conv_fp32}
+        self._options = {"device": name, "conv_dtype": conv_dtype, "sdaa_conv_fp32": sdaa_conv_fp32, "threads": threads}
         self._device = resolve(name)
+        self._threads = CpuThreads(None if is_inherited(self.name) else threads)
         self._mel = checkpoint.config.mel
         model = fold_batch_norm(load_model(checkpoint, CONV_DTYPES[conv_dtype]))
         # Channels last: a third faster on CPUs, and what tensor cores want
@@ -65,7 +70,8 @@ class Backend:
         self.gru_layers = gru.num_layers
         self._directions = {key: one_direction(gru, *key).to(self._device) for key in directions(gru)}
         self.device = str(self._device)
-        self.batch_windows = kind_of(self._device).batch_windows
+        self._row_threads = row_threads(self.threads, checkpoint.tensors) if self._threads.divisible else 1
+        self.batch_windows = max(self._row_threads, kind_of(self._device).batch_windows)
         self.whole_batches = kind_of(self._device).whole_batches
         self._remote: RemoteBackend | None = None
         self._turn = Turns(self._after_fork)
@@ -77,7 +83,7 @@ class Backend:
     @property
     def threads(self) -> int | None:
         """As `rmvpe.backends.Backend`."""
-        return torch.get_num_threads() if self._device.type == "cpu" else None
+        return self._threads.number if self._device.type == "cpu" else None
 
     @staticmethod
     def works_after_fork(device: Any) -> bool:
@@ -88,16 +94,26 @@ class Backend:
         """A forked process has none of the threads that torch computes with, and none of a GPU's context."""
         if self._device.type == "cpu":
             torch.set_num_threads(1)
+            self._threads, self._row_threads = CpuThreads(), 1
         else:
             self._remote = RemoteBackend(self.name, self._checkpoint, self._options)
 
-    @torch.inference_mode()
     def features(self, log_mel: np.ndarray, lengths: Sequence[int] | None = None) -> np.ndarray:
-        """As `rmvpe.backends.Network`: log-mel [B, T, n_mels] -> features [B, T, features]."""
+        """As `rmvpe.backends.Network`: log-mel [B, T, n_mels] -> features [B, T, features].
+
+        On a CPU every row alone at its own length, and in a thread of its own where there are several.
+        """
         with self._turn, full_precision(self._device):
             if self._remote is not None:
                 return self._remote.features(log_mel, lengths)
-            return _to_numpy(self._features(self._to_device(log_mel), lengths))
+            if self._device.type != "cpu":
+                return _to_numpy(self._features(self._to_device(log_mel), lengths))
+            own = [log_mel.shape[1]] * len(log_mel) if lengths is None else lengths
+            at_once = min(self._row_threads, len(own))
+            rows = [
+                partial(self._row, row[None, :length], 1 if at_once > 1 else None) for row, length in zip(log_mel, own)
+            ]
+            return padded_rows(in_threads(rows, at_once), log_mel.shape[1])
 
     def gru(self, x: np.ndarray, state: np.ndarray | None, layer: int, *, reverse: bool) -> np.ndarray:
         """As `rmvpe.backends.Network`: [T, features] -> [T, hidden], one direction of one layer."""
@@ -119,8 +135,10 @@ class Backend:
         with self._turn:
             if self._remote is not None:
                 return self._remote.gru_pair(forward, backward, forward_state, backward_state, layer)
-            computations = [partial(self._gru, x, state, layer, reverse) for x, state, reverse in runs]
-            ahead, behind = in_threads(computations, min(self.threads or 1, 2))
+            at_once = min(self.threads or 1, 2)
+            most = 1 if at_once > 1 else None
+            computations = [partial(self._gru, x, state, layer, reverse, most) for x, state, reverse in runs]
+            ahead, behind = in_threads(computations, at_once)
             return ahead, behind
 
     @torch.inference_mode()
@@ -153,7 +171,7 @@ class Backend:
     @torch.inference_mode()
     def head(self, hidden: np.ndarray) -> np.ndarray:
         """As `rmvpe.backends.Network`: GRU outputs [T, 2 * hidden] -> salience [T, 360]."""
-        with self._turn, full_precision(self._device):
+        with self._turn, self._inside(), full_precision(self._device):
             if self._remote is not None:
                 return self._remote.head(hidden)
             return _to_numpy(torch.sigmoid(self._model.fc[1](self._to_device(hidden))))
@@ -161,17 +179,25 @@ class Backend:
     @torch.inference_mode()
     def log_mel(self, audio: np.ndarray, *, key_shift_semitones: float = 0.0) -> np.ndarray:
         """Audio float32 [B, samples] at 16 kHz -> log-mel float32 [B, frames, n_mels] of uncentred frames."""
-        with self._turn:
+        with self._turn, self._inside():
             if self._remote is not None:
                 return self._remote.log_mel(audio, key_shift_semitones=key_shift_semitones)
             return _to_numpy(mel.log_mel(self._to_device(audio), self._mel, key_shift_semitones=key_shift_semitones))
 
-    @torch.inference_mode()  # of a thread
-    def _gru(self, x: np.ndarray, state: np.ndarray | None, layer: int, reverse: bool) -> np.ndarray:
+    @torch.inference_mode()
+    def _row(self, log_mel: np.ndarray, most: int | None) -> np.ndarray:
+        """Features [T, features] of log-mel [1, T, n_mels], with at most so many threads."""
+        with self._inside(most):
+            return _to_numpy(self._model.features(self._to_device(log_mel)))[0]
+
+    @torch.inference_mode()
+    def _gru(
+        self, x: np.ndarray, state: np.ndarray | None, layer: int, reverse: bool, most: int | None = None
+    ) -> np.ndarray:
         direction = self._directions[layer, reverse]
         start = np.zeros(direction.hidden_size) if state is None else state
         read = self._to_device(x[::-1] if reverse else x)
-        with full_precision(self._device):
+        with self._inside(most), full_precision(self._device):
             output = _to_numpy(direction(read[None], self._to_device(start)[None, None])[0][0])
         return output[::-1] if reverse else output
 
@@ -180,6 +206,10 @@ class Backend:
             return self._model.features(log_mel)
         with self._filler.hidden(lengths, log_mel.shape[1]):
             return self._model.features(log_mel)
+
+    def _inside(self, most: int | None = None) -> AbstractContextManager[None]:
+        """The threads of a call, where the CPU computes: as many as it may, or `most`."""
+        return self._threads.inside(most) if self._device.type == "cpu" else nullcontext()
 
     def _to_device(self, array: np.ndarray) -> Tensor:
         array = np.ascontiguousarray(array, dtype=np.float32)

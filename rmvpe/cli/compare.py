@@ -15,6 +15,7 @@ from rmvpe.cli.evaluate import (
 from rmvpe.errors import UserError
 from rmvpe.errors import report as report_line
 from rmvpe.evaluation.trackers.adapters import OWN, PEERS
+from rmvpe.processes import checked_threads
 from rmvpe.text import printable_lines
 
 SUMMARY = "Compare pitch trackers on recordings with known f0: accuracy inside music, speed, memory."
@@ -49,8 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     ratios, files = parse_ratios(arguments.snr), report_files(arguments)
     check_scoring(arguments.limit)
-    if arguments.threads < 1:
-        raise UserError(f"--threads {arguments.threads} cannot work: give 1 or more")
+    checked_threads(arguments.threads, "--threads")
     if files.plot is not None and set(ratios) == {MUSIC}:
         raise UserError("--plot has nothing to show of music alone: add other ratios to --snr, such as clean")
     specs = find_trackers(arguments.trackers.split(","), arguments.backend, high_register=arguments.high_register)

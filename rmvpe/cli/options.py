@@ -14,6 +14,7 @@ from rmvpe.checkpoint.store import locate
 from rmvpe.config import DECODERS, DEFAULT_THRESHOLD, PAD_MODES, DecodeConfig
 from rmvpe.estimator import DEFAULT_WEIGHTS, Estimator
 from rmvpe.pictures.theme import DEFAULT_THEME, THEMES
+from rmvpe.processes import checked_threads, set_jax_threads
 from rmvpe.track import check_hop
 
 WEIGHTS_HELP = "a name (small, rvc, yxlllc, hf:OWNER/REPO) or a checkpoint file (default: %(default)s)"
@@ -35,7 +36,8 @@ SETTINGS = {
 class NetworkWishes:
     """Which network predicts, and how. Raises UserError for an impossible hop.
 
-    threads: of the CPU; None for the backend's own number. hop_s: None for the network's own. decoding: fields of
+    threads: of the CPU; None for the backend's own number. own_process: whether this process is a command's, whose
+    environment is ours. hop_s: None for the network's own. decoding: fields of
     `DecodeConfig`. channel, track: what is read of a sound file, see `rmvpe.audio.read`.
     """
 
@@ -47,6 +49,7 @@ class NetworkWishes:
     decoding: Mapping[str, Any] = field(default_factory=dict)
     channel: str | int = "auto"
     track: int | None = None
+    own_process: bool = False
 
     def __post_init__(self) -> None:
         if self.hop_s is not None:
@@ -54,7 +57,9 @@ class NetworkWishes:
 
     def estimator(self, load: Load) -> Estimator:
         """The network, loaded."""
-        threads = {} if self.threads is None else {"threads": self.threads}
+        threads = {} if self.threads is None else {"threads": checked_threads(self.threads, "--threads")}
+        if self.own_process:
+            set_jax_threads(self.threads)
         return load(self.weights, self.backend, self.device, **threads).with_config(**self.decoding)
 
     def on_cpu(self) -> bool:
@@ -78,7 +83,7 @@ def add_network_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--backend", choices=("auto", *BACKENDS), default="auto", help="framework (default: by the device)")
     add("--device", default="auto", help="cpu, cuda, cuda:1, sdaa, mps, gpu, tpu, dml, coreml (default: the fastest)")
-    add("--threads", type=int, metavar="N", help="of the CPU, with ONNX Runtime (default: one for each CPU)")
+    add("--threads", type=int, metavar="N", help="of the CPU (default: one for each physical core)")
     add("--weights", default=DEFAULT_WEIGHTS, help=WEIGHTS_HELP)
     add("--hop-ms", type=float, metavar="MS", help="milliseconds between frames (default: the network's own)")
     add_decode_arguments(parser)
@@ -95,6 +100,7 @@ def network_wishes(arguments: argparse.Namespace) -> NetworkWishes:
         decoding=decode_settings(arguments),
         channel=arguments.channel,
         track=arguments.track,
+        own_process=arguments.own_process,
     )
 
 

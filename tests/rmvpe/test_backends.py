@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +23,7 @@ from rmvpe.backends import (
     is_on_cpu,
 )
 from rmvpe.errors import UserError
+from rmvpe.processes import cpus_of_this_process
 from tests.helpers.paths import ROOT
 
 
@@ -174,7 +177,26 @@ def test_what_is_no_device_is_said(device: object):
         choose("torch jax onnx", device=device)
 
 
-@pytest.mark.parametrize("backend", [name for name in ("torch", "jax") if is_installed(name)])
-def test_threads_are_a_setting_of_onnx(backend: str):
-    with pytest.raises(UserError, match=f"threads is a setting of the backend onnx, not of {backend}"):
-        rmvpe.load("small", backend, "cpu", threads=2)
+@pytest.mark.parametrize("backend", installed_backends())
+def test_a_backend_has_the_threads_that_were_asked_for(backend: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("NPROC", raising=False)
+    cpus = cpus_of_this_process()
+    assert rmvpe.load("small", backend, "cpu", threads=cpus).backend.threads == cpus
+    slips: list[Any] = [0, True, 1.0, "2", 10_000]
+    for slip in slips:
+        with pytest.raises(UserError, match=r"threads .*(must be a whole number above 0|is too many for the)"):
+            rmvpe.load("small", backend, "cpu", threads=slip)
+
+
+@pytest.mark.skipif(not is_installed("jax"), reason="needs jax")
+def test_jax_has_one_thread_for_each_cpu(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("NPROC", raising=False)
+    with pytest.raises(UserError, match=r"JAX takes no threads=.* set NPROC=.* before your program starts"):
+        rmvpe.load("small", "jax", "cpu", threads=cpus_of_this_process() + 1)
+
+
+def test_threads_beside_an_accelerator_are_refused(monkeypatch: pytest.MonkeyPatch):
+    card = SimpleNamespace(device="cuda:0", threads=None)
+    monkeypatch.setattr("rmvpe.estimator.open_backend", lambda *_: card)
+    with pytest.raises(UserError, match="threads is a number for the CPU, and cuda:0 computes"):
+        rmvpe.load("small", installed_backends()[0], threads=cpus_of_this_process())

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rmvpe.errors import UserError
-from rmvpe_ort.device import KINDS, resolve, threads_of_this_process
+from rmvpe_ort.device import KINDS, resolve
 
 CPU = "CPUExecutionProvider"
 EVERYTHING = [row.provider for row in KINDS.values()]
@@ -79,14 +79,3 @@ def test_there_is_one_cpu(device):
 def test_what_is_no_device_is_said(device):
     with pytest.raises(UserError, match="device must be a name"):
         resolve(device, EVERYTHING)
-
-
-def test_threads_are_those_of_the_environment_or_the_cpus(monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    assert threads_of_this_process() == 3
-    monkeypatch.delenv("OMP_NUM_THREADS")
-    cpus = threads_of_this_process()
-    assert cpus >= 1
-    for nonsense in ("", "0", "many", "2,1"):
-        monkeypatch.setenv("OMP_NUM_THREADS", nonsense)
-        assert threads_of_this_process() == cpus
