@@ -14,7 +14,7 @@ from typing import IO, Any
 import numpy as np
 
 from rmvpe.backends import Backend, backend_class
-from rmvpe.checkpoint.store import Checkpoint
+from rmvpe.checkpoint.store import Checkpoint, in_memory
 from rmvpe.errors import UserError
 from rmvpe.turns import Turns, is_inherited
 
@@ -38,7 +38,7 @@ class RemoteBackend:
 
     def __init__(self, name: str, checkpoint: Checkpoint, options: dict[str, Any]):
         self.name = name
-        self._arguments = name, checkpoint, options
+        self._arguments = name, in_memory(checkpoint), options
         self._turn = Turns(self._start)
         self._start()
 
