@@ -15,12 +15,15 @@ from rmvpe.remote import RemoteBackend, open_backend
 from rmvpe.turns import Turns
 from rmvpe_ort import mel
 from rmvpe_ort.device import KINDS, Device, resolve, threads_of_this_process
+from rmvpe_ort.folding import folded
 from rmvpe_ort.graph import Graph, convolve_in_half, fold_batch_norm
 from rmvpe_ort.layers import Layers
 from rmvpe_ort.model import RMVPE
+from rmvpe_ort.parts import CUTS, Parts, is_large, open_parts
 
 CONV_DTYPES = ("float32", "float16")
 ERRORS_ONLY = 3  # of ONNX Runtime's levels of logging
+IMAGE = ("batch", "channels", "time", "frequency")
 Shapes = Mapping[str, Sequence[int | str]]  # name -> lengths of the axes; a word is an axis of any length
 
 
@@ -41,7 +44,7 @@ class Backend:
         """
         if conv_dtype not in CONV_DTYPES:
             raise UserError(f"ONNX Runtime has no conv_dtype {conv_dtype!r}: choose {' or '.join(CONV_DTYPES)}")
-        self._checkpoint = checkpoint
+        self._checkpoint = folded(checkpoint)
         self._options = {"device": device_name(device), "conv_dtype": conv_dtype, "threads": threads}
         self._device = resolve(self._options["device"])
         self._threads = threads or threads_of_this_process()
@@ -102,12 +105,22 @@ class Backend:
         features, hidden = config.head_channels * config.mel.n_mels, config.gru_hidden
 
         graph = Graph()
-        graph.name(RMVPE(Layers(config, tensors, graph)).features("log_mel"), "features")
+        make = Layers(config, tensors, graph)
+        graph.name(RMVPE(make).features("log_mel"), "features")
         fold_batch_norm(graph)
         if self._options["conv_dtype"] == "float16":
             convolve_in_half(graph)
         shapes: Shapes = {"log_mel": ["batch", "frames", config.mel.n_mels]}
-        self._features = Session(graph, shapes, "features", self._device, self._threads)
+        ends = [make.results[name] for name in CUTS if name in make.results]
+        if self._device.kind == "cpu" and is_large(graph):
+
+            def open_part(part: Graph, given: Sequence[str], made: Sequence[str]) -> Session:
+                images = {value: shapes.get(value, IMAGE) for value in given}
+                return Session(part, images, made, self._device, self._threads, part=True)
+
+            self._features: Session | Parts = open_parts(graph, ends, "features", open_part)
+        else:
+            self._features = Session(graph, shapes, ["features"], self._device, self._threads)
 
         self._directions = {}
         for layer in range(config.gru_layers):
@@ -117,12 +130,12 @@ class Backend:
                 graph.name(gru.direction("x", "state", layer, reverse=reverse), "hidden")
                 shapes = {"x": ["frames", 2 * hidden if layer else features], "state": [hidden]}
                 # A step of a GRU is too little work to share
-                self._directions[layer, reverse] = Session(graph, shapes, "hidden", self._device, threads=1)
+                self._directions[layer, reverse] = Session(graph, shapes, ["hidden"], self._device, threads=1)
 
         graph = Graph()
         logits = RMVPE(Layers(config, tensors, graph)).linear("hidden")
         graph.name(graph.op("Sigmoid", logits), "salience")
-        self._head = Session(graph, {"hidden": ["frames", 2 * hidden]}, "salience", self._device, threads=1)
+        self._head = Session(graph, {"hidden": ["frames", 2 * hidden]}, ["salience"], self._device, threads=1)
         self._spectra: dict[float, Session] = {}
 
     def _spectrum(self, key_shift_semitones: float) -> "Session":
@@ -131,7 +144,7 @@ class Backend:
         config = self._checkpoint.config.mel
         made = mel.log_mel(graph, "audio", config, key_shift_semitones=key_shift_semitones, precision=precision)
         graph.name(made, "log_mel")
-        return Session(graph, {"audio": ["batch", "samples"]}, "log_mel", self._device, self._threads)
+        return Session(graph, {"audio": ["batch", "samples"]}, ["log_mel"], self._device, self._threads)
 
     def _after_fork(self) -> None:
         """A forked process has none of the threads of the sessions, and nothing of a GPU's."""
@@ -145,25 +158,40 @@ class Backend:
 
 
 class Session:
-    """A graph of one float32 result on a device, called with its inputs by name."""
+    """A graph of float32 results on a device, called with its inputs by name.
+
+    part: whether others run before and after it (`rmvpe_ort.parts`): its threads then stop at the end of a run instead
+    of taking time from those of the next, and memory for the results is not reserved beforehand in each.
+    """
 
     def __init__(
         self,
         graph: Graph,
         inputs: Shapes,
-        output: str,
+        outputs: Sequence[str],
         device: Device,
         threads: int,
+        *,
+        part: bool = False,
         open_session: Callable[..., Any] = onnxruntime.InferenceSession,
     ):
         """Raises UserError if the device does not start."""
         floats = {name: (int(TensorProto.FLOAT), shape) for name, shape in inputs.items()}
-        model = graph.model(floats, {output: (TensorProto.FLOAT, [])}, outside=True)
-        model.graph.output[0].type.tensor_type.ClearField("shape")  # ONNX Runtime finds it
+        self.inputs = tuple(inputs)
+        self._outputs = list(outputs)
+        model = graph.model(floats, {name: (TensorProto.FLOAT, []) for name in outputs}, outside=True)
+        for output in model.graph.output:
+            output.type.tensor_type.ClearField("shape")  # ONNX Runtime finds it
         options = onnxruntime.SessionOptions()
         options.log_severity_level = ERRORS_ONLY
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
+        if part:
+            options.enable_mem_pattern = False
+            options.add_session_config_entry("session.force_spinning_stop", "1")
+        self._run_options = onnxruntime.RunOptions()
+        if part:
+            self._run_options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         # Kept: the session reads the weights where they are
         self._weights = {
             name: onnxruntime.OrtValue.ortvalue_from_numpy(array) for name, array in graph.large_constants().items()
@@ -183,10 +211,13 @@ class Session:
             )
 
     def __call__(self, **inputs: np.ndarray) -> np.ndarray:
-        """The result for these inputs, in float32."""
+        """The first result for these inputs, in float32."""
+        return self.all_results(**inputs)[self._outputs[0]]
+
+    def all_results(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+        """All results for these inputs, by name."""
         given = {name: np.ascontiguousarray(array, np.float32) for name, array in inputs.items()}
-        result: np.ndarray = self._session.run(None, given)[0]
-        return result
+        return dict(zip(self._outputs, self._session.run(self._outputs, given, self._run_options), strict=True))
 
     def abandon(self) -> None:
         """Never free the session, for a forked process: freeing would wait for threads that the parent has."""

@@ -75,7 +75,9 @@ def folded_checkpoint(model: RMVPE, metadata: Mapping[str, str]) -> Checkpoint:
         tensors |= {f"{path}.{norm}.{name}": array for name, array in zip(NORM, plain, strict=True)}
     found = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
     names = expected_tensors(model.config)
-    return Checkpoint(model.config, {name: tensors[name] if name in tensors else found[name] for name in names}, dict(metadata))
+    return Checkpoint(
+        model.config, {name: tensors[name] if name in tensors else found[name] for name in names}, dict(metadata)
+    )
 
 
 def _pairs(model: RMVPE, kind: type[nn.Module] = nn.BatchNorm2d) -> Iterator[tuple[str, int, int, nn.Sequential]]:
