@@ -8,14 +8,14 @@ import pytest
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnx")
 
-from rmvpe.checkpoint.architecture import expected_tensors  # noqa: E402
-from rmvpe.checkpoint.store import Checkpoint  # noqa: E402
-from rmvpe.config import ModelConfig  # noqa: E402
-from rmvpe_ort import infer, parts  # noqa: E402
-from rmvpe_ort.folding import folded  # noqa: E402
-from rmvpe_ort.graph import Graph, batch_norm_factors, fold_batch_norm  # noqa: E402
-from rmvpe_ort.layers import Layers  # noqa: E402
-from rmvpe_ort.model import RMVPE  # noqa: E402
+from rmvpe.checkpoint.architecture import expected_tensors
+from rmvpe.checkpoint.store import Checkpoint
+from rmvpe.config import ModelConfig
+from rmvpe_ort import infer, parts
+from rmvpe_ort.folding import folded
+from rmvpe_ort.graph import Graph, batch_norm_factors, fold_batch_norm
+from rmvpe_ort.layers import Layers
+from rmvpe_ort.model import RMVPE
 
 THIN = replace(ModelConfig.e2e(), name="custom", levels=2, blocks=2, inter_layers=3, channels=4, gru_hidden=8)
 

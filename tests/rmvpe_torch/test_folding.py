@@ -8,14 +8,15 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from torch import nn  # noqa: E402
+from torch.nn.utils.fusion import fuse_conv_bn_eval  # noqa: E402
+
 from rmvpe.checkpoint.architecture import expected_tensors  # noqa: E402
 from rmvpe.checkpoint.store import Checkpoint  # noqa: E402
 from rmvpe.config import ModelConfig  # noqa: E402
 from rmvpe_torch.checkpoint import load_model  # noqa: E402
 from rmvpe_torch.folding import folded_checkpoint, load_folded  # noqa: E402
 from rmvpe_torch.infer import Backend  # noqa: E402
-from torch import nn  # noqa: E402
-from torch.nn.utils.fusion import fuse_conv_bn_eval  # noqa: E402
 
 CPU = torch.device("cpu")
 THIN = replace(ModelConfig.e2e(), name="custom", levels=2, blocks=2, inter_layers=2, channels=4, gru_hidden=8)
