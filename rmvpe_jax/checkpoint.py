@@ -27,9 +27,10 @@ from rmvpe.config_check import ConfigError, from_dict, to_dict
 from rmvpe.errors import UserError
 from rmvpe.files import output_folder
 from rmvpe.json_text import MAX_BYTES, parse_json
+from rmvpe.memory import give_back
 from rmvpe.reading import first_line, reading
 from rmvpe_jax.model import RMVPE
-from rmvpe_jax.params import ConversionError, nnx_to_torch, torch_to_nnx
+from rmvpe_jax.params import ConversionError, converters, nnx_to_torch, torch_to_nnx
 
 WEIGHTS, ABOUT = "weights", "about"  # names of the items
 MARGIN, SPARE_BYTES = 1.05, 1 << 18  # an upper bound for what Orbax writes beside the arrays
@@ -53,10 +54,11 @@ def load_model(checkpoint: Checkpoint, conv_dtype: DTypeLike = jnp.float32, axis
 
 def load_tensors(model: RMVPE, checkpoint: Checkpoint) -> None:
     """Put the checkpoint's weights into the model. Raises ConversionError if they do not fit its config."""
-    flat = torch_to_nnx(checkpoint.tensors, model.config)
-    state = nnx.to_flat_state(nnx.state(model, (nnx.Param, nnx.BatchStat)))
-    filled = {path: variable.replace(jnp.asarray(flat[dotted(path)])) for path, variable in state}
-    nnx.update(model, nnx.from_flat_state(filled))
+    convert = converters(checkpoint.tensors, model.config)
+    for path, variable in nnx.iter_graph(model):  # one after the other: what it replaces is freed
+        if isinstance(variable, (nnx.Param, nnx.BatchStat)):
+            variable.set_value(jnp.asarray(convert[dotted(path)]()))
+    give_back()
 
 
 def get_weights(model: RMVPE) -> Arrays:

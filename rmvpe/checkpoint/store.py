@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -45,7 +45,7 @@ class Checkpoint:
     """Weights of one network: `tensors` are float32 by official torch name, in the order of `expected_tensors`."""
 
     config: ModelConfig
-    tensors: Mapping[str, np.ndarray]
+    tensors: dict[str, np.ndarray]
     metadata: dict[str, str] = field(default_factory=dict)  # git_commit, step, seed, licence, threshold, source, ...
 
     @property
@@ -172,7 +172,8 @@ def opened_file(path: str | os.PathLike[str]) -> Iterator[Checkpoint]:
                 "`rmvpe convert inspect` lists its tensors"
             )
         metadata = {key: value for key, value in file.metadata.items() if key not in NOT_METADATA}
-        yield Checkpoint(selection.config, StoredTensors(path, selection.used), metadata)
+        tensors: Any = StoredTensors(path, selection.used)  # reads as a dict does
+        yield Checkpoint(selection.config, tensors, metadata)
 
 
 class StoredTensors(Mapping[str, np.ndarray]):
