@@ -128,12 +128,23 @@ def converters(tensors: Mapping[str, np.ndarray], config: ModelConfig) -> dict[s
 
 
 def nnx_to_torch(
-    flat: Mapping[str, np.ndarray], config: ModelConfig, *, parameters_only: bool = False
+    flat: Mapping[str, np.ndarray],
+    config: ModelConfig,
+    *,
+    parameters_only: bool = False,
+    check: Callable[[], None] = lambda: None,
+    consume: bool = False,
 ) -> dict[str, np.ndarray]:
-    """Arrays under dotted NNX paths -> the same under official names; the inverse of `torch_to_nnx`."""
+    """Arrays under dotted NNX paths -> the same under official names; the inverse of `torch_to_nnx`.
+
+    check: called once names and shapes are right. consume: take each array out of `flat`, which is then a dictionary,
+    so that at no time both forms are in memory.
+    """
     rows = table(config, parameters_only=parameters_only)
     check_tensors(flat, {row.nnx_path: nnx_shape(row) for row in rows}, f"this is not the state of {config.name!r}")
-    return {row.torch_name: row_major(TRANSFORMS[row.transform].to_torch(flat[row.nnx_path])) for row in rows}
+    check()
+    take = flat.pop if consume and isinstance(flat, dict) else flat.__getitem__
+    return {row.torch_name: row_major(TRANSFORMS[row.transform].to_torch(take(row.nnx_path))) for row in rows}
 
 
 def check_tensors(found: Mapping[str, np.ndarray], expected: Mapping[str, tuple[int, ...]], message: str) -> None:

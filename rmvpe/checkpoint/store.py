@@ -217,7 +217,7 @@ def check_writable(checkpoint: Checkpoint, dtype: str) -> None:
     for name, tensor in checkpoint.tensors.items():
         if not np.isfinite(tensor).all():
             problems.append(f"{name} holds NaN or infinity")
-        elif tensor.size and float(np.abs(tensor).max()) > limit:
+        elif dtype != tensor.dtype and tensor.size and float(np.abs(tensor).max()) > limit:
             problems.append(f"{name} exceeds the largest {dtype}, {limit:g}: write float32 instead")
     if problems:
         raise UserError(f"the checkpoint cannot be written: {summarize(problems)}")
