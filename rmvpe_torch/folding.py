@@ -31,7 +31,9 @@ def load_folded(checkpoint: Checkpoint, conv_dtype: torch.dtype, device: torch.d
     for path, conv, norm, module in list(_pairs(model)):
         transposed = isinstance(module[conv], nn.ConvTranspose2d)
         weight, bias = fold(tensors, f"{path}.{conv}", f"{path}.{norm}", checkpoint.config.bn_epsilon, transposed)
-        module[conv].bias = nn.Parameter(module[norm].bias)  # these convolutions have none of their own
+        module[conv].bias = nn.Parameter(
+            module[norm].get_parameter("bias")
+        )  # these convolutions have none of their own
         _place(module[conv], {"weight": weight, "bias": bias}, device)
         module[norm] = nn.Identity()
     for path, module in model.named_modules():

@@ -1,6 +1,6 @@
 """The torch backend: a network on a torch device, as fast as it goes without changing the result."""
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -52,7 +52,7 @@ class Backend:
         # A forked process cannot read what is on a GPU; on the CPU one copy of the weights is enough
         self._kept = None if self._device.type == "cpu" else in_memory(checkpoint)
         self._metadata = checkpoint.metadata
-        gru = self._model.fc[0].gru
+        gru = cast(nn.GRU, self._model.get_submodule("fc.0.gru"))
         self.gru_layers = gru.num_layers
         self._directions = {key: one_direction(gru, *key).to(self._device) for key in directions(gru)}
         self.device = str(self._device)
