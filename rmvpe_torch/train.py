@@ -220,10 +220,12 @@ def make_optimizer(
     parameters: Iterable[nn.Parameter], config: TrainConfig, device: torch.device
 ) -> torch.optim.Optimizer:
     """The config's optimizer; adamw decays every parameter, biases and batch norms too, as optax does."""
-    kind = {"fused": True} if has_fused_adam(device.type) else {"foreach": True}
+    fused = has_fused_adam(device.type)  # one pass over memory; else few launches
     if config.optimizer == "adamw":
-        return torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay, **kind)
-    return torch.optim.Adam(parameters, lr=config.learning_rate, **kind)
+        return torch.optim.AdamW(
+            parameters, lr=config.learning_rate, weight_decay=config.weight_decay, fused=fused, foreach=not fused
+        )
+    return torch.optim.Adam(parameters, lr=config.learning_rate, fused=fused, foreach=not fused)
 
 
 def dropout_seed(seed: int, step: int, process: int) -> int:

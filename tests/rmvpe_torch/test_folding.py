@@ -2,6 +2,7 @@
 
 import pickle
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,10 +32,11 @@ def checkpoint(config: ModelConfig) -> Checkpoint:
     return Checkpoint(config, tensors, {"step": "7"})
 
 
-def fused_by_torch(weights: Checkpoint) -> dict[str, torch.Tensor]:
+def fused_by_torch(weights: Checkpoint) -> dict[str, Any]:
     """The state of the network folded by torch, in float64."""
     model = load_model(weights)
-    for module in list(model.modules()):
+    modules: list[Any] = list(model.modules())
+    for module in modules:
         for place in range(len(module) - 1) if isinstance(module, nn.Sequential) else ():
             conv, norm = module[place], module[place + 1]
             if isinstance(conv, (nn.Conv2d, nn.ConvTranspose2d)) and isinstance(norm, nn.BatchNorm2d):
