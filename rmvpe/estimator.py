@@ -11,6 +11,7 @@ import dataclasses
 import logging
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,8 +26,7 @@ from rmvpe.arrays import rows_of
 from rmvpe.audio import SAMPLE_RATE_HZ, Recording
 from rmvpe.backends import Backend, choose_backend, device_name
 from rmvpe.calibration import calibrated
-from rmvpe.checkpoint.store import Checkpoint
-from rmvpe.checkpoint.store import load as load_checkpoint
+from rmvpe.checkpoint.store import Checkpoint, opened
 from rmvpe.chunked_gru import BLOCK_FRAMES
 from rmvpe.config import USUAL, DecodeConfig, ModelConfig
 from rmvpe.config_check import ConfigError
@@ -82,10 +82,10 @@ def load(
     options: dict[str, Any] = {"device": device_name(device), "conv_dtype": conv_dtype}
     if threads is not None:
         options |= thread_options(threads, name)
-    checkpoint = weights if isinstance(weights, Checkpoint) else load_checkpoint(weights)
-    recommended = default_config(checkpoint)
-    decoding = (config or DecodeConfig()).resolved(recommended)  # a mistake is found before the network is built
-    network = open_backend(name, checkpoint, options)
+    with nullcontext(weights) if isinstance(weights, Checkpoint) else opened(weights) as checkpoint:
+        recommended = default_config(checkpoint)
+        decoding = (config or DecodeConfig()).resolved(recommended)  # a mistake is found before the network is built
+        network = open_backend(name, checkpoint, options)
     if threads is not None and network.threads is None:
         raise UserError(f"threads is a number for the CPU, and {network.device} computes: leave it out, or choose cpu")
     source = f"a Checkpoint of {checkpoint.config.name}" if isinstance(weights, Checkpoint) else weights

@@ -1,7 +1,7 @@
 """Computations side by side in threads of this process, for code that lets go of Python's lock: numpy, the runtimes."""
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -48,12 +48,12 @@ def in_threads(computations: Sequence[Callable[[], T]], threads: int) -> list[T]
     return [results[number] for number in range(len(computations))]
 
 
-def row_threads(threads: int | None, tensors: Mapping[str, np.ndarray]) -> int:
-    """How many windows a network of these weights should compute side by side with so many threads of the CPU.
+def row_threads(threads: int | None, weight_bytes: int) -> int:
+    """How many windows a network with weights of that size should compute side by side with so many threads of the CPU.
 
     1 for all threads on each window, and where there is no number of threads: on an accelerator.
     """
-    if threads is None or threads > MOST_ROW_THREADS or sum(a.nbytes for a in tensors.values()) > MOST_ROW_BYTES:
+    if threads is None or threads > MOST_ROW_THREADS or weight_bytes > MOST_ROW_BYTES:
         return 1
     return threads
 

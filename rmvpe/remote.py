@@ -16,7 +16,7 @@ import numpy as np
 
 from rmvpe.backends import Backend, backend_class
 from rmvpe.batches import Batch
-from rmvpe.checkpoint.store import Checkpoint
+from rmvpe.checkpoint.store import Checkpoint, in_memory
 from rmvpe.errors import UserError
 from rmvpe.timing import RUNTIME, span
 from rmvpe.turns import Turns, is_inherited
@@ -42,7 +42,7 @@ class RemoteBackend:
 
     def __init__(self, name: str, checkpoint: Checkpoint, options: dict[str, Any]):
         self.name = name
-        self._arguments = name, checkpoint, options
+        self._arguments = name, in_memory(checkpoint), options
         self._turn = Turns(self._start)
         self._start()
 

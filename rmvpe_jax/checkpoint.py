@@ -9,6 +9,7 @@ import math
 import os
 import re
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,10 @@ from rmvpe.config_check import ConfigError, from_dict, to_dict
 from rmvpe.errors import UserError
 from rmvpe.files import output_folder
 from rmvpe.json_text import MAX_BYTES, parse_json
+from rmvpe.memory import give_back
 from rmvpe.reading import first_line, reading
 from rmvpe_jax.model import RMVPE
-from rmvpe_jax.params import ConversionError, nnx_to_torch, torch_to_nnx
+from rmvpe_jax.params import ConversionError, converters, nnx_to_torch, torch_to_nnx
 
 WEIGHTS, ABOUT = "weights", "about"  # names of the items
 MARGIN, SPARE_BYTES = 1.05, 1 << 18  # an upper bound for what Orbax writes beside the arrays
@@ -53,10 +55,11 @@ def load_model(checkpoint: Checkpoint, conv_dtype: DTypeLike = jnp.float32, axis
 
 def load_tensors(model: RMVPE, checkpoint: Checkpoint) -> None:
     """Put the checkpoint's weights into the model. Raises ConversionError if they do not fit its config."""
-    flat = torch_to_nnx(checkpoint.tensors, model.config)
-    state = nnx.to_flat_state(nnx.state(model, (nnx.Param, nnx.BatchStat)))
-    filled = {path: variable.replace(jnp.asarray(flat[dotted(path)])) for path, variable in state}
-    nnx.update(model, nnx.from_flat_state(filled))
+    convert = converters(checkpoint.tensors, model.config)
+    for path, variable in nnx.iter_graph(model):  # one after the other: what it replaces is freed
+        if isinstance(variable, (nnx.Param, nnx.BatchStat)):
+            variable.set_value(jnp.asarray(convert[dotted(path)]()))
+    give_back()
 
 
 def get_weights(model: RMVPE) -> Arrays:
@@ -107,7 +110,7 @@ def replace(target: Path, content: Mapping[str, Any], message: str, fix: str) ->
 
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with output_folder(target) as folder, checkpointer() as writer:
+        with output_folder(target) as folder, checkpointer(content) as writer:
             reserve(folder / "space", content)
             writer.save(folder, args=ocp.args.Composite(**content), force=True)  # Orbax makes the folder itself
     except UserError:
@@ -130,9 +133,10 @@ def reserve(path: Path, content: Mapping[str, Any]) -> None:
     path.unlink()
 
 
-def checkpointer() -> Any:
-    """Orbax's reader and writer of folders of items, for this process alone.
+def checkpointer(content: Mapping[str, Any] | None = None) -> Any:
+    """Orbax's reader, or its writer of the items `content`, for this process alone.
 
+    Arrays are written as they are: compressing trained weights saves 8 % of the disk and takes most of the time.
     Of several processes that train together, one writes and all read, at any time and without waiting for the others.
     """
     import orbax.checkpoint as ocp
@@ -141,7 +145,14 @@ def checkpointer() -> Any:
     alone = ocp.options.MultiprocessingOptions(
         primary_host=own, active_processes={own}, barrier_sync_key_prefix=f"process{own}"
     )
-    handler = ocp.CompositeCheckpointHandler(composite_options=ocp.CompositeOptions(multiprocessing_options=alone))
+    handlers: dict[str, Any] = {}
+    for name, item in (content or {}).items():
+        if isinstance(item, ocp.args.JsonSave):
+            handlers[name] = ocp.JsonCheckpointHandler(multiprocessing_options=alone)
+        else:
+            handlers[name] = ocp.PyTreeCheckpointHandler(use_compression=False, multiprocessing_options=alone)
+    options = ocp.CompositeOptions(multiprocessing_options=alone)
+    handler = ocp.CompositeCheckpointHandler(composite_options=options, **handlers)
     return ocp.Checkpointer(handler, multiprocessing_options=alone)
 
 
@@ -151,7 +162,21 @@ def items(weights: Mapping[str, np.ndarray], config: ModelConfig, metadata: Mapp
 
     about = {"format": FORMAT, "config": to_dict(config), "metadata": dict(metadata)}
     about[CONTENT_HASH] = hash_of_arrays(about, weights)
-    return {WEIGHTS: ocp.args.StandardSave(dict(weights)), ABOUT: ocp.args.JsonSave(about)}
+    return {WEIGHTS: save_arrays(weights), ABOUT: ocp.args.JsonSave(about)}
+
+
+class AsGiven(np.ndarray):
+    """An array that nobody changes while it is saved: Orbax copies arrays first, for savers that do not wait."""
+
+    def __deepcopy__(self, memo: Any) -> "AsGiven":
+        return self
+
+
+def save_arrays(arrays: Mapping[str, np.ndarray]) -> Any:
+    """The argument of `ocp.args.Composite` that saves these arrays, under these names."""
+    import orbax.checkpoint as ocp
+
+    return ocp.args.PyTreeSave({name: array.view(AsGiven) for name, array in arrays.items()})
 
 
 def load(directory: str | os.PathLike[str]) -> Checkpoint:
@@ -168,14 +193,15 @@ def load(directory: str | os.PathLike[str]) -> Checkpoint:
         try:
             config = from_dict(ModelConfig, about.get("config"))
             flat = read_items(folder, [WEIGHTS], [], most_bytes(config))[0][WEIGHTS]
-            tensors = nnx_to_torch(flat, config)
+            tensors = nnx_to_torch(flat, config, check=partial(check_hash, folder, about, flat), consume=True)
         except ConfigError as error:
             raise UserError(f"{folder}: {error}") from error
         except ConversionError as error:
             raise UserError(f"{folder}: {error}") from error
-        check_hash(folder, about, flat)
         metadata = {str(key): str(value) for key, value in about.get("metadata", {}).items()}
-        return Checkpoint(config, {name: tensor.astype(np.float32) for name, tensor in tensors.items()}, metadata)
+        return Checkpoint(
+            config, {name: tensor.astype(np.float32, copy=False) for name, tensor in tensors.items()}, metadata
+        )
 
 
 def most_bytes(config: ModelConfig) -> int:

@@ -12,7 +12,7 @@ from jax import Array
 
 from rmvpe.backends import device_name
 from rmvpe.batches import Batch
-from rmvpe.checkpoint.store import Checkpoint
+from rmvpe.checkpoint.store import Checkpoint, in_memory
 from rmvpe.chunked_gru import BLOCK_FRAMES
 from rmvpe.config import MelConfig
 from rmvpe.errors import UserError
@@ -22,9 +22,10 @@ from rmvpe.processes import jax_threads
 from rmvpe.remote import RemoteBackend, open_backend
 from rmvpe.turns import Turns
 from rmvpe_jax import mel
-from rmvpe_jax.checkpoint import load_model
+from rmvpe_jax.checkpoint import get_weights, load_model
 from rmvpe_jax.device import kind_of, name_of, resolve, take_memory_as_needed
 from rmvpe_jax.gru import bidirectional, gru_of_length
+from rmvpe_jax.params import nnx_to_torch
 from rmvpe_jax.ragged import filler_hidden
 
 CONV_DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float16": jnp.float16}
@@ -44,11 +45,14 @@ class Backend:
         if conv_dtype not in CONV_DTYPES:
             raise UserError(f"unknown conv_dtype {conv_dtype!r}: choose one of {', '.join(CONV_DTYPES)}")
         take_memory_as_needed()
-        self._checkpoint = checkpoint
         self._options = {"device": device_name(device), "conv_dtype": conv_dtype}
         self._device = resolve(self._options["device"])
         self._mel = checkpoint.config.mel
         model = load_model(checkpoint, CONV_DTYPES[conv_dtype])
+        # A forked process cannot read what is on a GPU; on a CPU these are views of the network's own arrays
+        on_cpu = self._device.platform == "cpu"
+        self._kept = get_weights(model) if on_cpu else in_memory(checkpoint)
+        self._config, self._metadata = checkpoint.config, checkpoint.metadata
         self._graph, state = nnx.split(model)
         self._state = jax.device_put(state, self._device)
         placed: Any = nnx.merge(self._graph, self._state)
@@ -69,7 +73,7 @@ class Backend:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """What pickles: the weights and the other arguments."""
-        return open_backend, (self.name, self._checkpoint, self._options)
+        return open_backend, (self.name, self._checkpoint(), self._options)
 
     @property
     def threads(self) -> int | None:
@@ -83,7 +87,7 @@ class Backend:
 
     def _after_fork(self) -> None:
         """A forked process has none of the threads that JAX computes with, and JAX cannot start them again."""
-        self._remote = RemoteBackend(self.name, self._checkpoint, self._options)
+        self._remote = RemoteBackend(self.name, self._checkpoint(), self._options)
 
     def features(self, log_mel: np.ndarray, lengths: Sequence[int] | None = None) -> np.ndarray:
         """As `rmvpe.backends.Network`: log-mel [B, T, n_mels] -> features [B, T, features].
@@ -178,6 +182,12 @@ class Backend:
             samples = np.asarray(audio, np.float64 if self._float64 else np.float32)
             placed = jax.device_put(samples, self._device)
             return np.asarray(log_mel_of(placed, self._mel, key_shift_semitones), np.float32)
+
+    def _checkpoint(self) -> Checkpoint:
+        """The weights, under their official names."""
+        if isinstance(self._kept, Checkpoint):
+            return self._kept
+        return Checkpoint(self._config, nnx_to_torch(self._kept, self._config), dict(self._metadata))
 
     def _gru(self, x: np.ndarray, state: np.ndarray | None, layer: int, reverse: bool) -> np.ndarray:
         weights, outputs = self._gru_weights[layer, reverse], []

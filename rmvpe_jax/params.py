@@ -10,6 +10,7 @@ Values are moved, not computed: a round trip gives back the same bits in the sam
 
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -108,18 +109,50 @@ def torch_to_nnx(
     return {row.nnx_path: row_major(TRANSFORMS[row.transform].to_nnx(tensors[row.torch_name])) for row in rows}
 
 
+def converters(tensors: Mapping[str, np.ndarray], config: ModelConfig) -> dict[str, Callable[[], np.ndarray]]:
+    """For each dotted NNX path, what reads its tensor and converts it; else as `torch_to_nnx`.
+
+    Tensors that are read from a file when they are asked for are read one at a time.
+    """
+    rows = table(config)
+    problems = [f"{row.torch_name} is missing" for row in rows if row.torch_name not in tensors]
+    problems += [f"{name} is unexpected" for name in tensors if name not in {row.torch_name for row in rows}]
+    _raise_for(problems, f"these are not the tensors of {config.name!r}")
+
+    def convert(row: Entry) -> np.ndarray:
+        tensor = tensors[row.torch_name]
+        check_tensors({row.torch_name: tensor}, {row.torch_name: row.shape}, f"this is not of {config.name!r}")
+        return row_major(TRANSFORMS[row.transform].to_nnx(tensor))
+
+    return {row.nnx_path: partial(convert, row) for row in rows}
+
+
 def nnx_to_torch(
-    flat: Mapping[str, np.ndarray], config: ModelConfig, *, parameters_only: bool = False
+    flat: Mapping[str, np.ndarray],
+    config: ModelConfig,
+    *,
+    parameters_only: bool = False,
+    check: Callable[[], None] = lambda: None,
+    consume: bool = False,
 ) -> dict[str, np.ndarray]:
-    """Arrays under dotted NNX paths -> the same under official names; the inverse of `torch_to_nnx`."""
+    """Arrays under dotted NNX paths -> the same under official names; the inverse of `torch_to_nnx`.
+
+    check: called once names and shapes are right. consume: take each array out of `flat`, which is then a dictionary,
+    so that at no time both forms are in memory.
+    """
     rows = table(config, parameters_only=parameters_only)
     check_tensors(flat, {row.nnx_path: nnx_shape(row) for row in rows}, f"this is not the state of {config.name!r}")
-    return {row.torch_name: row_major(TRANSFORMS[row.transform].to_torch(flat[row.nnx_path])) for row in rows}
+    check()
+    take = flat.pop if consume and isinstance(flat, dict) else flat.__getitem__
+    return {row.torch_name: row_major(TRANSFORMS[row.transform].to_torch(take(row.nnx_path))) for row in rows}
 
 
 def check_tensors(found: Mapping[str, np.ndarray], expected: Mapping[str, tuple[int, ...]], message: str) -> None:
     """Raise ConversionError, beginning with `message`, unless `found` has exactly the expected names and shapes."""
-    problems = compare_shapes(found, expected)
+    _raise_for(compare_shapes(found, expected), message)
+
+
+def _raise_for(problems: list[str], message: str) -> None:
     if problems:
         raise ConversionError(f"{message}: {summarize(problems)}; check that the config belongs to the weights")
 

@@ -70,7 +70,7 @@ def items(state: RunState) -> dict[str, Any]:
     run[CONTENT_HASH] = hash_of_arrays(run, all_arrays(arrays))
     metadata = {**state.about, "step": str(state.step)}
     published = checkpoint.items(torch_to_nnx(state.published, model), model, metadata)
-    ours = {name: ocp.args.StandardSave(dict(tree)) for name, tree in arrays.items()}
+    ours = {name: checkpoint.save_arrays(tree) for name, tree in arrays.items()}
     return published | ours | {RUN: ocp.args.JsonSave(run)}
 
 

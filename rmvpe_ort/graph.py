@@ -132,7 +132,7 @@ def _placeholder(name: str, array: np.ndarray) -> TensorProto:
 def fold_batch_norm(graph: Graph) -> None:
     """Make the batch norms of a graph part of the convolutions before them: the same function, fewer passes.
 
-    Folded in float64, as `rmvpe_torch.infer.fold_batch_norm`. The first batch norm of the network stays: zero padding
+    Folded in float64, as in `rmvpe_torch.folding`. The first batch norm of the network stays: zero padding
     lies between it and the convolution after it.
     """
     makers = {node.output[0]: node for node in graph.nodes}
@@ -144,8 +144,7 @@ def fold_batch_norm(graph: Graph) -> None:
             continue
         scale, shift = batch_norm_factors([graph.constants.pop(name) for name in node.input[1:]], epsilon_of(node))
         weight = graph.constants[conv.input[1]]
-        along = (None, slice(None), None, None) if conv.op_type == "ConvTranspose" else (slice(None), None, None, None)
-        graph.constants[conv.input[1]] = (weight * scale[along]).astype(weight.dtype)
+        graph.constants[conv.input[1]] = folded_weight(weight, scale, transposed=conv.op_type == "ConvTranspose")
         bias = f"{conv.input[1].removesuffix('weight')}bias"
         graph.constants[bias] = shift.astype(weight.dtype)  # these convolutions have none of their own
         conv.input.append(bias)
@@ -158,6 +157,17 @@ def batch_norm_factors(numbers: Sequence[np.ndarray], epsilon: float) -> tuple[n
     scale, bias, mean, variance = numbers
     factor = scale.astype(np.float64) / np.sqrt(variance.astype(np.float64) + epsilon)
     return factor, bias - mean * factor
+
+
+def folded_weight(weight: np.ndarray, factor: np.ndarray, *, transposed: bool) -> np.ndarray:
+    """A convolution's weight [out, in, H, W] times a float64 factor [out], rounded once; itself if nothing changes.
+
+    transposed: it is [in, out, H, W].
+    """
+    result = np.empty_like(weight)
+    along = factor[:, None, None] if transposed else factor[:, None, None, None]
+    np.multiply(weight, along, out=result, dtype=np.float64, casting="same_kind")  # no float64 copy of all of it
+    return weight if np.array_equal(result, weight) else result
 
 
 def epsilon_of(node: onnx.NodeProto) -> float:

@@ -11,6 +11,7 @@ from onnx import TensorProto
 
 from rmvpe.backends import device_name
 from rmvpe.batches import Batch
+from rmvpe.checkpoint.architecture import weight_bytes
 from rmvpe.checkpoint.store import Checkpoint
 from rmvpe.errors import UserError
 from rmvpe.parallel import in_threads, padded_rows, row_threads
@@ -19,15 +20,18 @@ from rmvpe.remote import RemoteBackend, open_backend
 from rmvpe.turns import Turns
 from rmvpe_ort import mel
 from rmvpe_ort.device import KINDS, Device, resolve
+from rmvpe_ort.folding import folded
 from rmvpe_ort.graph import Graph, convolve_in_half, fold_batch_norm
 from rmvpe_ort.layers import Layers
 from rmvpe_ort.model import RMVPE
+from rmvpe_ort.parts import CUTS, Parts, is_large, open_parts
 
 CONV_DTYPES = ("float32", "float16")
 # Threads that wait for others sleep, and work is shared in pieces that get smaller: beside other programs a thread that
 # is not running holds up the rest for less long. The results are the same bits.
 SESSION_CONFIG = {"session.intra_op.allow_spinning": "0", "session.dynamic_block_base": "4"}
 ERRORS_ONLY = 3  # of ONNX Runtime's levels of logging
+IMAGE = ("batch", "channels", "time", "frequency")
 Shapes = Mapping[str, Sequence[int | str]]  # name -> lengths of the axes; a word is an axis of any length
 
 
@@ -49,14 +53,14 @@ class Backend:
         """
         if conv_dtype not in CONV_DTYPES:
             raise UserError(f"ONNX Runtime has no conv_dtype {conv_dtype!r}: choose {' or '.join(CONV_DTYPES)}")
-        self._checkpoint = checkpoint
+        self._checkpoint = folded(checkpoint)
         self._options = {"device": device_name(device), "conv_dtype": conv_dtype, "threads": threads}
         self._device = resolve(self._options["device"])
         self._threads = threads or threads_of_this_process()
         self.gru_layers = checkpoint.config.gru_layers
         self.device = str(self._device)
         self._n_features = checkpoint.config.head_channels * checkpoint.config.mel.n_mels
-        self._row_threads = row_threads(self.threads, checkpoint.tensors)
+        self._row_threads = row_threads(self.threads, weight_bytes(checkpoint.config))
         self.batch_windows = max(self._row_threads, KINDS[self._device.kind].batch_windows)
         self._remote: RemoteBackend | None = None
         self._turn = Turns(self._after_fork)
@@ -151,26 +155,34 @@ class Backend:
                 graph.name(gru.direction("x", "state", layer, reverse=reverse), "hidden")
                 shapes: Shapes = {"x": ["frames", 2 * hidden if layer else features], "state": [hidden]}
                 # A step of a GRU is too little work to share
-                self._directions[layer, reverse] = Session(graph, shapes, "hidden", self._device, threads=1)
+                self._directions[layer, reverse] = Session(graph, shapes, ["hidden"], self._device, threads=1)
 
         graph = Graph()
         logits = RMVPE(Layers(config, tensors, graph)).linear("hidden")
         graph.name(graph.op("Sigmoid", logits), "salience")
-        self._head = Session(graph, {"hidden": ["frames", 2 * hidden]}, "salience", self._device, threads=1)
+        self._head = Session(graph, {"hidden": ["frames", 2 * hidden]}, ["salience"], self._device, threads=1)
         self._spectra: dict[float, Session] = {}
 
-    def _unet(self, threads: int) -> "Session":
+    def _unet(self, threads: int) -> "Session | Parts":
         config = self._checkpoint.config
         graph = Graph()
-        graph.name(RMVPE(Layers(config, self._checkpoint.tensors, graph)).features("log_mel"), "features")
+        make = Layers(config, self._checkpoint.tensors, graph)
+        graph.name(RMVPE(make).features("log_mel"), "features")
         fold_batch_norm(graph)
         if self._options["conv_dtype"] == "float16":
             convolve_in_half(graph)
         shapes: Shapes = {"log_mel": ["batch", "frames", config.mel.n_mels]}
-        return Session(graph, shapes, "features", self._device, threads)
+        if self._device.kind != "cpu" or not is_large(graph):
+            return Session(graph, shapes, ["features"], self._device, threads)
+
+        def open_part(part: Graph, given: Sequence[str], made: Sequence[str]) -> Session:
+            images = {value: shapes.get(value, IMAGE) for value in given}
+            return Session(part, images, made, self._device, threads, part=True)
+
+        return open_parts(graph, [make.results[name] for name in CUTS if name in make.results], "features", open_part)
 
     @cached_property
-    def _features_of_row(self) -> "Session":
+    def _features_of_row(self) -> "Session | Parts":
         """The U-Net on a single thread, made when several rows first come together."""
         return self._unet(threads=1)
 
@@ -185,7 +197,7 @@ class Backend:
         config = self._checkpoint.config.mel
         made = mel.log_mel(graph, "audio", config, key_shift_semitones=key_shift_semitones, precision=precision)
         graph.name(made, "log_mel")
-        return Session(graph, {"audio": ["batch", "samples"]}, "log_mel", self._device, self._threads)
+        return Session(graph, {"audio": ["batch", "samples"]}, ["log_mel"], self._device, self._threads)
 
     def _after_fork(self) -> None:
         """A forked process has none of the threads of the sessions, and nothing of a GPU's."""
@@ -200,27 +212,42 @@ class Backend:
 
 
 class Session:
-    """A graph of one float32 result on a device, called with its inputs by name."""
+    """A graph of float32 results on a device, called with its inputs by name.
+
+    part: whether others run before and after it (`rmvpe_ort.parts`): its threads then stop at the end of a run instead
+    of taking time from those of the next, and memory for the results is not reserved beforehand in each.
+    """
 
     def __init__(
         self,
         graph: Graph,
         inputs: Shapes,
-        output: str,
+        outputs: Sequence[str],
         device: Device,
         threads: int,
+        *,
+        part: bool = False,
         open_session: Callable[..., Any] = onnxruntime.InferenceSession,
     ):
         """Raises UserError if the device does not start."""
         floats = {name: (int(TensorProto.FLOAT), shape) for name, shape in inputs.items()}
-        model = graph.model(floats, {output: (TensorProto.FLOAT, [])}, outside=True)
-        model.graph.output[0].type.tensor_type.ClearField("shape")  # ONNX Runtime finds it
+        self.inputs = tuple(inputs)
+        self._outputs = list(outputs)
+        model = graph.model(floats, {name: (TensorProto.FLOAT, []) for name in outputs}, outside=True)
+        for output in model.graph.output:
+            output.type.tensor_type.ClearField("shape")  # ONNX Runtime finds it
         options = onnxruntime.SessionOptions()
         options.log_severity_level = ERRORS_ONLY
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         for key, value in SESSION_CONFIG.items():
             options.add_session_config_entry(key, value)
+        if part:
+            options.enable_mem_pattern = False
+            options.add_session_config_entry("session.force_spinning_stop", "1")
+        self._run_options = onnxruntime.RunOptions()
+        if part:
+            self._run_options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         # Kept: the session reads the weights where they are
         self._weights = {
             name: onnxruntime.OrtValue.ortvalue_from_numpy(array) for name, array in graph.large_constants().items()
@@ -240,10 +267,13 @@ class Session:
             )
 
     def __call__(self, **inputs: np.ndarray) -> np.ndarray:
-        """The result for these inputs, in float32."""
+        """The first result for these inputs, in float32."""
+        return self.all_results(**inputs)[self._outputs[0]]
+
+    def all_results(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+        """All results for these inputs, by name."""
         given = {name: np.ascontiguousarray(array, np.float32) for name, array in inputs.items()}
-        result: np.ndarray = self._session.run(None, given)[0]
-        return result
+        return dict(zip(self._outputs, self._session.run(self._outputs, given, self._run_options), strict=True))
 
     def abandon(self) -> None:
         """Never free the session, for a forked process: freeing would wait for threads that the parent has."""

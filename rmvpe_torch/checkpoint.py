@@ -67,7 +67,7 @@ def save_torch(
     tensors = {name: checkpoint.tensors[name] for name in expected_tensors(checkpoint.config)}
     if layout == "yxlllc":
         tensors = identity_timbre_filter(checkpoint) | tensors
-    state = OrderedDict((name, torch.tensor(tensor.astype(dtype))) for name, tensor in tensors.items())
+    state = OrderedDict((name, _shared(tensor.astype(dtype, copy=False))) for name, tensor in tensors.items())
     state.update(_counters(state))
     with atomic_path(path) as temporary:
         with temporary.open("wb") as out:  # given a name, torch would write that temporary name into the archive
@@ -82,6 +82,11 @@ def identity_timbre_filter(checkpoint: Checkpoint) -> dict[str, np.ndarray]:
         name: np.full(shape, 1.0 if name.endswith(ones) else 0.0, dtype=np.float32)
         for name, shape in timbre_filter_tensors(checkpoint.config).items()
     }
+
+
+def _shared(array: np.ndarray) -> Tensor:
+    """The array as a tensor, in the same memory where torch takes it: it wants what is writable and row-major."""
+    return torch.from_numpy(np.require(array, requirements=("C", "W")))
 
 
 def _counters(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -3,24 +3,23 @@
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from rmvpe.backends import device_name
 from rmvpe.batches import Batch
-from rmvpe.checkpoint.store import Checkpoint
+from rmvpe.checkpoint.architecture import weight_bytes
+from rmvpe.checkpoint.store import Checkpoint, in_memory
 from rmvpe.errors import UserError
 from rmvpe.parallel import in_threads, padded_rows, row_threads
 from rmvpe.remote import RemoteBackend, open_backend
 from rmvpe.turns import Turns, is_inherited
 from rmvpe_torch import mel
-from rmvpe_torch.checkpoint import load_model
 from rmvpe_torch.device import full_precision, kind_of, resolve, use_float32_convolutions
-from rmvpe_torch.model import RMVPE
+from rmvpe_torch.folding import folded_checkpoint, load_folded
 from rmvpe_torch.ragged import Filler
 from rmvpe_torch.threads import CpuThreads
 
@@ -55,22 +54,21 @@ class Backend:
             use_float32_convolutions()
         if is_inherited(self.name):
             torch.set_num_threads(1)  # the others exist in the parent only
-        self._checkpoint = checkpoint
         name = device_name(device)
         self._options = {"device": name, "conv_dtype": conv_dtype, "sdaa_conv_fp32": sdaa_conv_fp32, "threads": threads}
         self._device = resolve(name)
         self._threads = CpuThreads(None if is_inherited(self.name) else threads)
         self._mel = checkpoint.config.mel
-        model = fold_batch_norm(load_model(checkpoint, CONV_DTYPES[conv_dtype]))
-        # Channels last: a third faster on CPUs, and what tensor cores want
-        self._model: RMVPE = model.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._model = load_folded(checkpoint, CONV_DTYPES[conv_dtype], self._device)
         self._filler = Filler(self._model)
-        self._bidirectional: nn.GRU = self._model.fc[0].gru
-        gru = self._bidirectional
+        # A forked process cannot read what is on a GPU; on the CPU one copy of the weights is enough
+        self._kept = None if self._device.type == "cpu" else in_memory(checkpoint)
+        self._metadata = checkpoint.metadata
+        gru = self._bidirectional = cast(nn.GRU, self._model.get_submodule("fc.0.gru"))
         self.gru_layers = gru.num_layers
         self._directions = {key: one_direction(gru, *key).to(self._device) for key in directions(gru)}
         self.device = str(self._device)
-        self._row_threads = row_threads(self.threads, checkpoint.tensors) if self._threads.divisible else 1
+        self._row_threads = row_threads(self.threads, weight_bytes(checkpoint.config)) if self._threads.divisible else 1
         self.batch_windows = max(self._row_threads, kind_of(self._device).batch_windows)
         self.whole_batches = kind_of(self._device).whole_batches
         self._remote: RemoteBackend | None = None
@@ -78,7 +76,7 @@ class Backend:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """What pickles: the weights and the other arguments."""
-        return open_backend, (self.name, self._checkpoint, self._options)
+        return open_backend, (self.name, self._checkpoint(), self._options)
 
     @property
     def threads(self) -> int | None:
@@ -96,7 +94,7 @@ class Backend:
             torch.set_num_threads(1)
             self._threads, self._row_threads = CpuThreads(), 1
         else:
-            self._remote = RemoteBackend(self.name, self._checkpoint, self._options)
+            self._remote = RemoteBackend(self.name, self._checkpoint(), self._options)
 
     def features(self, log_mel: np.ndarray, lengths: Sequence[int] | None = None) -> np.ndarray:
         """As `rmvpe.backends.Network`: log-mel [B, T, n_mels] -> features [B, T, features].
@@ -184,6 +182,10 @@ class Backend:
                 return self._remote.log_mel(audio, key_shift_semitones=key_shift_semitones)
             return _to_numpy(mel.log_mel(self._to_device(audio), self._mel, key_shift_semitones=key_shift_semitones))
 
+    def _checkpoint(self) -> Checkpoint:
+        """Weights that make this backend again, to the bit."""
+        return folded_checkpoint(self._model, self._metadata) if self._kept is None else self._kept
+
     @torch.inference_mode()
     def _row(self, log_mel: np.ndarray, most: int | None) -> np.ndarray:
         """Features [T, features] of log-mel [1, T, n_mels], with at most so many threads."""
@@ -218,18 +220,6 @@ class Backend:
         return torch.from_numpy(array).to(self._device)
 
 
-def fold_batch_norm(model: RMVPE) -> RMVPE:
-    """Make the batch norms of a model in evaluation mode part of the convolutions before them; returns the model.
-
-    The same function with fewer passes over memory; folded in float64, it moves salience by less than 1e-6. The first
-    batch norm of the network stays: zero padding lies between it and the convolution after it.
-    """
-    for module in list(model.modules()):
-        if isinstance(module, nn.Sequential):
-            _fold_sequence(module)
-    return model.float()
-
-
 def directions(gru: nn.GRU) -> list[tuple[int, bool]]:
     """(layer, reverse) of each direction of a bidirectional GRU."""
     return [(layer, reverse) for layer in range(gru.num_layers) for reverse in (False, True)]
@@ -246,15 +236,6 @@ def one_direction(gru: nn.GRU, layer: int, reverse: bool) -> nn.GRU:
     names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
     alone.load_state_dict({f"{name}_l0": getattr(gru, name + suffix) for name in names})
     return alone
-
-
-def _fold_sequence(sequence: nn.Sequential) -> None:
-    for i in range(len(sequence) - 1):
-        conv, norm = sequence[i], sequence[i + 1]
-        if isinstance(conv, (nn.Conv2d, nn.ConvTranspose2d)) and isinstance(norm, nn.BatchNorm2d):
-            transpose = isinstance(conv, nn.ConvTranspose2d)
-            sequence[i] = fuse_conv_bn_eval(conv.double(), norm.double(), transpose=transpose).float()
-            sequence[i + 1] = nn.Identity()
 
 
 def _to_numpy(tensor: Tensor) -> np.ndarray:

@@ -23,7 +23,7 @@ from rmvpe.training.state import RunState, StateStore
 from rmvpe_torch import device as devices
 from rmvpe_torch import distributed, state
 from rmvpe_torch.checkpoint import load_model
-from rmvpe_torch.compat import data_parallel
+from rmvpe_torch.compat import data_parallel, has_fused_adam
 from rmvpe_torch.infer import Backend
 from rmvpe_torch.losses import LOSSES
 from rmvpe_torch.model import RMVPE
@@ -71,7 +71,7 @@ class TorchTrainer:
         self.objective = objective if ranks.total == 1 else data_parallel(objective)
         self.average = copies(floats(self.model)) if config.ema_decay else {}
         self.parameters = dict(self.model.named_parameters())
-        self.optimizer = make_optimizer(self.parameters.values(), config)
+        self.optimizer = make_optimizer(self.parameters.values(), config, self.device)
         self.scaler = devices.grad_scaler(self.device, devices.needs_scaler(dtype))
         self._own_loss = torch.zeros(())  # of the last update, on this process's batches
 
@@ -216,11 +216,16 @@ class TorchTrainer:
             zero.item()  # on a GPU the line above only queues the work
 
 
-def make_optimizer(parameters: Iterable[nn.Parameter], config: TrainConfig) -> torch.optim.Optimizer:
+def make_optimizer(
+    parameters: Iterable[nn.Parameter], config: TrainConfig, device: torch.device
+) -> torch.optim.Optimizer:
     """The config's optimizer; adamw decays every parameter, biases and batch norms too, as optax does."""
+    fused = has_fused_adam(device.type)  # one pass over memory; else few launches
     if config.optimizer == "adamw":
-        return torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay, foreach=True)
-    return torch.optim.Adam(parameters, lr=config.learning_rate, foreach=True)
+        return torch.optim.AdamW(
+            parameters, lr=config.learning_rate, weight_decay=config.weight_decay, fused=fused, foreach=not fused
+        )
+    return torch.optim.Adam(parameters, lr=config.learning_rate, fused=fused, foreach=not fused)
 
 
 def dropout_seed(seed: int, step: int, process: int) -> int:

@@ -1,8 +1,10 @@
-"""The tensors of a network: their names and shapes from its config, and its config from their shapes.
+"""The tensors of a network: their names and shapes
+from its config, and its config from their shapes.
 
 Names and shapes are those of the published checkpoints, which are torch's. All other modules take them from here.
 """
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -55,6 +57,11 @@ def expected_tensors(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     Parameters and batch statistics are listed, the counters `num_batches_tracked` are not.
     """
     return dict(_network(config))
+
+
+def weight_bytes(config: ModelConfig) -> int:
+    """Memory of the network's tensors in float32."""
+    return sum(4 * math.prod(shape) for shape in expected_tensors(config).values())
 
 
 def timbre_filter_tensors(config: ModelConfig) -> dict[str, tuple[int, ...]]:

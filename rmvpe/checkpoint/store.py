@@ -9,12 +9,12 @@ import hashlib
 import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -104,11 +104,30 @@ def load(name_or_path: str | os.PathLike[str], *, folder: "Traversable" = WEIGHT
     file. Raises UserError if there is no such weight or file, if it is not fetched yet, damaged, contains code, or has
     another network.
     """
+    with opened(name_or_path, folder=folder) as checkpoint:
+        return in_memory(checkpoint)
+
+
+@contextmanager
+def opened(name_or_path: str | os.PathLike[str], *, folder: "Traversable" = WEIGHTS) -> Iterator[Checkpoint]:
+    """As `load`, but a tensor is read, and found to be damaged, when it is asked for, inside the `with` block.
+
+    Nothing keeps it: for callers who need each tensor once and hold it in another form. Of an Orbax folder all are in
+    memory.
+    """
     with locate(name_or_path, folder=folder) as path:
         if is_orbax(path):
-            checkpoint: Checkpoint = load_orbax(path)
-            return checkpoint
-        return load_file(path)
+            yield load_orbax(path)
+        else:
+            with opened_file(path) as checkpoint:
+                yield checkpoint
+
+
+def in_memory(checkpoint: Checkpoint) -> Checkpoint:
+    """The checkpoint with all its tensors read."""
+    if isinstance(checkpoint.tensors, dict):
+        return checkpoint
+    return replace(checkpoint, tensors=dict(checkpoint.tensors))
 
 
 @contextmanager
@@ -138,6 +157,13 @@ def locate(name_or_path: str | os.PathLike[str], *, folder: "Traversable" = WEIG
 
 def load_file(path: str | os.PathLike[str]) -> Checkpoint:
     """Load a .safetensors or torch .pt file, or a torch state, as float32. Raises UserError as `load` does."""
+    with opened_file(path) as checkpoint:
+        return in_memory(checkpoint)
+
+
+@contextmanager
+def opened_file(path: str | os.PathLike[str]) -> Iterator[Checkpoint]:
+    """As `load_file`, but a tensor is read when it is asked for; see `opened`."""
     with open_tensors(path) as file:
         selection = select(file)
         if selection.problems:
@@ -145,9 +171,28 @@ def load_file(path: str | os.PathLike[str]) -> Checkpoint:
                 f"{path} does not fit the network {selection.config.name!r}: {summarize(selection.problems)}; "
                 "`rmvpe convert inspect` lists its tensors"
             )
-        tensors = {name: _read_float32(path, name, stored) for name, stored in selection.used.items()}
-    metadata = {key: value for key, value in file.metadata.items() if key not in NOT_METADATA}
-    return Checkpoint(selection.config, tensors, metadata)
+        metadata = {key: value for key, value in file.metadata.items() if key not in NOT_METADATA}
+        tensors: Any = StoredTensors(path, selection.used)  # reads as a dict does
+        yield Checkpoint(selection.config, tensors, metadata)
+
+
+class StoredTensors(Mapping[str, np.ndarray]):
+    """The tensors of an open file as float32, each read whenever it is asked for.
+
+    Raises UserError for one that is damaged, NaN or infinity.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], stored: Mapping[str, StoredTensor]):
+        self._path, self._stored = path, stored
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return _read_float32(self._path, name, self._stored[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._stored)
+
+    def __len__(self) -> int:
+        return len(self._stored)
 
 
 def save(path: str | os.PathLike[str], checkpoint: Checkpoint, dtype: str = "float32") -> None:
@@ -172,7 +217,7 @@ def check_writable(checkpoint: Checkpoint, dtype: str) -> None:
     for name, tensor in checkpoint.tensors.items():
         if not np.isfinite(tensor).all():
             problems.append(f"{name} holds NaN or infinity")
-        elif tensor.size and float(np.abs(tensor).max()) > limit:
+        elif dtype != tensor.dtype and tensor.size and float(np.abs(tensor).max()) > limit:
             problems.append(f"{name} exceeds the largest {dtype}, {limit:g}: write float32 instead")
     if problems:
         raise UserError(f"the checkpoint cannot be written: {summarize(problems)}")

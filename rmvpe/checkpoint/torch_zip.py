@@ -126,14 +126,14 @@ class TorchFile:
         n_bytes = storage.n_items * dtype.itemsize
         if entry.file_size != n_bytes:  # before memory is allocated
             raise zipfile.BadZipFile(f"record {name} has {entry.file_size} bytes, not {n_bytes}")
-        data = bytearray(count * dtype.itemsize)
+        data = np.empty(count * dtype.itemsize, np.uint8)
         start, position = first * dtype.itemsize, 0
         for piece in self._pieces(entry):  # to need no second copy
             low, high = max(start, position), min(start + len(data), position + len(piece))
             if low < high:
-                data[low - start : high - start] = piece[low - position : high - position]
+                data[low - start : high - start] = np.frombuffer(piece, np.uint8, high - low, low - position)
             position += len(piece)
-        return np.frombuffer(data, dtype)
+        return data.view(dtype)
 
     def _pieces(self, entry: zipfile.ZipInfo) -> Iterator[bytes]:
         """The bytes of a record, piece by piece; at the end zipfile compares its checksum."""

@@ -60,7 +60,7 @@ def test_an_older_checkpoint_is_replaced(tmp_path, tensors):
 
 def test_training_state_beside_the_weights_is_left_alone(tmp_path, tensors):
     flat = orbax.get_weights(orbax.load_model(Checkpoint(TINY, tensors, {})))
-    items = orbax.items(flat, TINY, METADATA) | {"optimizer": ocp.args.StandardSave({"mu": np.ones(3)})}
+    items = orbax.items(flat, TINY, METADATA) | {"optimizer": ocp.args.PyTreeSave({"mu": np.ones(3)})}
     with ocp.CheckpointManager(tmp_path / "run") as manager:
         manager.save(7, args=ocp.args.Composite(**items))
         manager.wait_until_finished()

@@ -93,13 +93,13 @@ def double(open_session: Any, device: Device) -> Session:
     """A session that doubles its input, opened by `open_session`."""
     graph = Graph()
     graph.name(graph.op("Add", "x", "x"), "y")
-    return Session(graph, {"x": ["n"]}, "y", device, 1, open_session)
+    return Session(graph, {"x": ["n"]}, ["y"], device, 1, open_session=open_session)
 
 
 def test_a_session_computes_in_float32():
     graph = Graph()
     graph.name(graph.op("Add", "x", "x"), "y")
-    found = Session(graph, {"x": ["n"]}, "y", Device("cpu"), 1)(x=np.array([1.5, 2.0]))
+    found = Session(graph, {"x": ["n"]}, ["y"], Device("cpu"), 1)(x=np.array([1.5, 2.0]))
     assert found.dtype == np.float32
     assert found.tolist() == [3.0, 4.0]
 

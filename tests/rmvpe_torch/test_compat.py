@@ -232,3 +232,17 @@ for name, start in asks.items():
         "validate: None: None",
         "validate float32: 1: 1",
     ], done.stderr
+
+
+@pytest.mark.parametrize(
+    ("version", "device", "expected"),
+    [
+        ("2.4.0+cpu", "cpu", True),
+        ("2.3.1", "cpu", False),
+        ("2.0.0a0+gitdfe6533", "cpu", False),
+        ("2.13.0", "cuda", False),
+    ],
+)
+def test_adam_is_fused_on_the_cpu_where_torch_can(monkeypatch, version: str, device: str, expected: bool):
+    monkeypatch.setattr(torch, "__version__", version)
+    assert compat.has_fused_adam(device) is expected

@@ -1,7 +1,5 @@
 """The torch backend: faster than the plain network, and the same answer."""
 
-import copy
-
 import numpy as np
 import pytest
 
@@ -14,7 +12,7 @@ from rmvpe.chunked_gru import salience  # noqa: E402
 from rmvpe.config import ModelConfig  # noqa: E402
 from rmvpe.errors import UserError  # noqa: E402
 from rmvpe_torch.checkpoint import load_model  # noqa: E402
-from rmvpe_torch.infer import Backend, fold_batch_norm, one_direction  # noqa: E402
+from rmvpe_torch.infer import Backend, one_direction  # noqa: E402
 
 
 def checkpoint(config: ModelConfig, seed: int = 0) -> Checkpoint:
@@ -50,21 +48,6 @@ def test_the_answer_is_the_plain_networks(name: str):
     assert found.shape == (2, 32, 360)
     # Against float64: folding and layout may round differently, and must not round worse than this
     assert np.abs(found - exact).max() < 1e-5
-
-
-def test_folding_removes_the_batch_norms_and_leaves_the_rest():
-    model = load_model(checkpoint(ModelConfig.small()))
-    before = copy.deepcopy(model.state_dict())
-    folded = fold_batch_norm(model)
-    rest = {
-        name: value for name, value in folded.state_dict().items() if not name.startswith("unet.") or ".bn." in name
-    }
-    assert {"cnn.weight", "fc.0.gru.weight_ih_l0", "fc.1.bias", "unet.encoder.bn.running_var"} <= set(rest)
-    assert all(torch.equal(before[name], value) for name, value in rest.items())
-    assert {value.dtype for value in folded.parameters()} == {torch.float32}
-    norms = [name for name, module in folded.named_modules() if isinstance(module, torch.nn.BatchNorm2d)]
-    assert norms == ["unet.encoder.bn"]
-    assert not folded.training
 
 
 @pytest.mark.parametrize("reverse", [False, True])
