@@ -22,6 +22,7 @@ from rmvpe_jax import mel
 from rmvpe_jax.checkpoint import load_model
 from rmvpe_jax.device import kind_of, name_of, resolve, take_memory_as_needed
 from rmvpe_jax.gru import gru
+from rmvpe_jax.prediction import prepare
 
 CONV_DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float16": jnp.float16}
 FEWEST_FRAMES = 64  # the shortest length for which the GRU is compiled
@@ -44,7 +45,10 @@ class Backend:
         self._options = {"device": device_name(device), "conv_dtype": conv_dtype}
         self._device = resolve(self._options["device"])
         self._mel = checkpoint.config.mel
-        self._graph, state = nnx.split(load_model(checkpoint, CONV_DTYPES[conv_dtype]))
+        model = load_model(checkpoint, CONV_DTYPES[conv_dtype])
+        if conv_dtype == "float32":  # folded kernels would lose more than the others in a narrower type
+            model = prepare(model, cpu=self._device.platform == "cpu")
+        self._graph, state = nnx.split(model)
         self._state = jax.device_put(state, self._device)
         self._hidden = checkpoint.config.gru_hidden
         self.gru_layers = checkpoint.config.gru_layers

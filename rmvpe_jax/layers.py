@@ -1,7 +1,7 @@
 """The leaf layers of `rmvpe_jax.model`, with torch's arithmetic and torch's default initial weights.
 
-In this order: `Draw` draws initial weights, `ConvTranspose` and `BatchNorm` are the two layers that flax does
-differently from torch, `Layers` makes every leaf layer of one network.
+In this order: `Draw` draws initial weights, `Conv`, `ConvTranspose` and `BatchNorm` are the layers of the U-Net,
+`Layers` makes every leaf layer of one network.
 
 Shapes: B batch, T frames, F mel bands, C channels. JAX keeps images as [B, T, F, C].
 """
@@ -19,6 +19,8 @@ from rmvpe.config import ModelConfig
 
 KERNEL = 3  # every convolution of the U-Net is 3x3, "same" padding
 PHASE_TAPS = (((0, 1, 0), (0, 0, 0)), ((1, 0, 0), (0, 0, 1)))  # [output phase, input i or i + 1, tap]: ConvTranspose
+# a, b: phase over time and frequency; i, j: input pixel; u, v: tap; c, o: input and output channel
+PHASES = "aiu,bjv,uvco->ijcabo"
 
 
 class Draw:
@@ -47,6 +49,29 @@ class Draw:
         return initialize
 
 
+class Conv(nnx.Module):
+    """3x3 convolution with "same" padding, as torch's; `kernel` is [3, 3, C, C'] over time and frequency."""
+
+    def __init__(self, kernel: Array, bias: Array | None, dtype: DTypeLike | None, precision: lax.Precision | None):
+        self.kernel = nnx.Param(kernel)
+        self.bias: Any = nnx.data(None if bias is None else nnx.Param(bias))
+        self.dtype = dtype
+        self.precision = precision
+
+    def __call__(self, x: Array) -> Array:
+        """[B, T, F, C] -> [B, T, F, C']."""
+        dtype = self.dtype or jnp.result_type(x, self.kernel[...])
+        x = lax.conv_general_dilated(
+            x.astype(dtype),
+            self.kernel[...].astype(dtype),
+            window_strides=(1, 1),
+            padding="SAME",
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            precision=self.precision,
+        )
+        return x if self.bias is None else x + per_channel(self.bias[...].astype(dtype))
+
+
 class ConvTranspose(nnx.Module):
     """Transposed 3x3 convolution with stride 2, as torch's with padding 1 and output padding 1, without bias.
 
@@ -68,8 +93,7 @@ class ConvTranspose(nnx.Module):
         dtype = self.dtype or jnp.result_type(x, self.kernel[...])
         taps = jnp.asarray(PHASE_TAPS, dtype)
         kernel = self.kernel[...].astype(dtype)
-        # a, b: phase over time and frequency; i, j: input pixel; u, v: tap; c, o: input and output channel
-        kernel = jnp.einsum("aiu,bjv,uvco->ijcabo", taps, taps, kernel, precision=lax.Precision.HIGHEST)
+        kernel = jnp.einsum(PHASES, taps, taps, kernel, precision=lax.Precision.HIGHEST)
         x = lax.conv_general_dilated(
             x.astype(dtype),
             kernel.reshape(2, 2, channels, -1),
@@ -109,6 +133,12 @@ class BatchNorm(nnx.Module):
         out = (wide - per_channel(mean)) * per_channel(factor) + per_channel(self.bias[...])
         return out.astype(x.dtype)
 
+    def factor_and_shift(self) -> tuple[np.ndarray, np.ndarray]:
+        """Evaluation mode as `x * factor + shift`, float64 [C] each."""
+        scale, bias, mean, var = (np.asarray(v[...], np.float64) for v in (self.scale, self.bias, self.mean, self.var))
+        factor = scale / np.sqrt(var + self.epsilon)
+        return factor, bias - mean * factor
+
     def batch_statistics(self, x: Array) -> tuple[Array, Array]:
         """Mean and biased variance [C] of the batch [B, T, F, C]; the running statistics take a step towards them."""
         count = x.size // x.shape[-1]
@@ -142,20 +172,12 @@ class Layers:
         # Without HIGHEST, GPUs and TPUs compute float32 products in TF32 or bfloat16
         self.precision = None if low else lax.Precision.HIGHEST
 
-    def conv(self, in_channels: int, out_channels: int, *, use_bias: bool = True) -> nnx.Conv:
+    def conv(self, in_channels: int, out_channels: int, *, use_bias: bool = True) -> Conv:
         """3x3 convolution, [B, T, F, in] -> [B, T, F, out]."""
-        init = self.draw.initializer((in_channels * KERNEL**2) ** -0.5)
-        return nnx.Conv(
-            in_channels,
-            out_channels,
-            (KERNEL, KERNEL),
-            use_bias=use_bias,
-            dtype=self.conv_dtype,
-            precision=self.precision,
-            kernel_init=init,
-            bias_init=init,
-            rngs=self.rngs,
-        )
+        bound = (in_channels * KERNEL**2) ** -0.5
+        kernel = self.draw.uniform((KERNEL, KERNEL, in_channels, out_channels), bound)
+        bias = self.draw.uniform((out_channels,), bound) if use_bias else None
+        return Conv(kernel, bias, self.conv_dtype, self.precision)
 
     def conv_1x1(self, in_channels: int, out_channels: int) -> nnx.Linear:
         """1x1 convolution, [B, T, F, in] -> [B, T, F, out]: a product over the last axis.
