@@ -55,7 +55,7 @@ def load_tensors(model: RMVPE, checkpoint: Checkpoint) -> None:
     """Put the checkpoint's weights into the model. Raises ConversionError if they do not fit its config."""
     flat = torch_to_nnx(checkpoint.tensors, model.config)
     state = nnx.to_flat_state(nnx.state(model, (nnx.Param, nnx.BatchStat)))
-    filled = {path: variable.replace(jnp.asarray(flat[dotted(path)])) for path, variable in state}
+    filled = {path: variable.replace(jax.device_put(flat[dotted(path)])) for path, variable in state}
     nnx.update(model, nnx.from_flat_state(filled))
 
 

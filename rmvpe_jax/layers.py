@@ -9,6 +9,7 @@ Shapes: B batch, T frames, F mel bands, C channels. JAX keeps images as [B, T, F
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -27,7 +28,7 @@ class Draw:
     """A stream of initial weights, drawn by numpy: the same numbers on every device and JAX version.
 
     `seed` None gives zeros, for weights that a checkpoint replaces. `jax.random` would compile a kernel for each shape,
-    which costs the `small` network ten seconds before the first step.
+    which costs the `small` network ten seconds before the first step. So does `jnp.asarray`, but not `device_put`.
     """
 
     def __init__(self, seed: int | None):
@@ -37,8 +38,8 @@ class Draw:
     def uniform(self, shape: Sequence[int], bound: float) -> Array:
         """The next weights, `shape`, uniform in -bound to bound, float32; torch's bound is mostly 1 / sqrt(fan in)."""
         if self._generator is None:
-            return jnp.asarray(np.zeros(shape, np.float32))
-        return jnp.asarray(self._generator.uniform(-bound, bound, shape).astype(np.float32))
+            return jax.device_put(np.zeros(shape, np.float32))
+        return jax.device_put(self._generator.uniform(-bound, bound, shape).astype(np.float32))
 
     def initializer(self, bound: float) -> nnx.Initializer:
         """`uniform` in the form that flax layers ask for; the random key that they pass is not used."""
@@ -116,10 +117,11 @@ class BatchNorm(nnx.Module):
     """
 
     def __init__(self, channels: int, momentum: float, epsilon: float, axis_name: str | None = None):
-        self.scale = nnx.Param(jnp.ones(channels))
-        self.bias = nnx.Param(jnp.zeros(channels))
-        self.mean = nnx.BatchStat(jnp.zeros(channels))
-        self.var = nnx.BatchStat(jnp.ones(channels))
+        ones, zeros = np.ones(channels, np.float32), np.zeros(channels, np.float32)
+        self.scale = nnx.Param(jax.device_put(ones))
+        self.bias = nnx.Param(jax.device_put(zeros))
+        self.mean = nnx.BatchStat(jax.device_put(zeros.copy()))
+        self.var = nnx.BatchStat(jax.device_put(ones.copy()))
         self.momentum = momentum
         self.epsilon = epsilon
         self.axis_name = axis_name

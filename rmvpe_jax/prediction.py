@@ -9,7 +9,7 @@ Shapes: B batch, T frames, F mel bands, C channels.
 from itertools import pairwise
 from typing import Any
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 from flax import nnx
 from jax import Array, lax
@@ -126,4 +126,4 @@ def convolve(
 
 def to_float32(array: np.ndarray) -> Array:
     """A copy on JAX's side."""
-    return jnp.asarray(np.ascontiguousarray(array, np.float32))
+    return jax.device_put(np.array(array, np.float32, order="C"))
