@@ -20,6 +20,7 @@ from rmvpe.remote import RemoteBackend, open_backend
 from rmvpe.turns import Turns
 from rmvpe_jax import mel
 from rmvpe_jax.checkpoint import load_model
+from rmvpe_jax.compiled_programs import keep_compiled_programs
 from rmvpe_jax.device import kind_of, name_of, resolve, take_memory_as_needed
 from rmvpe_jax.gru import gru
 from rmvpe_jax.prediction import prepare
@@ -41,6 +42,7 @@ class Backend:
         if conv_dtype not in CONV_DTYPES:
             raise UserError(f"unknown conv_dtype {conv_dtype!r}: choose one of {', '.join(CONV_DTYPES)}")
         take_memory_as_needed()
+        keep_compiled_programs()
         self._checkpoint = checkpoint
         self._options = {"device": device_name(device), "conv_dtype": conv_dtype}
         self._device = resolve(self._options["device"])
