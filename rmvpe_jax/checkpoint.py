@@ -29,7 +29,7 @@ from rmvpe.files import output_folder
 from rmvpe.json_text import MAX_BYTES, parse_json
 from rmvpe.reading import first_line, reading
 from rmvpe_jax.model import RMVPE
-from rmvpe_jax.params import ConversionError, nnx_to_torch, torch_to_nnx
+from rmvpe_jax.params import ConversionError, each_to_nnx, nnx_to_torch, torch_to_nnx
 
 WEIGHTS, ABOUT = "weights", "about"  # names of the items
 MARGIN, SPARE_BYTES = 1.05, 1 << 18  # an upper bound for what Orbax writes beside the arrays
@@ -53,9 +53,12 @@ def load_model(checkpoint: Checkpoint, conv_dtype: DTypeLike = jnp.float32, axis
 
 def load_tensors(model: RMVPE, checkpoint: Checkpoint) -> None:
     """Put the checkpoint's weights into the model. Raises ConversionError if they do not fit its config."""
-    flat = torch_to_nnx(checkpoint.tensors, model.config)
     state = nnx.to_flat_state(nnx.state(model, (nnx.Param, nnx.BatchStat)))
-    filled = {path: variable.replace(jax.device_put(flat[dotted(path)])) for path, variable in state}
+    leaves = {dotted(path): (path, variable) for path, variable in state}
+    filled = {}
+    for name, array in each_to_nnx(checkpoint.tensors, model.config):
+        path, variable = leaves[name]
+        filled[path] = variable.replace(jax.device_put(array))
     nnx.update(model, nnx.from_flat_state(filled))
 
 

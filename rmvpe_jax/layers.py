@@ -38,14 +38,15 @@ class Draw:
     def uniform(self, shape: Sequence[int], bound: float) -> Array:
         """The next weights, `shape`, uniform in -bound to bound, float32; torch's bound is mostly 1 / sqrt(fan in)."""
         if self._generator is None:
-            return jax.device_put(np.zeros(shape, np.float32))
+            zeros: Any = np.zeros(shape, np.float32)  # the system gives memory only to what is written
+            return zeros
         return jax.device_put(self._generator.uniform(-bound, bound, shape).astype(np.float32))
 
     def initializer(self, bound: float) -> nnx.Initializer:
         """`uniform` in the form that flax layers ask for; the random key that they pass is not used."""
 
         def initialize(key: Any, shape: Sequence[int], dtype: Any = jnp.float32) -> Array:
-            return self.uniform(shape, bound).astype(dtype)
+            return self.uniform(shape, bound).astype(dtype, copy=False)
 
         return initialize
 

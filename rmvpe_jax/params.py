@@ -9,7 +9,7 @@ Values are moved, not computed: a round trip gives back the same bits in the sam
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -103,9 +103,17 @@ def torch_to_nnx(
 
     `parameters_only`: `tensors` has no batch statistics.
     """
+    return dict(each_to_nnx(tensors, config, parameters_only=parameters_only))
+
+
+def each_to_nnx(
+    tensors: Mapping[str, np.ndarray], config: ModelConfig, *, parameters_only: bool = False
+) -> Iterator[tuple[str, np.ndarray]]:
+    """The items of `torch_to_nnx`, one after the other: who keeps none of them needs no memory for all."""
     rows = table(config, parameters_only=parameters_only)
     check_tensors(tensors, {row.torch_name: row.shape for row in rows}, f"these are not the tensors of {config.name!r}")
-    return {row.nnx_path: row_major(TRANSFORMS[row.transform].to_nnx(tensors[row.torch_name])) for row in rows}
+    for row in rows:
+        yield row.nnx_path, row_major(TRANSFORMS[row.transform].to_nnx(tensors[row.torch_name]))
 
 
 def nnx_to_torch(

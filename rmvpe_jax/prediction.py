@@ -82,9 +82,7 @@ def prepare(model: RMVPE, *, cpu: bool) -> RMVPE:
     convolution after it. `cpu`: whether the model is for a CPU.
     """
     most = model.config.time_multiple
-    for _, layers in list(nnx.iter_graph(model)):
-        if not isinstance(layers, nnx.List):
-            continue
+    for layers in [node for _, node in nnx.iter_graph(model) if isinstance(node, nnx.List)]:
         for i, (conv, norm) in enumerate(list(pairwise(layers))):
             if isinstance(norm, BatchNorm):
                 factor, shift = norm.factor_and_shift()
