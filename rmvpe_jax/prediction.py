@@ -30,11 +30,11 @@ class ReadyConv(nnx.Module):
     many frames and moves on by as many.
     """
 
-    def __init__(self, conv: Conv, factor: Any, shift: np.ndarray, most: int, *, cpu: bool):
-        """`factor` and `shift` [C'] are applied to the result; `packed` is at most `most`."""
+    def __init__(self, conv: Conv, factor: Any, shift: np.ndarray, *, cpu: bool):
+        """`factor` and `shift` [C'] are applied to the result."""
         kernel = np.asarray(conv.kernel[...]) * factor  # [3, 3, C, C'] over time and frequency
         _, _, inputs, self.outputs = kernel.shape
-        self.packed = frames_at_a_time(inputs, self.outputs, most) if cpu else 1
+        self.packed = frames_at_a_time(inputs, self.outputs) if cpu else 1
         if cpu:
             shifted = [np.pad(kernel, ((i, self.packed - 1 - i), *[(0, 0)] * 3)) for i in range(self.packed)]
             kernel = np.concatenate(shifted, axis=-1).swapaxes(0, 1)
@@ -44,12 +44,14 @@ class ReadyConv(nnx.Module):
         self.cpu = cpu
 
     def __call__(self, x: Array) -> Array:
-        """[B, T, F, C] -> [B, T, F, C']; T is a multiple of `packed`."""
+        """[B, T, F, C] -> [B, T, F, C']."""
         x = x.swapaxes(1, 2) if self.cpu else x
-        shape = x.shape[:3]
-        x = convolve(x, self.kernel[...], self.precision, strides=(1, self.packed), padding=((1, 1), (1, 1)))
-        x = x.reshape(*shape, self.outputs)  # [B, F, T / packed, packed * C'] -> [B, F, T, C']
-        x = x + per_channel(self.bias[...])
+        batch, rows, columns, _ = x.shape
+        missing = -columns % self.packed
+        padding = ((1, 1), (1, 1 + missing))
+        x = convolve(x, self.kernel[...], self.precision, strides=(1, self.packed), padding=padding)
+        x = x.reshape(batch, rows, columns + missing, self.outputs)  # [B, F, T / packed, packed * C'] -> [B, F, T, C']
+        x = x[:, :, :columns] + per_channel(self.bias[...])
         return x.swapaxes(1, 2) if self.cpu else x
 
 
@@ -81,17 +83,16 @@ def prepare(model: RMVPE, *, cpu: bool) -> RMVPE:
     Batch norms are folded in float64. The first one of the network stays: zero padding lies between it and the
     convolution after it. `cpu`: whether the model is for a CPU.
     """
-    most = model.config.time_multiple
     for layers in [node for _, node in nnx.iter_graph(model) if isinstance(node, nnx.List)]:
         for i, (conv, norm) in enumerate(list(pairwise(layers))):
             if isinstance(norm, BatchNorm):
                 factor, shift = norm.factor_and_shift()
                 if isinstance(conv, Conv):
-                    layers[i] = ReadyConv(conv, factor, shift, most, cpu=cpu)
+                    layers[i] = ReadyConv(conv, factor, shift, cpu=cpu)
                 else:
                     layers[i] = ReadyConvTranspose(conv, factor, shift, cpu=cpu)
                 layers[i + 1] = nnx.static(unchanged)
-    cnn: Any = ReadyConv(model.cnn, 1.0, np.asarray(model.cnn.bias[...]), most, cpu=cpu)
+    cnn: Any = ReadyConv(model.cnn, 1.0, np.asarray(model.cnn.bias[...]), cpu=cpu)
     model.cnn = cnn
     return model
 
@@ -101,10 +102,10 @@ def unchanged(x: Array) -> Array:
     return x
 
 
-def frames_at_a_time(inputs: int, outputs: int, most: int) -> int:
-    """How many frames `ReadyConv` computes at a time: a power of two up to `most`, 1 where channels are enough."""
+def frames_at_a_time(inputs: int, outputs: int) -> int:
+    """How many frames `ReadyConv` computes at a time: a power of two, 1 where channels are enough."""
     frames = 1
-    while frames < most and max(inputs, outputs * frames) <= FEW_CHANNELS:
+    while max(inputs, outputs * frames) <= FEW_CHANNELS:
         frames *= 2
     return frames
 
