@@ -14,7 +14,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def command() -> int:
         from rmvpe.cli.main import main as run
+        from rmvpe.compiled_programs import keep_by_default
 
+        if argv is None:
+            keep_by_default()
         return run(argv)
 
     return run_main("rmvpe", command) if argv is None else command()

@@ -58,7 +58,7 @@ def load_tensors(model: RMVPE, checkpoint: Checkpoint) -> None:
     convert = converters(checkpoint.tensors, model.config)
     for path, variable in nnx.iter_graph(model):  # one after the other: what it replaces is freed
         if isinstance(variable, (nnx.Param, nnx.BatchStat)):
-            variable.set_value(jnp.asarray(convert[dotted(path)]()))
+            variable.set_value(jax.device_put(convert[dotted(path)]()))
     give_back()
 
 

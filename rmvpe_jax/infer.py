@@ -23,9 +23,11 @@ from rmvpe.remote import RemoteBackend, open_backend
 from rmvpe.turns import Turns
 from rmvpe_jax import mel
 from rmvpe_jax.checkpoint import get_weights, load_model
+from rmvpe_jax.compiled_programs import keep_compiled_programs
 from rmvpe_jax.device import kind_of, name_of, resolve, take_memory_as_needed
 from rmvpe_jax.gru import bidirectional, gru_of_length
 from rmvpe_jax.params import nnx_to_torch
+from rmvpe_jax.prediction import prepare
 from rmvpe_jax.ragged import filler_hidden
 
 CONV_DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float16": jnp.float16}
@@ -45,6 +47,7 @@ class Backend:
         if conv_dtype not in CONV_DTYPES:
             raise UserError(f"unknown conv_dtype {conv_dtype!r}: choose one of {', '.join(CONV_DTYPES)}")
         take_memory_as_needed()
+        keep_compiled_programs()
         self._options = {"device": device_name(device), "conv_dtype": conv_dtype}
         self._device = resolve(self._options["device"])
         self._mel = checkpoint.config.mel
@@ -53,6 +56,8 @@ class Backend:
         on_cpu = self._device.platform == "cpu"
         self._kept = get_weights(model) if on_cpu else in_memory(checkpoint)
         self._config, self._metadata = checkpoint.config, checkpoint.metadata
+        if conv_dtype == "float32":  # folded kernels would lose more than the others in a narrower type
+            model = prepare(model, cpu=self._device.platform == "cpu")
         self._graph, state = nnx.split(model)
         self._state = jax.device_put(state, self._device)
         placed: Any = nnx.merge(self._graph, self._state)

@@ -1,7 +1,7 @@
 """The leaf layers of `rmvpe_jax.model`, with torch's arithmetic and torch's default initial weights.
 
-In this order: `Draw` draws initial weights, `ConvTranspose` and `BatchNorm` are the two layers that flax does
-differently from torch, `Layers` makes every leaf layer of one network.
+In this order: `Draw` draws initial weights, `Conv`, `ConvTranspose` and `BatchNorm` are the layers of the U-Net,
+`Layers` makes every leaf layer of one network.
 
 Shapes: B batch, T frames, F mel bands, C channels. JAX keeps images as [B, T, F, C].
 """
@@ -9,6 +9,7 @@ Shapes: B batch, T frames, F mel bands, C channels. JAX keeps images as [B, T, F
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -20,13 +21,15 @@ from rmvpe_jax.ragged import without_filler
 
 KERNEL = 3  # every convolution of the U-Net is 3x3, "same" padding
 PHASE_TAPS = (((0, 1, 0), (0, 0, 0)), ((1, 0, 0), (0, 0, 1)))  # [output phase, input i or i + 1, tap]: ConvTranspose
+# a, b: phase over time and frequency; i, j: input pixel; u, v: tap; c, o: input and output channel
+PHASES = "aiu,bjv,uvco->ijcabo"
 
 
 class Draw:
     """A stream of initial weights, drawn by numpy: the same numbers on every device and JAX version.
 
     `seed` None gives zeros, for weights that a checkpoint replaces. `jax.random` would compile a kernel for each shape,
-    which costs the `small` network ten seconds before the first step.
+    which costs the `small` network ten seconds before the first step. So does `jnp.asarray`, but not `device_put`.
     """
 
     def __init__(self, seed: int | None):
@@ -36,24 +39,43 @@ class Draw:
     def uniform(self, shape: Sequence[int], bound: float) -> Array:
         """The next weights, `shape`, uniform in -bound to bound, float32; torch's bound is mostly 1 / sqrt(fan in)."""
         if self._generator is None:
-            return jnp.asarray(np.zeros(shape, np.float32))
-        return jnp.asarray(self._generator.uniform(-bound, bound, shape).astype(np.float32))
+            zeros: Any = np.zeros(shape, np.float32)  # the system gives memory only to what is written
+            return zeros
+        return jax.device_put(self._generator.uniform(-bound, bound, shape).astype(np.float32))
 
     def initializer(self, bound: float) -> nnx.Initializer:
         """`uniform` in the form that flax layers ask for; the random key that they pass is not used."""
 
         def initialize(key: Any, shape: Sequence[int], dtype: Any = jnp.float32) -> Array:
-            return self.uniform(shape, bound).astype(dtype)
+            return self.uniform(shape, bound).astype(dtype, copy=False)
 
         return initialize
 
 
-class Conv(nnx.Conv):
-    """3x3 convolution that sees no filler (`rmvpe_jax.ragged`)."""
+class Conv(nnx.Module):
+    """3x3 convolution with "same" padding, as torch's, that sees no filler (`rmvpe_jax.ragged`).
 
-    def __call__(self, inputs: Array, out_sharding: Any = None) -> Array:
+    `kernel` is [3, 3, C, C'] over time and frequency.
+    """
+
+    def __init__(self, kernel: Array, bias: Array | None, dtype: DTypeLike | None, precision: lax.Precision | None):
+        self.kernel = nnx.Param(kernel)
+        self.bias: Any = nnx.data(None if bias is None else nnx.Param(bias))
+        self.dtype = dtype
+        self.precision = precision
+
+    def __call__(self, x: Array) -> Array:
         """[B, T, F, C] -> [B, T, F, C']."""
-        return super().__call__(without_filler(inputs), out_sharding)
+        dtype = self.dtype or jnp.result_type(x, self.kernel[...])
+        x = lax.conv_general_dilated(
+            without_filler(x).astype(dtype),
+            self.kernel[...].astype(dtype),
+            window_strides=(1, 1),
+            padding="SAME",
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            precision=self.precision,
+        )
+        return x if self.bias is None else x + per_channel(self.bias[...].astype(dtype))
 
 
 class ConvTranspose(nnx.Module):
@@ -78,8 +100,7 @@ class ConvTranspose(nnx.Module):
         dtype = self.dtype or jnp.result_type(x, self.kernel[...])
         taps = jnp.asarray(PHASE_TAPS, dtype)
         kernel = self.kernel[...].astype(dtype)
-        # a, b: phase over time and frequency; i, j: input pixel; u, v: tap; c, o: input and output channel
-        kernel = jnp.einsum("aiu,bjv,uvco->ijcabo", taps, taps, kernel, precision=lax.Precision.HIGHEST)
+        kernel = jnp.einsum(PHASES, taps, taps, kernel, precision=lax.Precision.HIGHEST)
         x = lax.conv_general_dilated(
             x.astype(dtype),
             kernel.reshape(2, 2, channels, -1),
@@ -102,10 +123,11 @@ class BatchNorm(nnx.Module):
     """
 
     def __init__(self, channels: int, momentum: float, epsilon: float, axis_name: str | None = None):
-        self.scale = nnx.Param(jnp.ones(channels))
-        self.bias = nnx.Param(jnp.zeros(channels))
-        self.mean = nnx.BatchStat(jnp.zeros(channels))
-        self.var = nnx.BatchStat(jnp.ones(channels))
+        ones, zeros = np.ones(channels, np.float32), np.zeros(channels, np.float32)
+        self.scale = nnx.Param(jax.device_put(ones))
+        self.bias = nnx.Param(jax.device_put(zeros))
+        self.mean = nnx.BatchStat(jax.device_put(zeros.copy()))
+        self.var = nnx.BatchStat(jax.device_put(ones.copy()))
         self.momentum = momentum
         self.epsilon = epsilon
         self.axis_name = axis_name
@@ -118,6 +140,12 @@ class BatchNorm(nnx.Module):
         factor = lax.rsqrt(var + self.epsilon) * self.scale[...]
         out = (wide - per_channel(mean)) * per_channel(factor) + per_channel(self.bias[...])
         return out.astype(x.dtype)
+
+    def factor_and_shift(self) -> tuple[np.ndarray, np.ndarray]:
+        """Evaluation mode as `x * factor + shift`, float64 [C] each."""
+        scale, bias, mean, var = (np.asarray(v[...], np.float64) for v in (self.scale, self.bias, self.mean, self.var))
+        factor = scale / np.sqrt(var + self.epsilon)
+        return factor, bias - mean * factor
 
     def batch_statistics(self, x: Array) -> tuple[Array, Array]:
         """Mean and biased variance [C] of the batch [B, T, F, C]; the running statistics take a step towards them."""
@@ -154,18 +182,10 @@ class Layers:
 
     def conv(self, in_channels: int, out_channels: int, *, use_bias: bool = True) -> Conv:
         """3x3 convolution, [B, T, F, in] -> [B, T, F, out]."""
-        init = self.draw.initializer((in_channels * KERNEL**2) ** -0.5)
-        return Conv(
-            in_channels,
-            out_channels,
-            (KERNEL, KERNEL),
-            use_bias=use_bias,
-            dtype=self.conv_dtype,
-            precision=self.precision,
-            kernel_init=init,
-            bias_init=init,
-            rngs=self.rngs,
-        )
+        bound = (in_channels * KERNEL**2) ** -0.5
+        kernel = self.draw.uniform((KERNEL, KERNEL, in_channels, out_channels), bound)
+        bias = self.draw.uniform((out_channels,), bound) if use_bias else None
+        return Conv(kernel, bias, self.conv_dtype, self.precision)
 
     def conv_1x1(self, in_channels: int, out_channels: int) -> nnx.Linear:
         """1x1 convolution, [B, T, F, in] -> [B, T, F, out]: a product over the last axis.
