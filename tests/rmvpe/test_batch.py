@@ -158,3 +158,18 @@ def test_a_file_that_fails_counts_as_done(tmp_path: Path):
         work.finish(index)
     done, total = work.position()
     assert done / total == pytest.approx(1.0)
+
+
+def test_several_files_at_once_and_one_of_them_again(tmp_path: Path):
+    work = Workload([job.source for job in jobs(tmp_path, {"a": 1.0, "b": 1.0, "c": 2.0})])
+    for index, seconds in enumerate((1.0, 1.0, 2.0)):
+        work.start(index)
+        work.learn(index, seconds)
+    work.move(0, 0.5)
+    work.move(2, 0.25)
+    assert work.position() == pytest.approx((1.0, 4.0))
+    work.start(2)  # its process died
+    assert work.position()[0] == pytest.approx(0.5)
+    work.finish(1)
+    assert work.position()[0] == pytest.approx(1.5)
+    assert work.finished == 1

@@ -207,6 +207,9 @@ def test_threads_are_shared_and_the_environment_here_stays(monkeypatch: pytest.M
     before = dict(os.environ)
     assert answers(run([("variable", "OMP_NUM_THREADS")], count=3)) == {0: "2"}
     assert dict(os.environ) == before
+    assert answers(run([("variable", "XLA_PYTHON_CLIENT_PREALLOCATE")])) == {0: "false"}  # of a GPU that they share
+    monkeypatch.setenv("XLA_PYTHON_CLIENT_PREALLOCATE", "true")
+    assert answers(run([("variable", "XLA_PYTHON_CLIENT_PREALLOCATE")])) == {0: "true"}  # as the user wishes
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     assert [threads_each(count) for count in (2, 4)] == [3, 2]
     monkeypatch.setenv("OMP_NUM_THREADS", "many")

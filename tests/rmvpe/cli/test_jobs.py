@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -191,6 +192,19 @@ def test_what_no_worker_can_load_is_one_sentence(songs: Path, capsys: pytest.Cap
     assert error.count("\n") == 1
     assert "20 ms" in error
     assert not Path("out").exists()
+
+
+def test_weights_on_the_hub_are_fetched_once(songs: Path, predict: Command, monkeypatch: pytest.MonkeyPatch):
+    """Here, before the workers load them all at once."""
+    fetched: list[str] = []
+
+    def locate(weights: str) -> AbstractContextManager[None]:
+        fetched.append(weights)
+        return nullcontext()
+
+    monkeypatch.setattr("rmvpe.cli.options.locate", locate)
+    assert predict(songs, "-o", "out", "--jobs", "2", "--weights", "hf:somebody/voices") == 1
+    assert fetched == ["hf:somebody/voices"]
 
 
 def test_the_bar_shows_all_files(
