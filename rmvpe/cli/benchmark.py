@@ -44,7 +44,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         if self.runs < 1 or self.clips < 1 or not self.seconds > 0:
-            raise UserError("--runs and --clips must be at least 1 and --seconds more than 0")
+            raise UserError("--runs must be at least 1, --clips too, and --seconds more than 0")
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ def test_what_to_use(speeds: dict[str, Speed], default: str, sentence: str):
     ("flags", "words"),
     [
         (["--seconds", "nan"], "--seconds more than 0"),
-        (["--clips", "0"], "--clips must be at least 1"),
+        (["--clips", "0"], "--clips too"),
         (["--weights", "gone.pt"], "gone.pt does not exist"),
         (["--device", "abacus"], "'abacus'"),
     ],
