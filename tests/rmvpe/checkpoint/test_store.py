@@ -15,6 +15,7 @@ import pytest
 import safetensors
 import safetensors.numpy
 
+from rmvpe.checkpoint import store
 from rmvpe.checkpoint import store as checkpoints
 from rmvpe.checkpoint.architecture import expected_tensors, infer_config, timbre_filter_tensors
 from rmvpe.checkpoint.published import KNOWN_FILES
