@@ -245,9 +245,6 @@ class Session:
         if part:
             options.enable_mem_pattern = False
             options.add_session_config_entry("session.force_spinning_stop", "1")
-        self._run_options = onnxruntime.RunOptions()
-        if part:
-            self._run_options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         # Kept: the session reads the weights where they are
         self._weights = {
             name: onnxruntime.OrtValue.ortvalue_from_numpy(array) for name, array in graph.large_constants().items()
@@ -273,7 +270,7 @@ class Session:
     def all_results(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:
         """All results for these inputs, by name."""
         given = {name: np.ascontiguousarray(array, np.float32) for name, array in inputs.items()}
-        return dict(zip(self._outputs, self._session.run(self._outputs, given, self._run_options), strict=True))
+        return dict(zip(self._outputs, self._session.run(self._outputs, given), strict=True))
 
     def abandon(self) -> None:
         """Never free the session, for a forked process: freeing would wait for threads that the parent has."""

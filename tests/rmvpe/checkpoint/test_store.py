@@ -15,6 +15,7 @@ import pytest
 import safetensors
 import safetensors.numpy
 
+from rmvpe.checkpoint import store
 from rmvpe.checkpoint import store as checkpoints
 from rmvpe.checkpoint.architecture import expected_tensors, infer_config, timbre_filter_tensors
 from rmvpe.checkpoint.published import KNOWN_FILES
@@ -408,3 +409,17 @@ def test_an_orbax_folder_without_jax_is_one_sentence(tmp_path: Path, monkeypatch
 def test_known_files_are_identified_by_whole_hashes() -> None:
     assert len(KNOWN_FILES) == 4
     assert all(len(bytes.fromhex(digest)) == 32 for digest in KNOWN_FILES)
+
+
+def test_an_opened_checkpoint_reads_a_tensor_when_it_is_asked_for(tmp_path: Path):
+    original = random_checkpoint(metadata={"step": "3"})
+    save(tmp_path / "a.safetensors", original)
+    with store.opened(tmp_path / "a.safetensors") as found:
+        assert (found.config, found.metadata) == (original.config, original.metadata)
+        assert list(found.tensors) == list(original.tensors)
+        first = found.tensors["cnn.weight"]
+        assert np.array_equal(first, original.tensors["cnn.weight"])
+        assert found.tensors["cnn.weight"] is not first  # nothing keeps it
+        whole = store.in_memory(found)
+    assert all(np.array_equal(whole.tensors[name], tensor) for name, tensor in original.tensors.items())
+    assert store.in_memory(whole) is whole
