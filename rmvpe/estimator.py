@@ -283,8 +283,8 @@ class Estimator:
     ) -> Iterator[tuple[Path, F0Track | UserError]]:
         """Each path with its track, or with the UserError that says why there is none; one bad file stops nothing.
 
-        jobs: how many files at once, each in a process of its own with its share of the CPUs; "auto" for one on each
-        CPU. The order of the paths and the tracks stay the same, and at most a few tracks wait for their turn; the
+        jobs: how many files at once, each in a process of its own with its share of the cores; "auto" for one on each
+        core. The order of the paths and the tracks stay the same, and at most a few tracks wait for their turn; the
         processes end with the iterator. Other arguments as for `from_file`. A bad setting is raised at once.
         """
         self._call_config(hop_s, decoding)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rmvpe.errors import UserError, in_words
-from rmvpe.processes import cpus_of_this_process
+from rmvpe.processes import cpus_of_this_process, physical_cores
 from rmvpe.worker_process import STOP_S, Opening, Worker, leaving_signals, received, start_process
 
 AUTO = "auto"
@@ -24,26 +24,26 @@ LOG = logging.getLogger("rmvpe")
 
 
 def checked_jobs(jobs: Any, on_cpu: bool = True) -> int:
-    """How many workers `jobs` means: a whole number from 1, or "auto", one for each CPU; 1 if the CPU does not compute.
+    """How many workers `jobs` means: a whole number from 1, or "auto", one for each core; 1 if the CPU does not compute.
 
     Raises UserError for anything else, and for more than `MOST_JOBS_PER_CPU` for each CPU.
     """
     cpus = cpus_of_this_process()
     if jobs == AUTO:
-        return cpus if on_cpu else 1
+        return physical_cores() if on_cpu else 1
     if isinstance(jobs, bool) or not hasattr(jobs, "__index__") or int(jobs) < 1:
         raise UserError(f"jobs must be a whole number from 1, or {AUTO}, not {jobs!r}")
     if jobs > MOST_JOBS_PER_CPU * cpus:
         raise UserError(
             f"{jobs} jobs are too many for {cpus} CPU{'' if cpus == 1 else 's'}: give at most "
-            f"{MOST_JOBS_PER_CPU * cpus}, or {AUTO} for one job on each CPU"
+            f"{MOST_JOBS_PER_CPU * cpus}, or {AUTO} for one job on each core"
         )
     return int(jobs)
 
 
 def threads_each(workers: int) -> int:
-    """The share of the CPUs that each of so many workers gets; OMP_NUM_THREADS is a limit here too."""
-    share = max(1, cpus_of_this_process() // workers)
+    """The share of the cores that each of so many workers gets; OMP_NUM_THREADS is a limit here too."""
+    share = max(1, physical_cores() // workers)
     limit = os.environ.get("OMP_NUM_THREADS", "")
     return min(share, int(limit)) if limit.isdecimal() and int(limit) > 0 else share
 
