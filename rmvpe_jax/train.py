@@ -28,7 +28,7 @@ from rmvpe.processes import Ranks
 from rmvpe.training.state import RunState, StateStore, Tensors
 from rmvpe_jax import distributed, state
 from rmvpe_jax.checkpoint import dotted, flatten, load_tensors
-from rmvpe_jax.device import name_of
+from rmvpe_jax.device import name_of, training_options
 from rmvpe_jax.infer import Backend
 from rmvpe_jax.losses import LOSSES
 from rmvpe_jax.model import RMVPE
@@ -87,8 +87,12 @@ class JaxTrainer:
 
     def _pmap(self, function: Callable, in_axes: tuple, donate: tuple[int, ...] = ()) -> Callable:
         """`function(graph, config, ...)` on all devices of all processes; the memory of `donate` is reused."""
+        mapped = partial(function, self.graph, self.config)
+        options = training_options(self.devices[0])
+        if options and self.ranks.processes == 1:
+            return map_with_options(mapped, self.devices, in_axes, donate, options)
         return jax.pmap(
-            partial(function, self.graph, self.config),
+            mapped,
             axis_name=AXIS,
             devices=distributed.all_devices(self.devices, self.ranks),
             in_axes=in_axes,
@@ -190,6 +194,27 @@ class JaxTrainer:
         """Wait until all processes have called this."""
         self._barriers += 1
         distributed.barrier(self.ranks, f"{self.framework}-{self._barriers}")
+
+
+def map_with_options(
+    function: Callable, devices: list[jax.Device], in_axes: tuple, donate: tuple[int, ...], options: dict[str, str]
+) -> Callable:
+    """What `jax.pmap` makes of `function` in one process, compiled with options of XLA, which pmap does not take."""
+
+    def one_device(*arguments: Any) -> Any:
+        own = (
+            part if axis is None else jax.tree.map(lambda leaf: leaf[0], part) for part, axis in zip(arguments, in_axes)
+        )
+        return jax.tree.map(lambda leaf: leaf[None], function(*own))
+
+    mapped = jax.shard_map(
+        one_device,
+        mesh=Mesh(np.asarray(devices), (AXIS,)),
+        in_specs=tuple(PartitionSpec() if axis is None else PartitionSpec(AXIS) for axis in in_axes),
+        out_specs=PartitionSpec(AXIS),
+        check_vma=False,
+    )
+    return jax.jit(mapped, donate_argnums=donate, compiler_options=options)
 
 
 def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
