@@ -24,7 +24,7 @@ LOG = logging.getLogger("rmvpe")
 
 
 def checked_jobs(jobs: Any, on_cpu: bool = True) -> int:
-    """How many workers `jobs` means: a whole number from 1, or "auto", one for each core; 1 if the CPU does not compute.
+    """How many workers `jobs` means: a whole number from 1, or "auto", one per core, and 1 if the CPU does not compute.
 
     Raises UserError for anything else, and for more than `MOST_JOBS_PER_CPU` for each CPU.
     """
