@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from rmvpe.backends import device_name
@@ -34,10 +35,11 @@ class DeviceKind:
     with `manual_seed` and others. amp_dtype: the low precision that is fast on a device of this kind. count: how many
     there are. complex_fft: whether `torch.fft` works there; otherwise spectra are computed as real matrix products.
     batch_windows: how many inference windows go through the network together (one where bandwidth is the limit, more
-    where latency is). whole_batches: whether recordings go through it without a way back to the host. process_group:
-    the backend of `torch.distributed`. automatic: whether "auto" may choose it. numbered: whether there may be several,
-    so that each process chooses one. channels_last: whether convolutions are faster, or no slower, on images whose
-    channels lie together. ranks_per_card: how many of the devices are one card.
+    where latency is). whole_batches: whether recordings go through it without a way back to the host. pinned: whether a
+    copy from memory that the system cannot move goes on beside the computation. process_group: the backend of
+    `torch.distributed`. automatic: whether "auto" may choose it. numbered: whether there may be several, so that each
+    process chooses one. channels_last: whether convolutions are faster, or no slower, on images whose channels lie
+    together. ranks_per_card: how many of the devices are one card.
     """
 
     why_not: Callable[[], str]
@@ -47,6 +49,7 @@ class DeviceKind:
     complex_fft: bool = True
     batch_windows: int = 1
     whole_batches: bool = False
+    pinned: bool = False
     process_group: str = "gloo"
     automatic: bool = True
     numbered: bool = False
@@ -132,6 +135,7 @@ KINDS: dict[str, DeviceKind] = {
         count=lambda: torch.cuda.device_count(),
         batch_windows=8,
         whole_batches=True,
+        pinned=True,
         process_group="nccl",
         numbered=True,
     ),
@@ -255,6 +259,12 @@ def out_of_memory_errors(device: torch.device) -> Iterator[None]:
             f"{device} has too little memory for this run: choose a smaller --batch_size, "
             "with a larger --grad_accumulation to make up for it, or --amp"
         ) from error
+
+
+def moved(array: np.ndarray, device: torch.device) -> torch.Tensor:
+    """The array on the device; where it can, the copy is made while the device still computes something else."""
+    tensor, pinned = torch.from_numpy(array), kind_of(device).pinned
+    return (tensor.pin_memory() if pinned else tensor).to(device, non_blocking=pinned)
 
 
 def full_precision(device: torch.device) -> AbstractContextManager[object]:

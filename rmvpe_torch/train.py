@@ -136,7 +136,7 @@ class TorchTrainer:
         return nullcontext()
 
     def _to_device(self, batch: Batch) -> list[Tensor]:
-        return [torch.from_numpy(array).to(self.device) for array in (batch.log_mel, batch.target)]
+        return [devices.moved(array, self.device) for array in (batch.log_mel, batch.target)]
 
     @torch.no_grad()
     def _mean_over_processes(self, loss: Tensor) -> Tensor:
