@@ -22,12 +22,12 @@ from rmvpe.processes import jax_threads
 from rmvpe.remote import RemoteBackend, open_backend
 from rmvpe.turns import Turns
 from rmvpe_jax import mel
-from rmvpe_jax.checkpoint import get_weights, load_model
+from rmvpe_jax.checkpoint import load_model
 from rmvpe_jax.compiled_programs import keep_compiled_programs
 from rmvpe_jax.device import kind_of, name_of, resolve, take_memory_as_needed
 from rmvpe_jax.gru import bidirectional, gru_of_length
 from rmvpe_jax.params import nnx_to_torch
-from rmvpe_jax.prediction import prepare
+from rmvpe_jax.prediction import folded_weights, prepare
 from rmvpe_jax.ragged import filler_hidden
 
 CONV_DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float16": jnp.float16}
@@ -52,12 +52,12 @@ class Backend:
         self._device = resolve(self._options["device"])
         self._mel = checkpoint.config.mel
         model = load_model(checkpoint, CONV_DTYPES[conv_dtype])
-        # A forked process cannot read what is on a GPU; on a CPU these are views of the network's own arrays
         on_cpu = self._device.platform == "cpu"
-        self._kept = get_weights(model) if on_cpu else in_memory(checkpoint)
-        self._config, self._metadata = checkpoint.config, checkpoint.metadata
         if conv_dtype == "float32":  # folded kernels would lose more than the others in a narrower type
-            model = prepare(model, cpu=self._device.platform == "cpu")
+            model = prepare(model, cpu=on_cpu)
+        # A forked process cannot read what is on a GPU; on a CPU these are views of the network's own arrays
+        self._kept = folded_weights(model) if on_cpu else in_memory(checkpoint)
+        self._config, self._metadata = checkpoint.config, checkpoint.metadata
         self._graph, state = nnx.split(model)
         self._state = jax.device_put(state, self._device)
         placed: Any = nnx.merge(self._graph, self._state)
@@ -192,7 +192,8 @@ class Backend:
         """The weights, under their official names."""
         if isinstance(self._kept, Checkpoint):
             return self._kept
-        return Checkpoint(self._config, nnx_to_torch(self._kept, self._config), dict(self._metadata))
+        arrays = {name: array() for name, array in self._kept.items()}
+        return Checkpoint(self._config, nnx_to_torch(arrays, self._config), dict(self._metadata))
 
     def _gru(self, x: np.ndarray, state: np.ndarray | None, layer: int, reverse: bool) -> np.ndarray:
         weights, outputs = self._gru_weights[layer, reverse], []

@@ -6,6 +6,8 @@ laid out once. docs/performance.md has the times.
 Shapes: B batch, T frames, F mel bands, C channels.
 """
 
+from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -14,6 +16,7 @@ import numpy as np
 from flax import nnx
 from jax import Array, lax
 
+from rmvpe_jax.checkpoint import dotted, get_weights
 from rmvpe_jax.layers import PHASE_TAPS, PHASES, BatchNorm, Conv, ConvTranspose, per_channel
 from rmvpe_jax.model import RMVPE
 from rmvpe_jax.ragged import without_filler
@@ -44,6 +47,10 @@ class ReadyConv(nnx.Module):
         self.precision = conv.precision
         self.cpu = cpu
 
+    def plain(self, kernel: np.ndarray) -> np.ndarray:
+        """Of this module's kernel, the one of a `Conv` [3, 3, C, C'] that gives the same."""
+        return kernel[:, :3, :, : self.outputs].swapaxes(0, 1) if self.cpu else kernel
+
     def __call__(self, x: Array) -> Array:
         """[B, T, F, C] -> [B, T, F, C']."""
         x = without_filler(x)
@@ -68,6 +75,15 @@ class ReadyConvTranspose(nnx.Module):
         self.bias = nnx.Param(to_float32(shift))
         self.precision = conv.precision
         self.cpu = cpu
+
+    def plain(self, kernel: np.ndarray) -> np.ndarray:
+        """Of this module's kernel, the one of a `ConvTranspose` [3, 3, C, C'] that gives the same."""
+        phases = kernel.reshape(*kernel.shape[:3], 2, 2, -1)
+        into, apart = PHASES.split("->")
+        taps_of_time, taps_of_frequency, whole = into.split(",")
+        # Each tap of a kernel is in exactly one phase
+        taken = np.einsum(f"{taps_of_time},{taps_of_frequency},{apart}->{whole}", PHASE_TAPS, PHASE_TAPS, phases)
+        return taken.swapaxes(0, 1) if self.cpu else taken
 
     def __call__(self, x: Array) -> Array:
         """[B, T, F, C] -> [B, 2T, 2F, C']."""
@@ -98,6 +114,32 @@ def prepare(model: RMVPE, *, cpu: bool) -> RMVPE:
     cnn: Any = ReadyConv(model.cnn, 1.0, np.asarray(model.cnn.bias[...]), cpu=cpu)
     model.cnn = cnn
     return model
+
+
+def folded_weights(model: RMVPE) -> dict[str, Callable[[], np.ndarray]]:
+    """For each NNX path of the network before `prepare`, what gives weights that make the very bits of `model` again.
+
+    The batch norms in them do nothing but add the bias: a variance of 1 - epsilon is rounded to float32, which makes a
+    factor within 2^-26 of 1, and that changes no float32 weight. On a CPU they need no memory until they are called,
+    and then nothing of JAX, which a forked process cannot use.
+    """
+    views = get_weights(model)
+    found = {name: partial(np.asarray, view) for name, view in views.items()}
+    for path, layers in nnx.iter_graph(model):
+        if isinstance(layers, nnx.List):
+            for i, (conv, norm) in enumerate(pairwise(layers)):
+                if norm is unchanged:
+                    kernel, bias = (dotted((*path, i, leaf)) for leaf in ("kernel", "bias"))
+                    found[kernel] = partial(conv.plain, views[kernel])
+                    del found[bias]
+                    shift, epsilon = views[bias], model.config.bn_epsilon
+                    numbers = {"scale": 1.0, "mean": 0.0, "var": 1.0 - epsilon}
+                    for leaf, number in numbers.items():
+                        found[dotted((*path, i + 1, leaf))] = partial(np.full, shift.shape, number, np.float32)
+                    found[dotted((*path, i + 1, "bias"))] = partial(np.asarray, shift)
+    if isinstance(model.cnn, ReadyConv):
+        found["cnn.kernel"] = partial(model.cnn.plain, views["cnn.kernel"])
+    return found
 
 
 def unchanged(x: Array) -> Array:

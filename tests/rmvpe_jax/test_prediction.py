@@ -1,10 +1,14 @@
 """The convolutions of prediction against those of training, for the shapes at which they take different ways."""
 
+import pickle
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
 
+import rmvpe
+from rmvpe.checkpoint.store import load
 from rmvpe.config import MelConfig, ModelConfig
 from rmvpe_jax.layers import BatchNorm
 from rmvpe_jax.model import RMVPE
@@ -43,3 +47,14 @@ def test_one_batch_norm_is_left():
 def test_frames_at_a_time_fill_the_channels():
     shapes = ((1, 12), (12, 12), (16, 16), (12, 3), (16, 32), (24, 12), (1, 1))
     assert [frames_at_a_time(*shape) for shape in shapes] == [2, 2, 2, 8, 1, 1, 32]
+
+
+def test_what_a_backend_pickles_is_its_network_to_the_bit():
+    """Its kernels are folded, packed and laid out for the CPU; the weights that it hands on are those of the files."""
+    first = rmvpe.load("small", "jax", "cpu")
+    again = pickle.loads(pickle.dumps(first))
+    sound = np.random.default_rng(0).normal(0.0, 0.1, 16000).astype(np.float32)
+    np.testing.assert_array_equal(again.salience(sound, 16000), first.salience(sound, 16000))
+    weights, others = (pickle.loads(pickle.dumps(each)).backend._checkpoint().tensors for each in (first, again))
+    assert weights.keys() == load("small").tensors.keys()
+    assert all(np.array_equal(array, others[name]) for name, array in weights.items())
