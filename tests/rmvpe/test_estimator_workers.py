@@ -65,6 +65,7 @@ def test_a_network_of_each_runtime(backend: str, paths: list[Path], monkeypatch:
     estimator = rmvpe.load("small", backend, "cpu")
     monkeypatch.setenv("OMP_NUM_THREADS", str(estimator.backend.threads))
     monkeypatch.setattr("rmvpe.workers.cpus_of_this_process", lambda: 2 * (estimator.backend.threads or 1))
+    monkeypatch.setattr("rmvpe.workers.physical_cores", lambda: 2 * (estimator.backend.threads or 1))
     one, several = (list(estimator.from_files(paths, jobs=jobs)) for jobs in (1, 2))
     assert all(same(found, expected) for (_, found), (_, expected) in zip(several, one))
 
@@ -79,12 +80,14 @@ def test_wrong_settings_are_raised_at_once(paths: list[Path]):
 
 def test_no_more_processes_than_files(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("rmvpe.workers.cpus_of_this_process", lambda: 3)
+    monkeypatch.setattr("rmvpe.workers.physical_cores", lambda: 3)
     assert [worker_count(jobs, range(2), on_cpu=True) for jobs in (1, 2, 5, "auto")] == [1, 2, 2, 2]
     assert worker_count("auto", iter(range(2)), on_cpu=True) == 3  # whose number is not known
 
 
 def test_auto_is_one_process_where_the_cpu_does_not_compute(paths: list[Path], monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("rmvpe.workers.cpus_of_this_process", lambda: 3)
+    monkeypatch.setattr("rmvpe.workers.physical_cores", lambda: 3)
     on_gpu = Loud()
     on_gpu.threads = None
     monkeypatch.setattr("sys.executable", "/nowhere/python")

@@ -202,6 +202,7 @@ def test_records_come_to_the_log_of_this_process(caplog: pytest.LogCaptureFixtur
 
 def test_threads_are_shared_and_the_environment_here_stays(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(workers, "cpus_of_this_process", lambda: 8)
+    monkeypatch.setattr(workers, "physical_cores", lambda: 8)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     assert [threads_each(count) for count in (1, 2, 3, 8, 20)] == [8, 4, 2, 1, 1]
     before = dict(os.environ)
@@ -223,6 +224,7 @@ def test_threads_that_are_given_are_those_of_each_worker():
 
 def test_jobs(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(workers, "cpus_of_this_process", lambda: 3)
+    monkeypatch.setattr(workers, "physical_cores", lambda: 3)
     assert [checked_jobs(jobs) for jobs in (1, 12, "auto")] == [1, 12, 3]
     assert checked_jobs("auto", on_cpu=False) == 1
     assert checked_jobs(5, on_cpu=False) == 5
