@@ -17,7 +17,7 @@ MOST_ROW_BYTES = 64e6
 def in_threads(computations: Sequence[Callable[[], T]], threads: int) -> list[T]:
     """The results of the computations, in their order, of which up to `threads` run at a time.
 
-    The caller's own thread is one of them. All have ended when this returns, so that a fork finds none of them. After
+    The caller's own thread is one of them, and takes the first computation. All have ended when this returns, so that a fork finds none of them. After
     an exception no further computation is begun; the first one is raised.
     """
     results: dict[int, T] = {}
@@ -25,22 +25,25 @@ def in_threads(computations: Sequence[Callable[[], T]], threads: int) -> list[T]
     waiting = iter(range(len(computations)))
     lock = threading.Lock()
 
-    def work() -> None:
+    def work(number: int | None = None) -> None:
         while True:
-            with lock:
-                number = next(waiting, None)
+            if number is None:
+                with lock:
+                    number = next(waiting, None)
             if number is None or errors:
                 return
             try:
                 results[number] = computations[number]()
             except BaseException as error:  # raised below, in the caller's thread
                 errors.append(error)
+            number = None
 
     # Plain threads: a pool of concurrent.futures takes a lock that a fork holds while it waits for this computation
+    first = next(waiting, None)
     others = [threading.Thread(target=work, name="rmvpe") for _ in range(min(threads, len(computations)) - 1)]
     for thread in others:
         thread.start()
-    work()
+    work(first)
     for thread in others:
         thread.join()
     if errors:

@@ -160,12 +160,19 @@ class SalienceReader:
     ) -> Iterator[np.ndarray]:
         """The U-Net's output for each window in turn: [window frames, features]."""
         at_once = max(1, self.backend.batch_windows)
-        for start in range(0, len(windows), at_once):
-            batch = windows[start : start + at_once]
-            makers = [partial(self._window_mel, audio, plan, window, key_shift_semitones) for window in batch]
-            with span(LOG_MEL):
-                log_mels = in_threads(makers, at_once)
-            yield from features_of(timed(self.backend), log_mels)
+        makers = [partial(self._window_mel, audio, plan, window, key_shift_semitones) for window in windows]
+        batches = [makers[start : start + at_once] for start in range(0, len(makers), at_once)]
+        with span(LOG_MEL):
+            log_mels = in_threads(batches[0], at_once)
+        for following in [*batches[1:], []]:
+            # The spectrograms of the next windows are computed beside the network
+            computations: list[Callable[[], Sequence[np.ndarray]]] = [
+                partial(features_of, timed(self.backend), log_mels),
+                *(partial(lambda make: [make()], make) for make in following),
+            ]
+            outputs, *made = in_threads(computations, 2)
+            log_mels = [log_mel for (log_mel,) in made]
+            yield from outputs
 
     def _window_mel(self, audio: np.ndarray, plan: PadPlan, window: Window, key_shift_semitones: float) -> np.ndarray:
         """Log-mel [window frames, n_mels] of a window of the padded spectrogram: the same numbers as in the whole."""

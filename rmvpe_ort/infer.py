@@ -160,7 +160,7 @@ class Backend:
         graph = Graph()
         logits = RMVPE(Layers(config, tensors, graph)).linear("hidden")
         graph.name(graph.op("Sigmoid", logits), "salience")
-        self._head = Session(graph, {"hidden": ["frames", 2 * hidden]}, ["salience"], self._device, threads=1)
+        self._head = Session(graph, {"hidden": ["frames", 2 * hidden]}, ["salience"], self._device, self._threads)
         self._spectra: dict[float, Session] = {}
 
     def _unet(self, threads: int) -> "Session | Parts":
