@@ -15,7 +15,6 @@ import numpy as np
 from rmvpe.config import MelConfig
 from rmvpe.framing import reflect_pad
 
-
 BLOCK_FRAMES = 128  # of one transform: what lies between two steps stays in a core's cache
 
 

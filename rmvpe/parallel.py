@@ -17,8 +17,8 @@ MOST_ROW_BYTES = 64e6
 def in_threads(computations: Sequence[Callable[[], T]], threads: int) -> list[T]:
     """The results of the computations, in their order, of which up to `threads` run at a time.
 
-    The caller's own thread is one of them, and takes the first computation. All have ended when this returns, so that a fork finds none of them. After
-    an exception no further computation is begun; the first one is raised.
+    The caller's own thread is one of them, and takes the first computation. All have ended when this returns, so that a
+    fork finds none of them. After an exception no further computation is begun; the first one is raised.
     """
     results: dict[int, T] = {}
     errors: list[BaseException] = []

@@ -124,7 +124,7 @@ def folded_weights(model: RMVPE) -> dict[str, Callable[[], np.ndarray]]:
     and then nothing of JAX, which a forked process cannot use.
     """
     views = get_weights(model)
-    found = {name: partial(np.asarray, view) for name, view in views.items()}
+    found: dict[str, Callable[[], np.ndarray]] = {name: partial(np.asarray, view) for name, view in views.items()}
     for path, layers in nnx.iter_graph(model):
         if isinstance(layers, nnx.List):
             for i, (conv, norm) in enumerate(pairwise(layers)):
