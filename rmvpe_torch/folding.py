@@ -97,7 +97,7 @@ def _place(module: nn.Module, arrays: Mapping[str, np.ndarray], device: torch.de
         expected = getattr(module, name).shape
         if tuple(array.shape) != tuple(expected):
             raise ValueError(f"{name} has the shape {list(array.shape)}, not {list(expected)}")
-        tensor: Tensor = torch.tensor(array)
+        tensor: Tensor = torch.tensor(array, dtype=torch.float32)  # also of a network that is trained in float64
         # Channels last: a third faster on CPUs, and what tensor cores want
         tensor = tensor.to(device, memory_format=torch.channels_last) if tensor.ndim == 4 else tensor.to(device)
         setattr(module, name, nn.Parameter(tensor) if name in module._parameters else tensor)

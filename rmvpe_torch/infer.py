@@ -203,6 +203,7 @@ class Backend:
             output = _to_numpy(direction(read[None], self._to_device(start)[None, None])[0][0])
         return output[::-1] if reverse else output
 
+    @torch.inference_mode()
     def _features(self, log_mel: Tensor, lengths: Sequence[int] | None) -> Tensor:
         if lengths is None:
             return self._model.features(log_mel)

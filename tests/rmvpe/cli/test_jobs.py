@@ -174,6 +174,7 @@ def test_auto_is_one_process_for_each_cpu(
     songs: Path, predict: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.setattr("rmvpe.workers.cpus_of_this_process", lambda: 3)
+    monkeypatch.setattr("rmvpe.workers.physical_cores", lambda: 3)
     assert predict(songs, "-o", "out", "--jobs", "auto", "--device", "cpu") == 1
     assert "in each of 3 processes" in capsys.readouterr().err
     assert predict(songs, "-o", "out", "--jobs", "auto", "--device", "cuda") == 1  # which processes would have to share
