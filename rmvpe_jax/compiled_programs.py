@@ -6,10 +6,11 @@ import tempfile
 
 import jax
 
+from rmvpe.checkpoint.published import HOME
 from rmvpe.compiled_programs import folder_for
 from rmvpe.errors import UserError
 
-logger = logging.getLogger(__name__)
+LOG = logging.getLogger("rmvpe")
 
 FOLDER = "jax_compilation_cache_dir"  # the option of JAX
 MIN_SECONDS = 0.1  # of compilation: shorter ones are not worth a file
@@ -22,6 +23,7 @@ def keep_compiled_programs() -> None:
     """
     if getattr(jax.config, FOLDER):
         return
+    folder = None
     try:
         folder = folder_for("jax", platform.node() or "this-machine")
         if folder is None:
@@ -30,8 +32,9 @@ def keep_compiled_programs() -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except (UserError, OSError) as error:
-        reason = getattr(error, "strerror", None) or error
-        logger.warning("compiled programs cannot be kept (%s), so that each start takes seconds longer", reason)
+        reason, place = getattr(error, "strerror", None) or error, "" if folder is None else f" in {folder}"
+        text = "compiled programs cannot be kept%s (%s), and each start takes seconds longer: set %s to another folder"
+        LOG.warning(text, place, reason, HOME)
         return
     jax.config.update(FOLDER, str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", MIN_SECONDS)

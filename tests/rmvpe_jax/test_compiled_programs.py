@@ -57,7 +57,8 @@ def test_a_folder_that_cannot_be_written_is_one_warning(tmp_path, monkeypatch, c
         keep_compiled_programs()
     assert kept_in() is None
     (record,) = caplog.records
-    assert "compiled programs cannot be kept" in record.getMessage()
+    assert "compiled programs cannot be kept in " in record.getMessage()
+    assert "set RMVPE_HOME to another folder" in record.getMessage()
 
 
 def test_the_user_can_switch_it_off():
