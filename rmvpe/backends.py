@@ -44,6 +44,10 @@ MIN_PYTHON = {"jax": (3, 11)}  # of a backend that asks for more than the packag
 THIS_PYTHON = tuple(sys.version_info[:3])
 
 
+Pair = tuple[np.ndarray, np.ndarray]  # of the forward direction and of the backward one
+States = tuple[np.ndarray | None, np.ndarray | None]
+
+
 class Network(Protocol):
     """One network, in the three parts that long audio needs: `head(bidirectional GRU(features(log_mel)))`.
 
@@ -69,15 +73,11 @@ class Network(Protocol):
         """
         ...
 
-    def gru_pair(
-        self,
-        forward: np.ndarray,
-        backward: np.ndarray,
-        forward_state: np.ndarray | None,
-        backward_state: np.ndarray | None,
-        layer: int,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """`gru` over `forward`, and in reverse over `backward`: [n, features], [m, features] -> [n and m, hidden]."""
+    def gru_pair(self, xs: Pair, states: States, layer: int) -> Pair:
+        """`gru` over the first of `xs`, in reverse over the second: [n, features], [m, features] -> [n and m, hidden].
+
+        states: of each, as for `gru`.
+        """
         ...
 
     def salience(self, batch: Batch) -> np.ndarray:

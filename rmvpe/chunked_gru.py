@@ -81,7 +81,7 @@ def _both_directions(
     for start, from_end in zip(starts, reversed(starts)):
         ahead, back = x[start : min(start + block_frames, n_kept)], x[from_end : from_end + block_frames]
         if len(ahead):
-            output, behind = network.gru_pair(ahead, back, state, after, layer)
+            output, behind = network.gru_pair((ahead, back), (state, after), layer)
             state = output[-1]
             forward.append(output)
         else:

@@ -14,7 +14,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from rmvpe.backends import Backend, backend_class
+from rmvpe.backends import Backend, Pair, States, backend_class
 from rmvpe.batches import Batch
 from rmvpe.checkpoint.store import Checkpoint, in_memory
 from rmvpe.errors import UserError
@@ -60,18 +60,9 @@ class RemoteBackend:
         found: np.ndarray = self._call("gru", x, state, layer, reverse=reverse)
         return found
 
-    def gru_pair(
-        self,
-        forward: np.ndarray,
-        backward: np.ndarray,
-        forward_state: np.ndarray | None,
-        backward_state: np.ndarray | None,
-        layer: int,
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def gru_pair(self, xs: Pair, states: States, layer: int) -> Pair:
         """As `rmvpe.backends.Network`."""
-        found: tuple[np.ndarray, np.ndarray] = self._call(
-            "gru_pair", forward, backward, forward_state, backward_state, layer
-        )
+        found: Pair = self._call("gru_pair", xs, states, layer)
         return found
 
     def salience(self, batch: Batch) -> np.ndarray:

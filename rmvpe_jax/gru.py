@@ -65,16 +65,13 @@ def gru(
     bias_hh: Array,
     *,
     reverse: bool = False,
-    start: Array | None = None,
 ) -> Array:
     """One direction of a GRU, [B, T, features] -> [B, T, hidden]; `reverse` runs from the last frame to the first.
 
-    The weights have torch's shapes (`gru_shapes`). `start` is the state [B, hidden] before the first step, by default
-    zeros.
+    The weights have torch's shapes (`gru_shapes`); the state before the first step is zeros.
     """
     step, gates_x = _steps(x, weight_ih, weight_hh, bias_ih, bias_hh)
-    if start is None:
-        start = jnp.zeros((x.shape[0], weight_hh.shape[1]), gates_x.dtype)
+    start = jnp.zeros((x.shape[0], weight_hh.shape[1]), gates_x.dtype)
     # Not unrolled: that was never faster on a CPU (T x B 2048 x 1 and 128 x 32, hidden 128 and 256) and compiles longer
     _, out = lax.scan(lambda h, gate_x: (step(h, gate_x),) * 2, start, gates_x, reverse=reverse)
     return out.swapaxes(0, 1)  # [T, B, hidden] -> [B, T, hidden]

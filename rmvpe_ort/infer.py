@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime
 from onnx import TensorProto
 
-from rmvpe.backends import device_name
+from rmvpe.backends import Pair, States, device_name
 from rmvpe.batches import Batch
 from rmvpe.checkpoint.architecture import weight_bytes
 from rmvpe.checkpoint.store import Checkpoint
@@ -102,23 +102,16 @@ class Backend:
                 return self._remote.gru(x, state, layer, reverse=reverse)
             return self._directions[layer, reverse](x=x, state=start)
 
-    def gru_pair(
-        self,
-        forward: np.ndarray,
-        backward: np.ndarray,
-        forward_state: np.ndarray | None,
-        backward_state: np.ndarray | None,
-        layer: int,
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def gru_pair(self, xs: Pair, states: States, layer: int) -> Pair:
         """As `rmvpe.backends.Network`; on a CPU of several threads each direction has one."""
         zeros = np.zeros(self._checkpoint.config.gru_hidden)
         runs = [
             (self._directions[layer, reverse], x, zeros if state is None else state)
-            for reverse, x, state in ((False, forward, forward_state), (True, backward, backward_state))
+            for reverse, x, state in zip((False, True), xs, states)
         ]
         with self._turn:
             if self._remote is not None:
-                return self._remote.gru_pair(forward, backward, forward_state, backward_state, layer)
+                return self._remote.gru_pair(xs, states, layer)
             ahead, behind = in_threads([partial(run, x=x, state=state) for run, x, state in runs], self.threads or 1)
             return ahead, behind
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rmvpe.backends import device_name
+from rmvpe.backends import Pair, States, device_name
 from rmvpe.batches import Batch
 from rmvpe.checkpoint.architecture import weight_bytes
 from rmvpe.checkpoint.store import Checkpoint, in_memory
@@ -120,19 +120,12 @@ class Backend:
                 return self._remote.gru(x, state, layer, reverse=reverse)
             return self._gru(x, state, layer, reverse)
 
-    def gru_pair(
-        self,
-        forward: np.ndarray,
-        backward: np.ndarray,
-        forward_state: np.ndarray | None,
-        backward_state: np.ndarray | None,
-        layer: int,
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def gru_pair(self, xs: Pair, states: States, layer: int) -> Pair:
         """As `rmvpe.backends.Network`; on a CPU of several threads each direction has one."""
-        runs = [(forward, forward_state, False), (backward, backward_state, True)]
+        runs = zip(xs, states, (False, True))
         with self._turn:
             if self._remote is not None:
-                return self._remote.gru_pair(forward, backward, forward_state, backward_state, layer)
+                return self._remote.gru_pair(xs, states, layer)
             at_once = min(self.threads or 1, 2)
             most = 1 if at_once > 1 else None
             computations = [partial(self._gru, x, state, layer, reverse, most) for x, state, reverse in runs]

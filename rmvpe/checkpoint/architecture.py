@@ -1,5 +1,4 @@
-"""The tensors of a network: their names and shapes
-from its config, and its config from their shapes.
+"""The tensors of a network: their names and shapes from its config, and its config from their shapes.
 
 Names and shapes are those of the published checkpoints, which are torch's. All other modules take them from here.
 """

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from rmvpe.backends import Pair, States
 from rmvpe.batches import Batch
 
 
@@ -12,16 +13,9 @@ class GruPair:
 
     gru: Callable[..., np.ndarray]
 
-    def gru_pair(
-        self,
-        forward: np.ndarray,
-        backward: np.ndarray,
-        forward_state: np.ndarray | None,
-        backward_state: np.ndarray | None,
-        layer: int,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        there = self.gru(forward, forward_state, layer, reverse=False)
-        return there, self.gru(backward, backward_state, layer, reverse=True)
+    def gru_pair(self, xs: Pair, states: States, layer: int) -> Pair:
+        there = self.gru(xs[0], states[0], layer, reverse=False)
+        return there, self.gru(xs[1], states[1], layer, reverse=True)
 
 
 class InParts(GruPair):

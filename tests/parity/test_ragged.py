@@ -58,7 +58,7 @@ def test_both_directions_at_once_are_each_alone(framework: str):
     rng = np.random.default_rng(0)
     ahead, behind = (rng.normal(0.0, 1.0, (n, 384)).astype(np.float32) for n in (300, 1))
     state = rng.normal(0.0, 0.5, 256).astype(np.float32)
-    found = network.gru_pair(ahead, behind, state, None, 0)
+    found = network.gru_pair((ahead, behind), (state, None), 0)
     np.testing.assert_array_equal(found[0], network.gru(ahead, state, 0, reverse=False))
     np.testing.assert_array_equal(found[1], network.gru(behind, None, 0, reverse=True))
     assert (found[0].shape, found[1].shape) == ((300, 256), (1, 256))
