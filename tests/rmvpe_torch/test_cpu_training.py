@@ -29,7 +29,7 @@ def pair() -> tuple[RMVPE, RMVPE]:
     """A network in float64, and the same one arranged for training on a CPU."""
     torch.manual_seed(1)
     plain = RMVPE(TINY).double().train()
-    other = copy.deepcopy(plain).to(memory_format=torch.channels_last)
+    other = copy.deepcopy(plain).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return plain, arrange(other, torch.device("cpu"))
 
 
@@ -70,6 +70,7 @@ def test_the_weights_of_the_bottom_get_gradients_in_their_own_layout():
     arranged.logits(torch.randn(2, 8, 16, dtype=torch.float64)).sum().backward()
     for parameter in arranged.unet.intermediate.parameters():
         assert parameter.is_contiguous()
+        assert parameter.grad is not None
         assert parameter.grad.is_contiguous()
 
 
