@@ -35,6 +35,7 @@ NOTE_S, GLIDE_FRAMES = (0.35, 0.9), 25  # of plain contours; a glide of 125 ms b
 class Clip:
     """Sound float32 [samples] at `sample_rate`, and its truth: f0_hz [points], 0 = unvoiced, at time_s [points]."""
 
+    name: str
     sound: np.ndarray
     sample_rate: int
     time_s: np.ndarray
@@ -64,20 +65,32 @@ class Material:
             self._voices[number] = self._read(number) if self.data is not None else self._sing(number)
         return self._voices[number]
 
+    def has_music(self) -> bool:
+        """Whether there may be music to mix with: files, or what the user's recordings have beside the voice."""
+        return self.music is not None or self.data is not None
+
     def voices(self) -> int:
         """How many voices there are."""
         return self.count if self.data is None else min(self.count, len(self.data))
 
+    def voice_name(self, number: int) -> str:
+        """The name of a voice, without reading it."""
+        return f"voice-{number:02d}" if self.data is None else self.data.name(self._index(number))
+
+    def _index(self, number: int) -> int:
+        assert self.data is not None
+        return evenly_spaced(len(self.data), self.voices())[number]
+
     def _read(self, number: int) -> Item:
         assert self.data is not None
-        index = evenly_spaced(len(self.data), self.voices())[number]
+        index = self._index(number)
         return self.data.read_excerpt(index, 0.0, min(LONGEST_ITEM_S, self.data.duration_s(index)))
 
     def _sing(self, number: int) -> Item:
         rng = self.rng("voice", number)
         register = number % len(REGISTERS_HZ)
         sung = song(REGISTERS_HZ[register], SCALES[register], rng)
-        return item_of(sung, f"voice-{number:02d}", rng)
+        return item_of(sung, self.voice_name(number), rng)
 
 
 # Of sound [samples], its level where it is sung, and random numbers, another sound
@@ -146,7 +159,7 @@ def clip_of(item: Item, sound: np.ndarray | None = None, sample_rate: int = SAMP
     """An item's truth with `sound`, or with its voice alone; quieter if it is above full scale."""
     heard = item.voice if sound is None else sound
     heard = heard / max(1.0, float(np.abs(heard).max(initial=0.0)))
-    return Clip(heard.astype(np.float32), sample_rate, item.time_s, item.f0_hz.astype(np.float64))
+    return Clip(item.name, heard.astype(np.float32), sample_rate, item.time_s, item.f0_hz.astype(np.float64))
 
 
 def transformed(change: Change, condition: str, sample_rate: int = SAMPLE_RATE_HZ) -> MakeClip:

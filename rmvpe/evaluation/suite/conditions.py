@@ -6,7 +6,7 @@ the user's own recordings. Numbers in dB are the voice against what is added, RM
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from rmvpe.data import effects
 from rmvpe.data.mixing import mix_at_snr, rms
 from rmvpe.data.synthesis.contours import FRAME_SAMPLES, runs
 from rmvpe.data.synthesis.tones import harmonic_tone
+from rmvpe.errors import UserError
 from rmvpe.evaluation.evaluate import CLEAN, MUSIC, mixed, snr_name, with_music
 from rmvpe.evaluation.suite import channels, sung
 from rmvpe.evaluation.suite.clips import (
@@ -105,6 +106,18 @@ def suite(music_db: Sequence[float], has_music: bool) -> Suite:
         left_out.append("music left out: give --music FOLDER")
     order = list(DESCRIPTIONS)
     return Suite(tuple(sorted(levels, key=lambda level: order.index(level.condition))), tuple(left_out))
+
+
+def chosen(every: Suite, conditions: str) -> Suite:
+    """The levels of the conditions in a list such as "room, tuned". Raises UserError for another word."""
+    wanted = [word.strip().lower() for word in conditions.split(",")]
+    if unknown := [word for word in wanted if word not in DESCRIPTIONS]:
+        raise UserError(f"{unknown[0]!r} is no condition of the stress set: give some of {', '.join(DESCRIPTIONS)}")
+    levels = tuple(level for level in every.levels if level.condition in wanted)
+    left_out = tuple(text for text in every.left_out if text.startswith(tuple(wanted)))
+    if not levels:
+        raise UserError(f"nothing to score: {'; '.join(left_out)}")
+    return Suite(levels, left_out)
 
 
 def _pitches() -> list[Level]:
@@ -260,6 +273,6 @@ def _music(ratio_db: float) -> MakeClip:
         if sound is None:
             return None
         clip = clip_of(item, sound)
-        return clip if ratio_db != MUSIC else Clip(clip.sound, clip.sample_rate, clip.time_s, np.zeros_like(clip.f0_hz))
+        return clip if ratio_db != MUSIC else replace(clip, f0_hz=np.zeros_like(clip.f0_hz))
 
     return make
