@@ -58,14 +58,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data_arguments(parser, text, required=False)
     add_suite_arguments(parser)
     add = parser.add_argument
-    text = f"{WEIGHTS_HELP}; with --suite several"
-    add(
-        "--weights",
-        nargs="+",
-        default=[DEFAULT_WEIGHTS],
-        metavar="WEIGHTS",
-        help=text.replace("%(default)s", DEFAULT_WEIGHTS),
-    )
+    text = f"{WEIGHTS_HELP.replace('%(default)s', DEFAULT_WEIGHTS)}; with --suite several, compared with the first"
+    add("--weights", nargs="+", default=[DEFAULT_WEIGHTS], metavar="WEIGHTS", help=text)
     add("--backend", choices=("auto", *BACKENDS), default="auto", help="framework (default: by the device)")
     add("--device", default="auto", help="as for predict (default: the fastest that is there)")
     add("--notes", action="store_true", help="score the notes that are found, against annotated notes")

@@ -1,7 +1,7 @@
-"""Instruments without a voice, made from scratch: plucked and held chords, drums, a bowed lead, and all of them.
+"""Instruments without a voice, made from scratch: plucked and held chords, drums, and these with a bowed lead.
 
-Every frame is labelled as nobody, so a pitch that is found here is a false alarm. The notes begin and end at fixed
-times, their partials lie still, and their attack is that of an instrument. Keys are MIDI semitones.
+Every frame is labelled as nobody, so a pitch that is found here is a false alarm. There is no lead alone: a single tone
+has a pitch, and nothing in a synthetic one would say that no voice makes it. Keys are MIDI semitones.
 """
 
 from collections.abc import Callable
@@ -97,7 +97,7 @@ def bowed(n_samples: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def band(n_samples: int, rng: np.random.Generator) -> np.ndarray:
-    """All of them at the same level, [samples]."""
+    """Chords of both kinds, drums and a lead at the same level, [samples]."""
     parts = [part(n_samples, rng) for part in (plucked, held, drums, bowed)]
     return np.asarray(sum(part / max(rms(part), RMS_FLOOR) for part in parts))
 
@@ -106,6 +106,5 @@ INSTRUMENTS: dict[str, Callable[[int, np.random.Generator], np.ndarray]] = {
     "plucked chords": plucked,
     "held chords": held,
     "drums": drums,
-    "bowed lead": bowed,
-    "all together": band,
+    "with a lead": band,
 }

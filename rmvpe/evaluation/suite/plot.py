@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDTH_INCHES, LINE_INCHES, AROUND_INCHES = 11.0, 0.185, 1.7
+WIDTH_INCHES, LINE_INCHES = 11.0, 0.19
+LEFT_INCHES, RIGHT_INCHES, TOP_INCHES, BOTTOM_INCHES = 2.1, 0.25, 1.15, 0.55
 TITLE_COLUMNS = 110
 GAP = 0.55  # of a line, between two conditions
 BETWEEN = 0.26  # of a line, between the marks of two scores of a level
@@ -92,13 +93,14 @@ def _figure(
 ) -> "tuple[Figure, Sequence[Axes], list[float]]":
     """A figure with a panel per heading, the names of the levels at its left, and the place of each level."""
     from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     places = _places(levels)
-    height = AROUND_INCHES + LINE_INCHES * (places[-1] + 1)
-    layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.06)
-    figure = Figure(figsize=(WIDTH_INCHES, height), facecolor=theme.paper, layout=layout)
-    panels = figure.subplots(1, len(headings), sharey=True, squeeze=False)[0]
+    height = TOP_INCHES + LINE_INCHES * (places[-1] + 1 + GAP) + BOTTOM_INCHES
+    figure = Figure(figsize=(WIDTH_INCHES, height), facecolor=theme.paper)
+    # Set by hand: a layout engine takes the shares of so tall a figure for too small
+    edges = {"left": LEFT_INCHES / WIDTH_INCHES, "right": 1.0 - RIGHT_INCHES / WIDTH_INCHES}
+    edges |= {"bottom": BOTTOM_INCHES / height, "top": 1.0 - TOP_INCHES / height}
+    panels = figure.subplots(1, len(headings), sharey=True, squeeze=False, gridspec_kw={**edges, "wspace": 0.09})[0]
     for axes in panels:
         style(axes, theme)
         axes.set_axisbelow(True)
@@ -106,14 +108,24 @@ def _figure(
         for number, (first, last) in enumerate(_blocks(levels, places)):
             if number % 2 == 0:
                 axes.axhspan(first - 0.5 - GAP / 2, last + 0.5 + GAP / 2, color=theme.ink, alpha=0.06, linewidth=0)
-    panels[0].set_yticks(places, [level.name for level in levels], fontsize=9)
+    panels[0].set_yticks(places, _names(levels), fontsize=9)
     panels[0].set_ylim(places[-1] + 0.5 + GAP / 2, -0.5 - GAP / 2)  # from top to bottom
     for axes in panels:
         axes.tick_params(axis="y", length=0)
     shown, size = title_lines(title, 12, TITLE_COLUMNS)
-    figure.suptitle(shown, color=theme.ink, fontsize=size, x=0.012, ha="left")
+    figure.suptitle(shown, color=theme.ink, fontsize=size, x=0.012, y=1.0 - 0.1 / height, ha="left", va="top")
     literal(figure)
     return figure, panels, places
+
+
+def _names(levels: Sequence[Level]) -> list[str]:
+    """What stands beside each level: the condition only beside its first."""
+    seen: set[str] = set()
+    names = []
+    for level in levels:
+        names.append(level.level if level.condition in seen else level.name)
+        seen.add(level.condition)
+    return names
 
 
 def _places(levels: Sequence[Level]) -> list[float]:
@@ -165,7 +177,7 @@ def _look(name: str, theme: Theme) -> dict[str, Any]:
     """Colour and marker of a score."""
     looks = {
         "RPA": {"color": theme.f0, "marker": "o"},
-        "RCA": {"color": theme.line(1)["color"], "marker": "d"},
+        "RCA": {"color": theme.line(0)["color"], "marker": "d"},
         "OA": {"color": theme.f0, "marker": "s"},
         "VR": {"color": theme.f0, "marker": "^"},
         "VFA": {"color": theme.line(0)["color"], "marker": "v"},

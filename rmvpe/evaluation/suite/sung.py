@@ -19,6 +19,7 @@ CHOIR_CENTS, CHOIR_DRIFT_CENTS = 15.0, 8.0  # how far singers are apart, and eac
 SECOND_DB = -6.0
 THIRDS = (3.0, 4.0)
 FADE_S = 0.01
+RATE_WINDOW_S = 0.064  # as long as the spectra that the network sees: two to four periods of a fry
 
 
 def register(range_hz: tuple[float, float]) -> Sing:
@@ -46,14 +47,26 @@ def vibrato(depth_cents: float, rate_hz: float) -> Sing:
 
 
 def fry(jitter: float) -> Sing:
-    """A creaking voice: so few pulses per second that they are heard one by one, `jitter` of the period apart."""
+    """A creaking voice: so few pulses per second that they are heard one by one, `jitter` of the period apart.
+
+    Where periods differ at random, the pitch is their mean: true is how many there are in the 64 ms around a frame.
+    """
 
     def make(rng: np.random.Generator) -> Sung:
         f0_hz = plain_contour(FRY_HZ, rng)
         periods = jittered(integral(at_every_sample(f0_hz)), jitter, rng)
-        return sing(f0_hz, phrases(len(f0_hz), rng, PHRASE_S, REST_S), rng, periods=periods)
+        creak = sing(f0_hz, phrases(len(f0_hz), rng, PHRASE_S, REST_S), rng, periods=periods)
+        return Sung(creak.sound, np.where(creak.f0_hz > 0, rate(periods), 0.0))
 
     return make
+
+
+def rate(periods: np.ndarray) -> np.ndarray:
+    """Periods per second [frames] in the 64 ms around each frame, from `periods` [(frames - 1) x 80] at every sample."""
+    half = round(RATE_WINDOW_S / 2 * SAMPLE_RATE_HZ)
+    centres = np.arange(len(periods) // FRAME_SAMPLES + 1) * FRAME_SAMPLES
+    first, last = np.maximum(centres - half, 0), np.minimum(centres + half, len(periods) - 1)
+    return (periods[last] - periods[first]) / (last - first) * SAMPLE_RATE_HZ
 
 
 def tuned(step_s: float) -> Sing:
