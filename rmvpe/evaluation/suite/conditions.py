@@ -52,8 +52,8 @@ DESCRIPTIONS = {
     "pure tone": "sine waves with the same notes",
     "vibrato depth": "long notes with a vibrato of 5.5 Hz, that far up and down",
     "vibrato speed": "long notes with a vibrato of 100 cents up and down, that fast",
-    "fry": "pulses at 35 to 70 Hz whose periods vary at random by that much (standard deviation); true is the mean rate "
-    "over 64 ms",
+    "fry": "pulses at 35 to 70 Hz whose periods vary at random by that much (standard deviation); true is the rate "
+    "of each period",
     "tuned": "semitone steps without any glide, that long",
     "children": "formants 1.35 and 1.55 times those of a man, 220 to 520 Hz",
     "whisper": "vowels and consonants of noise: nobody sings",

@@ -19,7 +19,7 @@ CHOIR_CENTS, CHOIR_DRIFT_CENTS = 15.0, 8.0  # how far singers are apart, and eac
 SECOND_DB = -6.0
 THIRDS = (3.0, 4.0)
 FADE_S = 0.01
-RATE_WINDOW_S = 0.064  # as long as the spectra that the network sees: two to four periods of a fry
+RATE_WINDOW_S = 0.01  # from label to label; the periods of a fry are longer
 
 
 def register(range_hz: tuple[float, float]) -> Sing:
@@ -49,7 +49,7 @@ def vibrato(depth_cents: float, rate_hz: float) -> Sing:
 def fry(jitter: float) -> Sing:
     """A creaking voice: so few pulses per second that they are heard one by one, `jitter` of the period apart.
 
-    Where periods differ at random, the pitch is their mean: true is how many there are in the 64 ms around a frame.
+    True is the rate of the period at hand, not that of the contour before the jitter.
     """
 
     def make(rng: np.random.Generator) -> Sung:
@@ -62,7 +62,7 @@ def fry(jitter: float) -> Sing:
 
 
 def rate(periods: np.ndarray) -> np.ndarray:
-    """Periods per second [frames] in the 64 ms around each frame, from `periods` [(frames - 1) x 80] at every sample."""
+    """Periods per second [frames] in the 10 ms around each frame, from `periods` at every sample."""
     half = round(RATE_WINDOW_S / 2 * SAMPLE_RATE_HZ)
     centres = np.arange(len(periods) // FRAME_SAMPLES + 1) * FRAME_SAMPLES
     first, last = np.maximum(centres - half, 0), np.minimum(centres + half, len(periods) - 1)

@@ -38,10 +38,10 @@ def integral(f0_hz: np.ndarray) -> np.ndarray:
 
 
 def jittered(periods: np.ndarray, jitter: float, rng: np.random.Generator) -> np.ndarray:
-    """`periods` [samples] whose pulses come too early or too late; the mean f0 stays.
+    """`periods` [samples] whose pulses come too early or too late.
 
     jitter: standard deviation of a period's length over its length. Each pulse is moved away from its regular place by
-    itself, so that the errors do not add up and the label stays right however long the sound is.
+    itself, so that the errors do not add up: the mean rate stays that of `periods`.
     """
     count = int(periods[-1]) + 2
     moved = np.clip(rng.standard_normal(count), -2.0, 2.0) * (jitter / np.sqrt(2.0))
