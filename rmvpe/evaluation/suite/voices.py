@@ -43,9 +43,9 @@ def jittered(periods: np.ndarray, jitter: float, rng: np.random.Generator) -> np
     jitter: standard deviation of a period's length over its length. Each pulse is moved away from its regular place by
     itself, so that the errors do not add up: the mean rate stays that of `periods`.
     """
-    count = int(periods[-1]) + 2
-    moved = np.clip(rng.standard_normal(count), -2.0, 2.0) * (jitter / np.sqrt(2.0))
-    return periods + np.interp(periods, np.arange(count), moved)
+    pulses = np.arange(-1, int(periods[-1]) + 3)
+    moved = np.clip(rng.standard_normal(len(pulses)), -2.0, 2.0) * (jitter / np.sqrt(2.0))
+    return np.interp(periods, pulses + moved, pulses)
 
 
 def harmonics(
