@@ -41,6 +41,11 @@ OCTAVES_HZ = (32.0, 64.0, 125.0, 250.0, 500.0, 1000.0, 2010.0, 3200.0)  # the la
 RT60_S = (0.3, 0.6, 1.0, 1.5)
 PRE_DELAY_S = 0.005
 HUM_DB, CLIP_DB, NOISE_DB = (20.0, 10.0, 0.0), (6.0, 12.0, 24.0), (20.0, 10.0, 5.0, 0.0, -5.0)
+TUNED = {
+    "150 ms, 1 semitone": (0.15, (1,)),
+    "150 ms, 2 to 4": (0.15, (2, 3, 4)),
+    "300 ms, 2 to 4": (0.3, (2, 3, 4)),
+}
 MAINS_HZ = (50.0, 60.0)
 NOISE_COLOURS = {"white": 0.0, "pink": 1.0, "brown": 2.0}
 QUIET_DBFS = -70.0
@@ -54,7 +59,7 @@ DESCRIPTIONS = {
     "vibrato speed": "long notes with a vibrato of 100 cents up and down, that fast",
     "fry": "pulses at 35 to 70 Hz whose periods vary at random by that much (standard deviation); true is the rate "
     "of each period",
-    "tuned": "semitone steps without any glide, that long",
+    "tuned": "a voice moved onto semitones: a step of so many, up or down, after so long, without any glide",
     "children": "formants 1.35 and 1.55 times those of a man, 220 to 520 Hz",
     "whisper": "vowels and consonants of noise: nobody sings",
     "choir": "that many singers in unison, about 15 cents apart; true is the melody they share",
@@ -142,7 +147,7 @@ def _pitches() -> list[Level]:
 def _manners() -> list[Level]:
     """Fry, tuned, children, whisper, choir, duet."""
     levels = [Level("fry", f"{percent:g} %", _sung("fry", sung.fry(percent / 100.0))) for percent in (0.0, 3.0, 10.0)]
-    levels += [Level("tuned", f"{1000 * step:g} ms", _sung("tuned", sung.tuned(step))) for step in (0.15, 0.3)]
+    levels += [Level("tuned", name, _sung("tuned", sung.tuned(*how))) for name, how in TUNED.items()]
     levels += [Level("children", name, _sung("children", make)) for name, make in sung.CHILDREN.items()]
     levels.append(Level("whisper", "", _sung("whisper", sung.whispered)))
     levels += [Level("choir", f"{count} singers", _sung("choir", sung.choir(count))) for count in (3, 8)]

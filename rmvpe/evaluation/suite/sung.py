@@ -69,8 +69,8 @@ def rate(periods: np.ndarray) -> np.ndarray:
     return (periods[last] - periods[first]) / (last - first) * SAMPLE_RATE_HZ
 
 
-def tuned(step_s: float) -> Sing:
-    """A voice moved onto semitones: steps of one semitone up or down every `step_s`, without any glide.
+def tuned(step_s: float, semitones: tuple[int, ...]) -> Sing:
+    """A voice moved onto semitones: a step of some of `semitones`, up or down, every `step_s`, without any glide.
 
     A step lies in the middle between two frames, so that no label is at it.
     """
@@ -79,8 +79,10 @@ def tuned(step_s: float) -> Sing:
         frames, length = frames_of_clip(), round(step_s / FRAME_S)
         number = int(rng.integers(len(REGISTERS_HZ)))
         low, high = np.round(hz_to_midi(np.array(REGISTERS_HZ[number])))
-        keys = np.cumsum(rng.choice((-1.0, 1.0), -(-frames // length))) + int(rng.integers(12))
-        keys = low + np.abs((keys + (high - low)) % (2 * (high - low)) - (high - low))  # reflected at both ends
+        keys = [low + int(rng.integers(round(high - low)))]
+        for _ in range(frames // length):
+            step = int(rng.choice(semitones)) * int(rng.choice((-1, 1)))
+            keys.append(keys[-1] + (step if low <= keys[-1] + step <= high else -step))
         f0_hz = midi_to_hz(np.repeat(keys, length)[:frames])
         nearest = (np.arange((frames - 1) * FRAME_SAMPLES) + FRAME_SAMPLES // 2) // FRAME_SAMPLES
         voiced = phrases(frames, rng, PHRASE_S, REST_S)

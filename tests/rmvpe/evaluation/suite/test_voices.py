@@ -1,4 +1,4 @@
-"""The synthetic voices have the f0 that they claim, measured from the sound; nothing is folded back from above 8 kHz."""
+"""The synthetic voices have the f0 that they claim, measured from the sound; nothing is folded back from 8 kHz."""
 
 import numpy as np
 import pytest
