@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 WIDTH_INCHES, LINE_INCHES = 11.0, 0.19
 LEFT_INCHES, RIGHT_INCHES, TOP_INCHES, BOTTOM_INCHES = 2.1, 0.25, 1.15, 0.55
+LEGEND_INCHES = 0.32  # of the weights of a comparison, below the top
 TITLE_COLUMNS = 110
 GAP = 0.55  # of a line, between two conditions
 BETWEEN = 0.26  # of a line, between the marks of two scores of a level
@@ -84,7 +85,9 @@ def draw_differences(
         axes.axvline(0.0, color=colours.threshold, linewidth=1.0, alpha=0.7, zorder=1)
         widest = max([1.0, *(abs(value) for value in axes.get_xlim())])
         axes.set_xlim(-widest, widest)
-        _legend(axes, f"{heading} (points of %)", colours)
+        axes.set_xlabel("points of %", color=colours.ink, fontsize=11)
+        axes.set_title(heading, color=colours.ink, fontsize=11, loc="left")
+    _legend_of_figure(figure, panels[0], colours)
     return figure
 
 
@@ -184,6 +187,22 @@ def _look(name: str, theme: Theme) -> dict[str, Any]:
         "VO": {"color": theme.line(2)["color"], "marker": "X"},
     }
     return looks[name]
+
+
+def _legend_of_figure(figure: "Figure", axes: "Axes", theme: Theme) -> None:
+    """The weights side by side below the title, and what their marks mean."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(
+        handles,
+        [f"{label} (filled: beyond noise)" for label in labels],
+        loc="upper left",
+        bbox_to_anchor=(0.005, 1.0 - LEGEND_INCHES / figure.get_figheight()),
+        ncols=2,
+        frameon=False,
+        labelcolor=theme.ink,
+        fontsize=10,
+        handletextpad=0.2,
+    )
 
 
 def _legend(axes: "Axes", heading: str, theme: Theme) -> None:

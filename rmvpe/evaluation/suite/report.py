@@ -134,11 +134,9 @@ def _cell(one: Interval, name: str) -> str:
 def _difference(one: Interval, name: str) -> str:
     if math.isnan(one.value):
         return ABSENT
-    value = _number(one.value, name, "+")
-    if math.isnan(one.low):
-        return value
+    value, low, high = (_number(number, name, "+") for number in (one.value, one.low, one.high))
     mark = BEYOND_NOISE if one.is_beyond_noise else ""
-    return f"{value}{mark} ({_number(one.low, name, '+')} to {_number(one.high, name, '+')})"
+    return f"{value}{mark}" if math.isnan(one.low) or low == high == value else f"{value}{mark} ({low} to {high})"
 
 
 def _number(value: float, name: str, sign: str = "") -> str:
