@@ -21,6 +21,7 @@ ATTACK_FRAMES = 7  # over which a voice fades in and out, inside its voiced part
 BREATH_DB = -32.0  # of the noise of a singing glottis, against the harmonics
 HISS_DB = -12.0  # of voiceless consonants, against the vowels
 NOISE_WINDOW, NOISE_FFT = 320, 512  # 20 ms: as long as a vowel's spectrum stands still
+NOISE_HOLD = 4  # frames for which it is taken to
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,9 @@ def noise_through(formants_hz: np.ndarray, loudness: np.ndarray, rng: np.random.
     noise = rng.standard_normal((frames - 1) * FRAME_SAMPLES + NOISE_WINDOW)
     pieces = np.lib.stride_tricks.sliding_window_view(noise, NOISE_WINDOW)[::FRAME_SAMPLES][:frames]  # [frames, window]
     hz = np.fft.rfftfreq(NOISE_FFT, 1.0 / SAMPLE_RATE_HZ)
-    gain = tract_gain(np.broadcast_to(hz, (frames, len(hz))), formants_hz[:, None, :]) * np.minimum(hz / 1500.0, 1.0)
+    some_hz = formants_hz[::NOISE_HOLD, None, :]
+    gain = tract_gain(np.broadcast_to(hz, (len(some_hz), len(hz))), some_hz) * np.minimum(hz / 1500.0, 1.0)
+    gain = np.repeat(gain, NOISE_HOLD, axis=0)[:frames]
     shaped = np.fft.irfft(np.fft.rfft(pieces * window, NOISE_FFT, axis=1) * gain, NOISE_FFT, axis=1)
     shaped = shaped[:, :NOISE_WINDOW] * window * loudness[:, None]
     sound = np.zeros((frames - 1) * FRAME_SAMPLES + NOISE_WINDOW)
