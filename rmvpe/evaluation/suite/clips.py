@@ -18,7 +18,7 @@ from rmvpe.data.mixing import RMS_FLOOR, rms
 from rmvpe.data.readers.base import Item, Source
 from rmvpe.data.synthesis.contours import FRAME_S, FRAME_SAMPLES, dynamics, melody, smoothed
 from rmvpe.data.synthesis.demo import REGISTERS_HZ
-from rmvpe.evaluation.evaluate import evenly_spaced, voice_level
+from rmvpe.evaluation.evaluate import evenly_spaced, voice_level, with_music
 from rmvpe.evaluation.suite.voices import Sung, level_of, phrases, sing
 from rmvpe.pitch import hz_to_midi, midi_to_hz
 
@@ -60,9 +60,10 @@ class Material:
         return np.random.default_rng([self.seed, zlib.crc32(condition.encode()), number])
 
     def voice(self, number: int) -> Item:
-        """The user's recording or a synthetic voice, kept for the next condition."""
+        """The user's recording or a synthetic voice, with its music if there is any; kept for the next condition."""
         if number not in self._voices:
-            self._voices[number] = self._read(number) if self.data is not None else self._sing(number)
+            item = self._read(number) if self.data is not None else self._sing(number)
+            self._voices[number] = with_music(item, self.music)
         return self._voices[number]
 
     def has_music(self) -> bool:

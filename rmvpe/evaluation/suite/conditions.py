@@ -17,7 +17,7 @@ from rmvpe.data.mixing import mix_at_snr, rms
 from rmvpe.data.synthesis.contours import FRAME_SAMPLES, runs
 from rmvpe.data.synthesis.tones import harmonic_tone
 from rmvpe.errors import UserError
-from rmvpe.evaluation.evaluate import CLEAN, MUSIC, mixed, snr_name, with_music
+from rmvpe.evaluation.evaluate import CLEAN, MUSIC, mixed, snr_name
 from rmvpe.evaluation.suite import channels, sung
 from rmvpe.evaluation.suite.clips import (
     PHRASE_S,
@@ -274,7 +274,7 @@ def _instrument(name: str) -> MakeClip:
 
 def _music(ratio_db: float) -> MakeClip:
     def make(material: Material, number: int) -> Clip | None:
-        item = with_music(material.voice(number), material.music)
+        item = material.voice(number)
         sound = mixed(item, ratio_db, ModelConfig())
         if sound is None:
             return None

@@ -1,6 +1,7 @@
 """Each condition of the stress set is what its name says, measured from the sound of its clips."""
 
 import itertools
+import re
 import sys
 
 import numpy as np
@@ -14,6 +15,7 @@ from rmvpe.evaluation.suite.clips import CLIP_S, Clip, Material
 from rmvpe.evaluation.suite.conditions import DESCRIPTIONS, OCTAVES_HZ, chosen, suite
 from rmvpe.evaluation.suite.voices import integral, level_of
 from rmvpe.pitch import hz_to_midi
+from tests.helpers.paths import ROOT
 
 RATE = 16_000
 MATERIAL = Material(seed=0, count=4)
@@ -421,3 +423,9 @@ def test_every_condition_is_described_and_can_be_chosen() -> None:
 def test_names_are_unique() -> None:
     names = [level.name for level in suite([20.0, 0.0, -5.0], has_music=True).levels]
     assert len(names) == len(set(names))
+
+
+def test_the_page_describes_each_condition_as_the_code_does() -> None:
+    page = (ROOT / "docs" / "stress-set.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| ([a-z ]+) \| ([^|]+) \| [^|]+ \|$", page, re.MULTILINE))
+    assert {name: rows.get(name) for name in DESCRIPTIONS} == DESCRIPTIONS
