@@ -28,7 +28,11 @@ BETWEEN = 0.26  # of a line, between the marks of two scores of a level
 PANELS = {
     "pitch of sung frames (%)": {"RPA": "RPA, octave right", "RCA": "RCA, any octave"},
     "pitch and voicing (%)": {"OA": "OA"},
-    "called voiced (%)": {"VR": "VR, of sung frames", "VFA": "VFA, of the others", "VO": "VO, octave wrong"},
+    "called voiced (%)": {
+        "VR": "VR, of sung frames",
+        "VFA": "VFA, of the others, lower is better",
+        "VO": "VO, octave wrong, lower is better",
+    },
 }
 DIFFERENCE_PANELS = {"RPA": "RPA", "OA": "OA", "VR": "VR", "VFA": "VFA, lower is better"}
 
@@ -166,6 +170,8 @@ def _marks(
             axes.hlines(place, factor * value.low, factor * value.high, color=look["color"], linewidth=1.6, alpha=0.75)
     for filled in (True, False):
         chosen = [(place, value) for place, value in known if (not hollow or value.is_beyond_noise) == filled]
+        if not chosen and not filled:
+            continue
         face = look["color"] if filled else "none"
         axes.plot(
             [factor * value.value for _, value in chosen],
