@@ -23,7 +23,7 @@ from rmvpe.evaluation.suite.voices import Sung, level_of, phrases, sing
 from rmvpe.pitch import hz_to_midi, midi_to_hz
 
 CLIP_S = 6.0
-LONGEST_ITEM_S = 15.0  # of the user's own recordings no more than this is used
+LONGEST_ITEM_S = 20.0  # of the user's own recordings no more than this is used
 VOICE_DBFS, PEAK = -20.0, 0.97  # RMS where it is sung; quieter where a peak would be above full scale
 FLOOR_DB = -60.0  # of the noise in every voice, against its level: a recording is never digitally silent
 PHRASE_S, REST_S = (0.8, 2.0), (0.25, 0.6)
