@@ -17,6 +17,7 @@ from rmvpe.chunked_gru import BLOCK_FRAMES
 from rmvpe.config import MelConfig
 from rmvpe.errors import UserError
 from rmvpe.framing import round_up
+from rmvpe.memory import give_back
 from rmvpe.parallel import in_threads
 from rmvpe.processes import jax_threads
 from rmvpe.remote import RemoteBackend, open_backend
@@ -66,6 +67,8 @@ class Backend:
             for layer in range(checkpoint.config.gru_layers)
             for reverse in (False, True)
         }
+        if on_cpu:
+            give_back()  # the kernels before they were folded
         self._hidden = checkpoint.config.gru_hidden
         self.gru_layers = checkpoint.config.gru_layers
         self._float64 = kind_of(self._device).float64
