@@ -5,7 +5,9 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from rmvpe.backends import installed_backends
 from rmvpe.checkpoint.store import locate
@@ -41,13 +43,13 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
 def test_everything_it_writes_says_the_same_and_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     outputs = {name: tmp_path / f"s.{name}" for name in ("json", "csv", "md", "png")}
     flags = ["--json", outputs["json"], "--csv", outputs["csv"], "--markdown", outputs["md"], "--plot", outputs["png"]]
-    asked = ["--suite", "--limit", 2, "--conditions", "voice,silence,pure tone"]
+    asked = ["--suite", "--limit", 2, "--conditions", "voice,silence,tuned"]
     assert evaluate(*asked, *flags) == 0
     printed = capsys.readouterr()
     assert printed.err == ""
     assert printed.out.startswith("Stress set, synthetic voices, 2 clips of each, seed 0\n\nsmall by ")
     rows = rows_of(printed.out)
-    assert list(rows)[:3] == ["voice", "pure tone: 32-64 Hz", "pure tone: 64-125 Hz"]
+    assert list(rows)[:3] == ["voice", "tuned: 150 ms, 1 semitone", "tuned: 150 ms, 2 to 4"]
     assert rows["silence: digital"] == ["2", "-", "-", "-", "100.0", "-", "0.0", "-", "-"]
     assert float(rows["voice"][1].split()[0]) > 97.0
 
@@ -131,6 +133,13 @@ def test_your_own_voices_and_music(tmp_path: Path, capsys: pytest.CaptureFixture
 )
 def test_wrong_flags_are_one_sentence(flags: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert words in refused(capsys, *flags)
+
+
+def test_music_without_sound_is_refused_before_the_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "music").mkdir()
+    soundfile.write(tmp_path / "music" / "m.wav", np.zeros(16_000), 16_000)
+    asked = ["--suite", "--limit", 1, "--conditions", "voice,register,music", "--music", tmp_path / "music"]
+    assert "holds no music but silence" in refused(capsys, *asked)
 
 
 def test_a_file_of_yours_is_not_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

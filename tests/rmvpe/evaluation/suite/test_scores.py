@@ -119,14 +119,14 @@ def test_a_resampled_median_is_that_of_the_frames_drawn() -> None:
 
 
 def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
-    """60 clips of a share that varies from clip to clip: the truth is inside in 95 % of 200 such sets, or nearly."""
+    """60 clips of a share that varies from clip to clip: the truth is inside in 95 % of 80 such sets, or nearly."""
     rng = np.random.default_rng(1)
     inside = 0
-    for _ in range(200):
+    for _ in range(80):
         shares = rng.beta(8, 2, 60)
         found = summary([counted(round(1000 * share), 1000) for share in shares])["RPA"]
         inside += found.low <= 0.8 <= found.high
-    assert 0.89 <= inside / 200 <= 0.99
+    assert 0.87 <= inside / 80 < 1.0  # 3 standard deviations below 0.95
 
 
 def test_a_paired_difference_sees_what_single_intervals_hide() -> None:
