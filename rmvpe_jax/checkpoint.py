@@ -20,7 +20,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from rmvpe.checkpoint.architecture import expected_tensors
-from rmvpe.checkpoint.content_hash import CONTENT_HASH, check_content, hash_of_arrays
+from rmvpe.checkpoint.content_hash import CONTENT_HASH, check_content, hash_of_arrays, hash_of_pieces
 from rmvpe.checkpoint.folders import is_only_orbax
 from rmvpe.checkpoint.store import FORMAT, Checkpoint
 from rmvpe.config import ModelConfig
@@ -29,9 +29,19 @@ from rmvpe.errors import UserError
 from rmvpe.files import output_folder
 from rmvpe.json_text import MAX_BYTES, parse_json
 from rmvpe.memory import give_back
+from rmvpe.parallel import Beside
 from rmvpe.reading import first_line, reading
+from rmvpe_jax.arrays_on_disk import (
+    DESCRIPTION,
+    Item,
+    ItemInMemory,
+    check_claim,
+    claimed_bytes,
+    open_item,
+    open_records,
+)
 from rmvpe_jax.model import RMVPE
-from rmvpe_jax.params import ConversionError, converters, nnx_to_torch, torch_to_nnx
+from rmvpe_jax.params import ConversionError, check_nnx, converters, nnx_to_torch, table, to_torch, torch_to_nnx
 
 WEIGHTS, ABOUT = "weights", "about"  # names of the items
 MARGIN, SPARE_BYTES = 1.05, 1 << 18  # an upper bound for what Orbax writes beside the arrays
@@ -192,16 +202,35 @@ def load(directory: str | os.PathLike[str]) -> Checkpoint:
     with reading(folder, GIVE_ANOTHER):
         try:
             config = from_dict(ModelConfig, about.get("config"))
-            flat = read_items(folder, [WEIGHTS], [], most_bytes(config))[0][WEIGHTS]
-            tensors = nnx_to_torch(flat, config, check=partial(check_hash, folder, about, flat), consume=True)
+            tensors = _read_tensors(folder, about, config)
         except ConfigError as error:
             raise UserError(f"{folder}: {error}") from error
         except ConversionError as error:
             raise UserError(f"{folder}: {error}") from error
         metadata = {str(key): str(value) for key, value in about.get("metadata", {}).items()}
-        return Checkpoint(
-            config, {name: tensor.astype(np.float32, copy=False) for name, tensor in tensors.items()}, metadata
-        )
+        return Checkpoint(config, tensors, metadata)
+
+
+def _read_tensors(folder: Path, about: Mapping[str, Any], config: ModelConfig) -> Arrays:
+    """The weights of a folder as float32 under their official names; each array is freed once it is converted.
+
+    Raises ConversionError if they do not fit `config`, UserError if they are not those that `about` has a hash of.
+    """
+    limit = most_bytes(config)
+    plain_item = open_item(folder.absolute() / WEIGHTS, limit)
+    item: Item = plain_item or ItemInMemory(read_items(folder, [WEIGHTS], [], limit)[0][WEIGHTS])
+    rows = {row.nnx_path: row for row in table(config)}
+    check_nnx(item.kinds, config)
+    plain = {key: value for key, value in about.items() if key != CONTENT_HASH}
+    names = sorted(rows)
+    tensors = {}
+    with Beside(partial(hash_of_pieces, plain, item.kinds)) as content:
+        for name, array in zip(names, item.take(names), strict=True):
+            content.add(array)
+            tensors[rows[name].torch_name] = to_torch(rows[name], array).astype(np.float32, copy=False)
+    if CONTENT_HASH in about:
+        check_content(folder, about[CONTENT_HASH], content.result())
+    return {name: tensors[name] for name in expected_tensors(config)}
 
 
 def most_bytes(config: ModelConfig) -> int:
@@ -257,25 +286,15 @@ def read_through(item: Path, limit: int) -> None:
     Orbax reads all arrays at the same time; if several are damaged, each prints a traceback. It also reserves the
     memory that an array's description asks for: ValueError too if that is more than `limit` bytes in all.
     """
-    import tensorstore
-
     if not (item / "manifest.ocdbt").is_file():
         raise ValueError(f"{item} has no manifest")
-    # Not a URL: in one, a space, a "#" or Windows' backslashes would need to be quoted
-    base = {"driver": "file", "path": f"{item.as_posix()}/"}
-    records = tensorstore.KvStore.open({"driver": "ocdbt", "base": base}).result()
+    records = open_records(item)
     claimed = 0
     for key in records.list().result():
         value = records.read(key).result().value
-        if key.endswith(b"/.zarray"):
-            claimed += _claimed_bytes(parse_json(bytes(value)))
-    if claimed > limit:
-        raise ValueError(f"{item} describes arrays of {claimed:,} bytes, more than its network has")
-
-
-def _claimed_bytes(about: Mapping[str, Any]) -> int:
-    """The memory for an array of this description (zarr's, https://zarr-specs.readthedocs.io): it, or one chunk."""
-    return max(math.prod(about["shape"]), math.prod(about["chunks"])) * np.dtype(about["dtype"]).itemsize
+        if key.endswith(DESCRIPTION.encode()):
+            claimed += claimed_bytes(parse_json(bytes(value)))
+    check_claim(item, claimed, limit)
 
 
 def latest(directory: str | os.PathLike[str]) -> Path:
