@@ -8,7 +8,7 @@ only. A folder is complete or absent: it is written under a temporary name and t
 import math
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -41,11 +41,12 @@ from rmvpe_jax.arrays_on_disk import (
     open_records,
 )
 from rmvpe_jax.model import RMVPE
-from rmvpe_jax.params import ConversionError, check_nnx, converters, nnx_to_torch, table, to_torch, torch_to_nnx
+from rmvpe_jax.params import ConversionError, check_nnx, converters, nnx_shape, nnx_to_torch, table, to_torch
 
 WEIGHTS, ABOUT = "weights", "about"  # names of the items
 MARGIN, SPARE_BYTES = 1.05, 1 << 18  # an upper bound for what Orbax writes beside the arrays
 
+DATA_FILE_BYTES = 32 << 20  # several files are written, and waited for, at the same time; with one, one thread does it
 JSON_FILE = "metadata"  # that Orbax writes a JSON item into
 GIVE_ANOTHER = "give another one"
 
@@ -97,18 +98,44 @@ def save(
     directory: str | os.PathLike[str],
     weights: RMVPE | Mapping[str, np.ndarray],
     config: ModelConfig,
-    metadata: Mapping[str, str],
+    metadata: Mapping[str, str] | Callable[[], Mapping[str, str]],
 ) -> None:
     """Write an Orbax folder of a model, or of tensors under the official names (`Checkpoint.tensors`).
 
-    An older checkpoint in `directory` is replaced once the new one is complete. Raises UserError if the folder holds
-    something else or cannot be written, ConversionError if the tensors do not fit the config.
+    Tensors are asked for once each. metadata: a function is called beside that, in a thread. An older checkpoint in
+    `directory` is replaced once the new one is complete. Raises UserError if the folder holds something else or cannot
+    be written, ConversionError if the tensors do not fit the config.
     """
-    flat = get_weights(weights) if isinstance(weights, RMVPE) else torch_to_nnx(weights, config)
+    if isinstance(weights, RMVPE):
+        flat = get_weights(weights)
+        convert: Mapping[str, Callable[[], np.ndarray]] = {name: partial(flat.pop, name) for name in [*flat]}
+    else:
+        convert = converters(weights, config)
     target = Path(directory).absolute()
+    content = _converted_items(convert, config, metadata)
     if os.path.lexists(target) and not (target.is_dir() and (not any(target.iterdir()) or is_only_orbax(target))):
         raise UserError(f"{directory} holds something else than a checkpoint: choose a new or empty folder")
-    replace(target, items(flat, config, metadata), f"cannot write {directory}", "choose another folder")
+    replace(target, content, f"cannot write {directory}", "choose another folder")
+
+
+def _converted_items(
+    convert: Mapping[str, Callable[[], np.ndarray]],
+    config: ModelConfig,
+    metadata: Mapping[str, str] | Callable[[], Mapping[str, str]],
+) -> dict[str, Any]:
+    """The items of float32 arrays that `convert` makes, one after the other, while those that are there are hashed."""
+    kinds = {row.nnx_path: (np.dtype(np.float32), nnx_shape(row)) for row in table(config)}
+
+    def describe(arrays: Iterator[np.ndarray]) -> dict[str, Any]:
+        about = _about(config, metadata() if callable(metadata) else metadata)
+        return about | {CONTENT_HASH: hash_of_pieces(about, kinds, arrays)}
+
+    weights = {}
+    with Beside(describe, ahead=0) as about:
+        for name in sorted(convert):
+            weights[name] = convert[name]().astype(np.float32, copy=False)
+            about.add(weights[name])
+    return _items(weights, about.result())
 
 
 def replace(target: Path, content: Mapping[str, Any], message: str, fix: str) -> None:
@@ -168,11 +195,18 @@ def checkpointer(content: Mapping[str, Any] | None = None) -> Any:
 
 def items(weights: Mapping[str, np.ndarray], config: ModelConfig, metadata: Mapping[str, str]) -> dict[str, Any]:
     """The Orbax items of a model's weights (`get_weights`), as arguments of `ocp.args.Composite`."""
+    about = _about(config, metadata)
+    return _items(weights, about | {CONTENT_HASH: hash_of_arrays(about, weights)})
+
+
+def _about(config: ModelConfig, metadata: Mapping[str, str]) -> dict[str, Any]:
+    return {"format": FORMAT, "config": to_dict(config), "metadata": dict(metadata)}
+
+
+def _items(weights: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> dict[str, Any]:
     import orbax.checkpoint as ocp
 
-    about = {"format": FORMAT, "config": to_dict(config), "metadata": dict(metadata)}
-    about[CONTENT_HASH] = hash_of_arrays(about, weights)
-    return {WEIGHTS: save_arrays(weights), ABOUT: ocp.args.JsonSave(about)}
+    return {WEIGHTS: save_arrays(weights), ABOUT: ocp.args.JsonSave(dict(about))}
 
 
 class AsGiven(np.ndarray):
@@ -186,7 +220,8 @@ def save_arrays(arrays: Mapping[str, np.ndarray]) -> Any:
     """The argument of `ocp.args.Composite` that saves these arrays, under these names."""
     import orbax.checkpoint as ocp
 
-    return ocp.args.PyTreeSave({name: array.view(AsGiven) for name, array in arrays.items()})
+    tree = {name: array.view(AsGiven) for name, array in arrays.items()}
+    return ocp.args.PyTreeSave(tree, ocdbt_target_data_file_size=DATA_FILE_BYTES)
 
 
 def load(directory: str | os.PathLike[str]) -> Checkpoint:
