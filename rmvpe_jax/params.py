@@ -117,7 +117,8 @@ def converters(tensors: Mapping[str, np.ndarray], config: ModelConfig) -> dict[s
     """
     rows = table(config)
     problems = [f"{row.torch_name} is missing" for row in rows if row.torch_name not in tensors]
-    problems += [f"{name} is unexpected" for name in tensors if name not in {row.torch_name for row in rows}]
+    expected = {row.torch_name for row in rows}
+    problems += [f"{name} is unexpected" for name in tensors if name not in expected]
     _raise_for(problems, f"these are not the tensors of {config.name!r}")
 
     def convert(row: Entry) -> np.ndarray:
