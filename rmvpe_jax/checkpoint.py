@@ -285,25 +285,29 @@ def read_items(
 ) -> tuple[dict[str, Arrays], dict[str, dict[str, Any]]]:
     """The items named `arrays`, each of at most `limit` bytes, and those named `texts` (JSON) of an Orbax folder.
 
-    Raises UserError if it is damaged.
+    The arrays cannot be written to. Raises UserError if it is damaged.
     """
     import orbax.checkpoint as ocp
 
     folder = folder.absolute()  # Orbax refuses relative paths
     wanted: dict[str, Any] = {}
+    trees: dict[str, Arrays] = {}
     with reading(folder, GIVE_ANOTHER):
         try:
             tables = {name: read_table(folder / name / JSON_FILE) for name in texts}
             for name in arrays:
-                read_through(folder / name, limit)
-                wanted[name] = ocp.args.StandardRestore()
+                if item := open_item(folder / name, limit):
+                    trees[name] = dict(zip(item.kinds, item.take([*item.kinds]), strict=True))
+                else:
+                    read_through(folder / name, limit)
+                    wanted[name] = ocp.args.StandardRestore()
             if not wanted:
-                return {}, tables
+                return trees, tables
             with checkpointer() as reader:
                 found = reader.restore(folder, args=ocp.args.Composite(**wanted))
         except FileNotFoundError as error:
             raise ValueError(f"a file is missing: {first_line(error)}") from error
-        trees = {name: {key: np.asarray(array) for key, array in found[name].items()} for name in wanted}
+        trees |= {name: {key: np.asarray(array) for key, array in found[name].items()} for name in wanted}
         return trees, tables
 
 
