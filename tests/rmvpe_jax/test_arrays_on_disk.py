@@ -1,12 +1,16 @@
 """Items as we write them are read without Orbax, others by Orbax; Orbax itself reads what we write."""
 
 import json
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
+from rmvpe.checkpoint.architecture import expected_tensors
+from rmvpe.checkpoint.store import Checkpoint, opened, save
+from rmvpe.config import MelConfig, ModelConfig
 from rmvpe.errors import UserError
 from rmvpe_jax import checkpoint as orbax
 from rmvpe_jax.arrays_on_disk import ItemOnDisk, open_item
@@ -108,3 +112,27 @@ def test_an_error_of_the_metadata_leaves_nothing(tmp_path, tensors):
     with pytest.raises(UserError, match="the source is gone"):
         orbax.save(tmp_path / "ckpt", tensors, TINY, metadata)
     assert not list(tmp_path.iterdir())
+
+
+def test_weights_are_in_memory_once(tmp_path):
+    """Beside the result there is room for the few tensors that are on the way, not for all of them in the old form."""
+    config = ModelConfig(name="deep", mel=MelConfig(n_mels=64), levels=3, blocks=3, inter_layers=3, channels=24)
+    rng = np.random.default_rng(0)
+    weights = {name: rng.standard_normal(shape, np.float32) for name, shape in expected_tensors(config).items()}
+    size = sum(tensor.nbytes for tensor in weights.values())
+    on_the_way = 6 * max(tensor.nbytes for tensor in weights.values())
+    assert on_the_way < size / 2
+    save(tmp_path / "a.safetensors", Checkpoint(config, weights))
+    orbax.save(tmp_path / "warm up", weights, config, {})
+    orbax.load(tmp_path / "warm up")
+
+    def convert() -> None:
+        with opened(tmp_path / "a.safetensors") as found:
+            orbax.save(tmp_path / "ckpt", found.tensors, config, {})
+
+    for work in (convert, lambda: orbax.load(tmp_path / "ckpt")):
+        tracemalloc.start()  # numpy's arrays and Python's bytes
+        work()
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert size < peak < size + on_the_way + 2e6  # and Python's own objects
