@@ -9,10 +9,10 @@ from functools import partial
 from pathlib import Path
 
 from convert.io import check_file, check_folder, default_output, load_any, needs, orbax_folder, with_source
-from rmvpe.checkpoint.architecture import HasShape, summarize
+from rmvpe.checkpoint.architecture import expected_tensors, summarize
 from rmvpe.checkpoint.folders import is_only_orbax, is_orbax, load_orbax
 from rmvpe.checkpoint.published import KNOWN_FILES
-from rmvpe.checkpoint.store import Checkpoint, locate, save, select, sha256
+from rmvpe.checkpoint.store import Checkpoint, locate, opened, save, select, sha256
 from rmvpe.checkpoint.tensor_file import open_tensors
 from rmvpe.config import ModelConfig
 from rmvpe.config_check import to_json
@@ -66,7 +66,8 @@ def jax2torch(
     weights = load_any(checkpoint)
     check_file(output, "safetensors" if layout == "safetensors" else "torch", checkpoint, force=force)
     LAYOUTS[layout].write(output, with_source(weights, checkpoint), dtype)
-    print(f"wrote {printable(output)}: {layout} layout, {dtype}, {weights.config.name}, {counted(weights.tensors)}")
+    count = counted(expected_tensors(weights.config))
+    print(f"wrote {printable(output)}: {layout} layout, {dtype}, {weights.config.name}, {count}")
     if layout != "safetensors" and weights.config != ModelConfig.e2e0():
         print(f"note: RVC and yxlllc tools build the network e2e0 only; this is {weights.config.name}, for rmvpe")
 
@@ -82,12 +83,13 @@ def torch2jax(checkpoint: str, output: Path | None = None, *, force: bool = Fals
         )
     if output is None:
         output = default_output(checkpoint, "")
-    weights = with_source(load_any(checkpoint), checkpoint)
-    check_folder(output, checkpoint, is_only_orbax, "an Orbax checkpoint", force=force)
-    with needs("jax", "writing an Orbax folder"):
-        from rmvpe_jax.checkpoint import save as save_jax
-    save_jax(output, weights.tensors, weights.config, weights.metadata)
-    print(f"wrote {printable(output)}: Orbax folder, float32, {weights.config.name}, {counted(weights.tensors)}")
+    with opened(checkpoint) as weights:  # each tensor is in memory while it is converted, and no longer
+        check_folder(output, checkpoint, is_only_orbax, "an Orbax checkpoint", force=force)
+        with needs("jax", "writing an Orbax folder"):
+            from rmvpe_jax.checkpoint import save as save_jax
+        save_jax(output, weights.tensors, weights.config, lambda: with_source(weights, checkpoint).metadata)
+    count = counted(expected_tensors(weights.config))
+    print(f"wrote {printable(output)}: Orbax folder, float32, {weights.config.name}, {count}")
 
 
 def inspect(checkpoint: str) -> None:
@@ -105,7 +107,7 @@ def inspect_folder(path: Path) -> None:
     row("folder", str(path))
     row("kind", "Orbax checkpoint (JAX)")
     row("network", checkpoint.config.name)
-    row("tensors", f"{counted(checkpoint.tensors)}, float32")
+    row("tensors", f"{counted(expected_tensors(checkpoint.config))}, float32")
     print_origin(checkpoint.config, checkpoint.metadata)
 
 
@@ -124,7 +126,7 @@ def inspect_file(path: Path, known_files: Mapping[str, str] = KNOWN_FILES) -> No
         how = "as its config says" if selection.declared else "recognised by its tensors' shapes"
         row("network", f"{selection.config.name} ({how})")
         dtypes = ", ".join(sorted({tensor.dtype for tensor in selection.used.values()}))
-        row("tensors", f"{counted(selection.used)}, {dtypes}")
+        row("tensors", f"{counted({name: tensor.shape for name, tensor in selection.used.items()})}, {dtypes}")
         for reason, count in Counter(selection.ignored.values()).items():
             examples = [name for name, why in selection.ignored.items() if why == reason][:2]
             row("ignored", f"{count}: {reason} ({', '.join(examples)}{', ...' if count > len(examples) else ''})")
@@ -148,7 +150,7 @@ def row(label: str, value: str) -> None:
     print(f"{label:<12}{printable(value)}")
 
 
-def counted(tensors: Mapping[str, HasShape]) -> str:
+def counted(shapes: Mapping[str, tuple[int, ...]]) -> str:
     """How many tensors and trained numbers, e.g. "623 tensors, 90,423,165 parameters"."""
-    trained = (math.prod(tensor.shape) for name, tensor in tensors.items() if not name.endswith(BATCH_STATISTICS))
-    return f"{len(tensors)} tensors, {sum(trained):,} parameters"
+    trained = (math.prod(shape) for name, shape in shapes.items() if not name.endswith(BATCH_STATISTICS))
+    return f"{len(shapes)} tensors, {sum(trained):,} parameters"

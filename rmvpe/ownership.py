@@ -36,7 +36,12 @@ UNREADABLE = (
     *(OSError, ValueError, LookupError, EOFError, TypeError, AttributeError),
     *(RuntimeError, zipfile.BadZipFile, zlib.error, struct.error),  # RuntimeError: an encrypted zip file
 )
-REPORT_HEADERS = (b"file,ratio,RPA,", b"tracker,file,ratio,RPA,", b"file,ratio,reference,found,")
+REPORT_HEADERS = (
+    b"file,ratio,RPA,",
+    b"tracker,file,ratio,RPA,",
+    b"file,ratio,reference,found,",
+    b"weights,condition,level,clip,RPA,",
+)
 PNG_END = b"IEND\xaeB`\x82"
 
 

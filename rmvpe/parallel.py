@@ -1,8 +1,9 @@
 """Computations side by side in threads of this process, for code that lets go of Python's lock: numpy, the runtimes."""
 
+import queue
 import threading
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -49,6 +50,60 @@ def in_threads(computations: Sequence[Callable[[], T]], threads: int) -> list[T]
     if errors:
         raise errors[0]
     return [results[number] for number in range(len(computations))]
+
+
+class Beside(Generic[T]):
+    """A computation over pieces that runs in a thread of its own while the `with` block brings the pieces.
+
+        with Beside(hash_of_pieces) as computation:
+            for piece in pieces:
+                computation.add(piece)
+        computation.result()
+
+    ahead: how many pieces may wait; 0 for any number.
+    """
+
+    def __init__(self, compute: Callable[[Iterator[Any]], T], ahead: int = 1) -> None:
+        self._compute = compute
+        self._waiting: queue.Queue[Any] = queue.Queue(ahead)
+        self._end = object()
+        self._results: list[T] = []
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._work, name="rmvpe")
+
+    def __enter__(self) -> "Beside[T]":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._waiting.put(self._end)
+        self._thread.join()
+
+    def add(self, piece: Any) -> None:
+        """Give the computation its next piece, which nobody may change from now on."""
+        self._waiting.put(piece)
+
+    def result(self) -> T:
+        """The result, after the `with` block. Raises what the computation raised."""
+        if self._error is not None:
+            raise self._error
+        return self._results[0]
+
+    def _work(self) -> None:
+        ended = False
+
+        def pieces() -> Iterator[Any]:
+            nonlocal ended
+            while (piece := self._waiting.get()) is not self._end:
+                yield piece
+            ended = True
+
+        try:
+            self._results.append(self._compute(pieces()))
+        except BaseException as error:  # raised in `result`
+            self._error = error
+        while not ended:  # `add` must not wait for ever
+            ended = self._waiting.get() is self._end
 
 
 def row_threads(threads: int | None, weight_bytes: int) -> int:

@@ -8,7 +8,7 @@ only. A folder is complete or absent: it is written under a temporary name and t
 import math
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from rmvpe.checkpoint.architecture import expected_tensors
-from rmvpe.checkpoint.content_hash import CONTENT_HASH, check_content, hash_of_arrays
+from rmvpe.checkpoint.content_hash import CONTENT_HASH, check_content, hash_of_arrays, hash_of_pieces
 from rmvpe.checkpoint.folders import is_only_orbax
 from rmvpe.checkpoint.store import FORMAT, Checkpoint
 from rmvpe.config import ModelConfig
@@ -29,13 +29,24 @@ from rmvpe.errors import UserError
 from rmvpe.files import output_folder
 from rmvpe.json_text import MAX_BYTES, parse_json
 from rmvpe.memory import give_back
+from rmvpe.parallel import Beside
 from rmvpe.reading import first_line, reading
+from rmvpe_jax.arrays_on_disk import (
+    DESCRIPTION,
+    Item,
+    ItemInMemory,
+    check_claim,
+    claimed_bytes,
+    open_item,
+    open_records,
+)
 from rmvpe_jax.model import RMVPE
-from rmvpe_jax.params import ConversionError, converters, nnx_to_torch, torch_to_nnx
+from rmvpe_jax.params import ConversionError, check_nnx, converters, nnx_shape, nnx_to_torch, table, to_torch
 
 WEIGHTS, ABOUT = "weights", "about"  # names of the items
 MARGIN, SPARE_BYTES = 1.05, 1 << 18  # an upper bound for what Orbax writes beside the arrays
 
+DATA_FILE_BYTES = 32 << 20  # several files are written, and waited for, at the same time; with one, one thread does it
 JSON_FILE = "metadata"  # that Orbax writes a JSON item into
 GIVE_ANOTHER = "give another one"
 
@@ -87,18 +98,44 @@ def save(
     directory: str | os.PathLike[str],
     weights: RMVPE | Mapping[str, np.ndarray],
     config: ModelConfig,
-    metadata: Mapping[str, str],
+    metadata: Mapping[str, str] | Callable[[], Mapping[str, str]],
 ) -> None:
     """Write an Orbax folder of a model, or of tensors under the official names (`Checkpoint.tensors`).
 
-    An older checkpoint in `directory` is replaced once the new one is complete. Raises UserError if the folder holds
-    something else or cannot be written, ConversionError if the tensors do not fit the config.
+    Tensors are asked for once each. metadata: a function is called beside that, in a thread. An older checkpoint in
+    `directory` is replaced once the new one is complete. Raises UserError if the folder holds something else or cannot
+    be written, ConversionError if the tensors do not fit the config.
     """
-    flat = get_weights(weights) if isinstance(weights, RMVPE) else torch_to_nnx(weights, config)
+    if isinstance(weights, RMVPE):
+        flat = get_weights(weights)
+        convert: Mapping[str, Callable[[], np.ndarray]] = {name: partial(flat.pop, name) for name in [*flat]}
+    else:
+        convert = converters(weights, config)
     target = Path(directory).absolute()
+    content = _converted_items(convert, config, metadata)
     if os.path.lexists(target) and not (target.is_dir() and (not any(target.iterdir()) or is_only_orbax(target))):
         raise UserError(f"{directory} holds something else than a checkpoint: choose a new or empty folder")
-    replace(target, items(flat, config, metadata), f"cannot write {directory}", "choose another folder")
+    replace(target, content, f"cannot write {directory}", "choose another folder")
+
+
+def _converted_items(
+    convert: Mapping[str, Callable[[], np.ndarray]],
+    config: ModelConfig,
+    metadata: Mapping[str, str] | Callable[[], Mapping[str, str]],
+) -> dict[str, Any]:
+    """The items of float32 arrays that `convert` makes, one after the other, while those that are there are hashed."""
+    kinds = {row.nnx_path: (np.dtype(np.float32), nnx_shape(row)) for row in table(config)}
+
+    def describe(arrays: Iterator[np.ndarray]) -> dict[str, Any]:
+        about = _about(config, metadata() if callable(metadata) else metadata)
+        return about | {CONTENT_HASH: hash_of_pieces(about, kinds, arrays)}
+
+    weights = {}
+    with Beside(describe, ahead=0) as about:
+        for name in sorted(convert):
+            weights[name] = convert[name]().astype(np.float32, copy=False)
+            about.add(weights[name])
+    return _items(weights, about.result())
 
 
 def replace(target: Path, content: Mapping[str, Any], message: str, fix: str) -> None:
@@ -158,11 +195,18 @@ def checkpointer(content: Mapping[str, Any] | None = None) -> Any:
 
 def items(weights: Mapping[str, np.ndarray], config: ModelConfig, metadata: Mapping[str, str]) -> dict[str, Any]:
     """The Orbax items of a model's weights (`get_weights`), as arguments of `ocp.args.Composite`."""
+    about = _about(config, metadata)
+    return _items(weights, about | {CONTENT_HASH: hash_of_arrays(about, weights)})
+
+
+def _about(config: ModelConfig, metadata: Mapping[str, str]) -> dict[str, Any]:
+    return {"format": FORMAT, "config": to_dict(config), "metadata": dict(metadata)}
+
+
+def _items(weights: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> dict[str, Any]:
     import orbax.checkpoint as ocp
 
-    about = {"format": FORMAT, "config": to_dict(config), "metadata": dict(metadata)}
-    about[CONTENT_HASH] = hash_of_arrays(about, weights)
-    return {WEIGHTS: save_arrays(weights), ABOUT: ocp.args.JsonSave(about)}
+    return {WEIGHTS: save_arrays(weights), ABOUT: ocp.args.JsonSave(dict(about))}
 
 
 class AsGiven(np.ndarray):
@@ -176,7 +220,8 @@ def save_arrays(arrays: Mapping[str, np.ndarray]) -> Any:
     """The argument of `ocp.args.Composite` that saves these arrays, under these names."""
     import orbax.checkpoint as ocp
 
-    return ocp.args.PyTreeSave({name: array.view(AsGiven) for name, array in arrays.items()})
+    tree = {name: array.view(AsGiven) for name, array in arrays.items()}
+    return ocp.args.PyTreeSave(tree, ocdbt_target_data_file_size=DATA_FILE_BYTES)
 
 
 def load(directory: str | os.PathLike[str]) -> Checkpoint:
@@ -192,16 +237,35 @@ def load(directory: str | os.PathLike[str]) -> Checkpoint:
     with reading(folder, GIVE_ANOTHER):
         try:
             config = from_dict(ModelConfig, about.get("config"))
-            flat = read_items(folder, [WEIGHTS], [], most_bytes(config))[0][WEIGHTS]
-            tensors = nnx_to_torch(flat, config, check=partial(check_hash, folder, about, flat), consume=True)
+            tensors = _read_tensors(folder, about, config)
         except ConfigError as error:
             raise UserError(f"{folder}: {error}") from error
         except ConversionError as error:
             raise UserError(f"{folder}: {error}") from error
         metadata = {str(key): str(value) for key, value in about.get("metadata", {}).items()}
-        return Checkpoint(
-            config, {name: tensor.astype(np.float32, copy=False) for name, tensor in tensors.items()}, metadata
-        )
+        return Checkpoint(config, tensors, metadata)
+
+
+def _read_tensors(folder: Path, about: Mapping[str, Any], config: ModelConfig) -> Arrays:
+    """The weights of a folder as float32 under their official names; each array is freed once it is converted.
+
+    Raises ConversionError if they do not fit `config`, UserError if they are not those that `about` has a hash of.
+    """
+    limit = most_bytes(config)
+    plain_item = open_item(folder.absolute() / WEIGHTS, limit)
+    item: Item = plain_item or ItemInMemory(read_items(folder, [WEIGHTS], [], limit)[0][WEIGHTS])
+    rows = {row.nnx_path: row for row in table(config)}
+    check_nnx(item.kinds, config)
+    plain = {key: value for key, value in about.items() if key != CONTENT_HASH}
+    names = sorted(rows)
+    tensors = {}
+    with Beside(partial(hash_of_pieces, plain, item.kinds)) as content:
+        for name, array in zip(names, item.take(names), strict=True):
+            content.add(array)
+            tensors[rows[name].torch_name] = to_torch(rows[name], array).astype(np.float32, copy=False)
+    if CONTENT_HASH in about:
+        check_content(folder, about[CONTENT_HASH], content.result())
+    return {name: tensors[name] for name in expected_tensors(config)}
 
 
 def most_bytes(config: ModelConfig) -> int:
@@ -221,25 +285,29 @@ def read_items(
 ) -> tuple[dict[str, Arrays], dict[str, dict[str, Any]]]:
     """The items named `arrays`, each of at most `limit` bytes, and those named `texts` (JSON) of an Orbax folder.
 
-    Raises UserError if it is damaged.
+    The arrays cannot be written to. Raises UserError if it is damaged.
     """
     import orbax.checkpoint as ocp
 
     folder = folder.absolute()  # Orbax refuses relative paths
     wanted: dict[str, Any] = {}
+    trees: dict[str, Arrays] = {}
     with reading(folder, GIVE_ANOTHER):
         try:
             tables = {name: read_table(folder / name / JSON_FILE) for name in texts}
             for name in arrays:
-                read_through(folder / name, limit)
-                wanted[name] = ocp.args.StandardRestore()
+                if item := open_item(folder / name, limit):
+                    trees[name] = dict(zip(item.kinds, item.take([*item.kinds]), strict=True))
+                else:
+                    read_through(folder / name, limit)
+                    wanted[name] = ocp.args.StandardRestore()
             if not wanted:
-                return {}, tables
+                return trees, tables
             with checkpointer() as reader:
                 found = reader.restore(folder, args=ocp.args.Composite(**wanted))
         except FileNotFoundError as error:
             raise ValueError(f"a file is missing: {first_line(error)}") from error
-        trees = {name: {key: np.asarray(array) for key, array in found[name].items()} for name in wanted}
+        trees |= {name: {key: np.asarray(array) for key, array in found[name].items()} for name in wanted}
         return trees, tables
 
 
@@ -257,25 +325,15 @@ def read_through(item: Path, limit: int) -> None:
     Orbax reads all arrays at the same time; if several are damaged, each prints a traceback. It also reserves the
     memory that an array's description asks for: ValueError too if that is more than `limit` bytes in all.
     """
-    import tensorstore
-
     if not (item / "manifest.ocdbt").is_file():
         raise ValueError(f"{item} has no manifest")
-    # Not a URL: in one, a space, a "#" or Windows' backslashes would need to be quoted
-    base = {"driver": "file", "path": f"{item.as_posix()}/"}
-    records = tensorstore.KvStore.open({"driver": "ocdbt", "base": base}).result()
+    records = open_records(item)
     claimed = 0
     for key in records.list().result():
         value = records.read(key).result().value
-        if key.endswith(b"/.zarray"):
-            claimed += _claimed_bytes(parse_json(bytes(value)))
-    if claimed > limit:
-        raise ValueError(f"{item} describes arrays of {claimed:,} bytes, more than its network has")
-
-
-def _claimed_bytes(about: Mapping[str, Any]) -> int:
-    """The memory for an array of this description (zarr's, https://zarr-specs.readthedocs.io): it, or one chunk."""
-    return max(math.prod(about["shape"]), math.prod(about["chunks"])) * np.dtype(about["dtype"]).itemsize
+        if key.endswith(DESCRIPTION.encode()):
+            claimed += claimed_bytes(parse_json(bytes(value)))
+    check_claim(item, claimed, limit)
 
 
 def latest(directory: str | os.PathLike[str]) -> Path:

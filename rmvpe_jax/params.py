@@ -15,11 +15,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rmvpe.checkpoint.architecture import compare_shapes, expected_tensors, summarize
+from rmvpe.checkpoint.architecture import HasShape, compare_shapes, expected_tensors, summarize
 from rmvpe.config import ModelConfig
 from rmvpe.errors import UserError
 
 BATCH_STATISTICS = ("running_mean", "running_var")  # how their official names end
+STRIP = 16  # numbers along one axis that are copied at a time: 64 bytes of float32, a line of the cache
 
 
 class ConversionError(UserError):
@@ -116,7 +117,8 @@ def converters(tensors: Mapping[str, np.ndarray], config: ModelConfig) -> dict[s
     """
     rows = table(config)
     problems = [f"{row.torch_name} is missing" for row in rows if row.torch_name not in tensors]
-    problems += [f"{name} is unexpected" for name in tensors if name not in {row.torch_name for row in rows}]
+    expected = {row.torch_name for row in rows}
+    problems += [f"{name} is unexpected" for name in tensors if name not in expected]
     _raise_for(problems, f"these are not the tensors of {config.name!r}")
 
     def convert(row: Entry) -> np.ndarray:
@@ -128,26 +130,26 @@ def converters(tensors: Mapping[str, np.ndarray], config: ModelConfig) -> dict[s
 
 
 def nnx_to_torch(
-    flat: Mapping[str, np.ndarray],
-    config: ModelConfig,
-    *,
-    parameters_only: bool = False,
-    check: Callable[[], None] = lambda: None,
-    consume: bool = False,
+    flat: Mapping[str, np.ndarray], config: ModelConfig, *, parameters_only: bool = False
 ) -> dict[str, np.ndarray]:
-    """Arrays under dotted NNX paths -> the same under official names; the inverse of `torch_to_nnx`.
+    """Arrays under dotted NNX paths -> the same under official names; the inverse of `torch_to_nnx`."""
+    check_nnx(flat, config, parameters_only=parameters_only)
+    rows = table(config, parameters_only=parameters_only)
+    return {row.torch_name: to_torch(row, flat[row.nnx_path]) for row in rows}
 
-    check: called once names and shapes are right. consume: take each array out of `flat`, which is then a dictionary,
-    so that at no time both forms are in memory.
-    """
+
+def to_torch(row: Entry, array: np.ndarray) -> np.ndarray:
+    """One array of the NNX model -> the tensor of that row, as a copy."""
+    return row_major(TRANSFORMS[row.transform].to_torch(array))
+
+
+def check_nnx(flat: Mapping[str, HasShape], config: ModelConfig, *, parameters_only: bool = False) -> None:
+    """Raise ConversionError unless names and shapes are those of the NNX model, with or without batch statistics."""
     rows = table(config, parameters_only=parameters_only)
     check_tensors(flat, {row.nnx_path: nnx_shape(row) for row in rows}, f"this is not the state of {config.name!r}")
-    check()
-    take = flat.pop if consume and isinstance(flat, dict) else flat.__getitem__
-    return {row.torch_name: row_major(TRANSFORMS[row.transform].to_torch(take(row.nnx_path))) for row in rows}
 
 
-def check_tensors(found: Mapping[str, np.ndarray], expected: Mapping[str, tuple[int, ...]], message: str) -> None:
+def check_tensors(found: Mapping[str, HasShape], expected: Mapping[str, tuple[int, ...]], message: str) -> None:
     """Raise ConversionError, beginning with `message`, unless `found` has exactly the expected names and shapes."""
     _raise_for(compare_shapes(found, expected), message)
 
@@ -158,5 +160,18 @@ def _raise_for(problems: list[str], message: str) -> None:
 
 
 def row_major(array: np.ndarray) -> np.ndarray:
-    """A copy in row-major order, as file formats want it. It never shares memory with `array`."""
-    return np.array(array, order="C")
+    """A copy in row-major order, as file formats want it. It never shares memory with `array`.
+
+    A transposed array is read strip by strip along the longest of its steps in memory: a whole tensor does not fit into
+    the CPU's cache, and without strips each number would come from memory anew.
+    """
+    array = np.asarray(array)
+    long = [axis for axis, size in enumerate(array.shape) if size >= 2 * STRIP]
+    if array.flags.c_contiguous or not long:
+        return np.array(array, order="C")
+    copy = np.empty(array.shape, array.dtype)
+    axis = max(long, key=lambda axis: abs(array.strides[axis]))
+    source, target = (np.moveaxis(a, axis, 0) for a in (array, copy))
+    for start in range(0, len(source), STRIP):
+        target[start : start + STRIP] = source[start : start + STRIP]
+    return copy

@@ -27,9 +27,19 @@ def hash_of(table: Any, pieces: Iterable[Any]) -> str:
 
 def hash_of_arrays(table: Any, arrays: Mapping[str, np.ndarray]) -> str:
     """The hash of a JSON value and of arrays [any shape]: their names, types, shapes and values."""
-    names = sorted(arrays)
-    kinds = [[name, arrays[name].dtype.str, list(arrays[name].shape)] for name in names]
-    return hash_of([table, kinds], (np.ascontiguousarray(arrays[name]).reshape(-1).view(np.uint8) for name in names))
+    kinds = {name: (array.dtype, array.shape) for name, array in arrays.items()}
+    return hash_of_pieces(table, kinds, (arrays[name] for name in sorted(arrays)))
+
+
+def hash_of_pieces(
+    table: Any, kinds: Mapping[str, tuple[np.dtype, tuple[int, ...]]], arrays: Iterable[np.ndarray]
+) -> str:
+    """`hash_of_arrays` of arrays that come one after the other, in the order of their sorted names.
+
+    kinds: type and shape of each, by name.
+    """
+    rows = [[name, kinds[name][0].str, list(kinds[name][1])] for name in sorted(kinds)]
+    return hash_of([table, rows], (np.ascontiguousarray(array).reshape(-1).view(np.uint8) for array in arrays))
 
 
 def check_content(path: object, stored: object, found: str) -> None:

@@ -188,6 +188,9 @@ class StoredTensors(Mapping[str, np.ndarray]):
     def __getitem__(self, name: str) -> np.ndarray:
         return _read_float32(self._path, name, self._stored[name])
 
+    def __contains__(self, name: object) -> bool:  # Mapping's own would read the tensor
+        return name in self._stored
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._stored)
 

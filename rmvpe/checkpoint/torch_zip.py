@@ -16,10 +16,11 @@ from rmvpe.checkpoint.torch_pickle import RefusedName, Storage, TorchTensor, loa
 from rmvpe.errors import UserError
 from rmvpe.reading import COPY_AGAIN, check_regular, reading
 
-PIECE_BYTES = 1 << 24  # read at a time
+PIECE_BYTES = 1 << 20  # read at a time: a larger piece leaves the CPU's cache before its checksum is computed
 MAX_RECORD_BYTES = 16 << 20  # of records that are no tensors: a state of the largest network has a pickle of 1 MB
 MAX_DIRECTORY_BYTES = 16 << 20  # of the zip's list of records: 200,000 of them
 MOST_SPARSE = 16  # the stored items that a tensor may skip, in multiples of its own
+SPARE_ITEMS = 1 << 24  # and how many more
 
 
 class TorchFile:
@@ -61,7 +62,7 @@ class TorchFile:
                 return np.zeros(tensor.shape, np_dtype(tensor.dtype))
             last = sum((size - 1) * step for size, step in zip(tensor.shape, tensor.stride, strict=True))
             count = int(np.prod(tensor.shape, dtype=np.int64))
-            if last + 1 > MOST_SPARSE * count + PIECE_BYTES:
+            if last + 1 > MOST_SPARSE * count + SPARE_ITEMS:
                 raise ValueError(f"a tensor of shape {list(tensor.shape)} is scattered over its storage")
             items = self._read_items(tensor.storage, tensor.offset, last + 1)
             strides = [step * items.itemsize for step in tensor.stride]

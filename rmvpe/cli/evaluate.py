@@ -19,6 +19,7 @@ from rmvpe.cli.options import (
     decode_settings,
     describe_settings,
 )
+from rmvpe.cli.suite import add_suite_arguments, check_no_suite_flag, run_suite
 from rmvpe.errors import UserError
 from rmvpe.errors import report as report_line
 from rmvpe.estimator import DEFAULT_WEIGHTS
@@ -54,9 +55,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "too (COn)."
     )
     text = "Hybrid folder, folder:PATH with NAME.csv (time_s,f0_hz) or NAME.notes.csv beside NAME.wav, or KIND:FOLDER"
-    add_data_arguments(parser, text)
+    add_data_arguments(parser, text, required=False)
+    add_suite_arguments(parser)
     add = parser.add_argument
-    add("--weights", default=DEFAULT_WEIGHTS, help=WEIGHTS_HELP)
+    text = f"{WEIGHTS_HELP.replace('%(default)s', DEFAULT_WEIGHTS)}; with --suite several, compared with the first"
+    add("--weights", nargs="+", default=[DEFAULT_WEIGHTS], metavar="WEIGHTS", help=text)
     add("--backend", choices=("auto", *BACKENDS), default="auto", help="framework (default: by the device)")
     add("--device", default="auto", help="as for predict (default: the fastest that is there)")
     add("--notes", action="store_true", help="score the notes that are found, against annotated notes")
@@ -65,10 +68,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_output_arguments(parser)
 
 
-def add_data_arguments(parser: argparse.ArgumentParser, data_text: str) -> None:
+def add_data_arguments(parser: argparse.ArgumentParser, data_text: str, required: bool = True) -> None:
     """The flags that choose recordings and the music they are mixed with, for `evaluate` and `compare` alike."""
     add = parser.add_argument
-    add("--data", required=True, metavar="SPEC", help=data_text)
+    add("--data", required=required, metavar="SPEC", help=data_text)
     add("--split", default="test", help="train, valid, test, or all but for a Hybrid folder (default: %(default)s)")
     text = "voice to music in dB; clean: no music; music: no voice, so only VFA counts (default: %(default)s)"
     add("--snr", default=DEFAULT_SNR, metavar="LIST", help=text)
@@ -93,12 +96,18 @@ def run(arguments: argparse.Namespace, load: Load = load_estimator) -> int:
 
     ratios, files = parse_ratios(arguments.snr), report_files(arguments)
     check_scoring(arguments.limit)
+    if arguments.suite:
+        return run_suite(arguments, ratios, files, load)
+    check_no_suite_flag(arguments)
+    if arguments.data is None:
+        raise UserError("no recordings are given: add --data SPEC, or --suite for sounds made by script")
+    [weights] = arguments.weights
     task = note_task(arguments) if arguments.notes else f0_task(arguments)
     music = None if arguments.music is None else find_music(arguments.music)
     source = task.open(arguments.data, arguments.split)
-    check_files(files, source, music, [arguments.weights], arguments.force)
+    check_files(files, source, music, [weights], arguments.force)
     indices = evenly_spaced(len(source), arguments.limit or len(source))
-    estimator = load(arguments.weights, arguments.backend, arguments.device).with_config(**decode_settings(arguments))
+    estimator = load(weights, arguments.backend, arguments.device).with_config(**decode_settings(arguments))
     began = time.perf_counter()
     evaluation = task.evaluate(
         estimator,
@@ -115,7 +124,7 @@ def run(arguments: argparse.Namespace, load: Load = load_estimator) -> int:
         data=arguments.data,
         split=arguments.split,
         music=arguments.music,
-        weights=arguments.weights,
+        weights=weights,
         backend=estimator.backend.name,
         device=estimator.backend.device,
         config=estimator.config,

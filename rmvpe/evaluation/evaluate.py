@@ -102,11 +102,12 @@ def mixed(item: Item, snr_db: float, model: ModelConfig) -> np.ndarray | None:
         return voice
     if accompaniment is None or rms(accompaniment) < RMS_FLOOR:
         return None
-    mix = accompaniment if snr_db == MUSIC else mix_at_snr(voice, accompaniment, _voice_level(item, model), snr_db)
+    mix = accompaniment if snr_db == MUSIC else mix_at_snr(voice, accompaniment, voice_level(item, model), snr_db)
     return mix / max(1.0, float(np.abs(mix).max()))  # a sound file could not hold more
 
 
-def _voice_level(item: Item, model: ModelConfig) -> float:
+def voice_level(item: Item, model: ModelConfig) -> float:
+    """RMS of an item's voice where it is sung; a usual one if it never is."""
     times = frame_times(samples_to_frames(len(item.voice), model.mel.hop_samples), model.mel)
     f0_hz = f0_at_times(item.time_s, item.f0_hz, times)
     return active_rms(item.voice, f0_hz, model.mel.hop_samples) or DEFAULT_VOICE_RMS

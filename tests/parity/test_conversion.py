@@ -15,7 +15,7 @@ import rmvpe_torch.model
 from rmvpe.config import PRESETS, ModelConfig
 from rmvpe.errors import UserError
 from rmvpe_jax.model import RMVPE
-from rmvpe_jax.params import TRANSFORMS, ConversionError, nnx_shape, nnx_to_torch, table, torch_to_nnx
+from rmvpe_jax.params import TRANSFORMS, ConversionError, nnx_shape, nnx_to_torch, row_major, table, torch_to_nnx
 from tests.helpers import golden
 
 TINY = ModelConfig(levels=2, blocks=2, inter_layers=2, channels=3, gru_hidden=8, gru_layers=2, timbre_filter=True)
@@ -52,6 +52,20 @@ def test_round_trips_give_back_the_same_bits(dtype):
             assert tensor.dtype == after[name].dtype == dtype
             assert after[name].flags.c_contiguous
             assert tensor.tobytes() == after[name].tobytes(), name
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_large_tensors_are_copied_without_an_error_in_any_strip(name):
+    shape = {"linear": (70, 45), "conv_1x1": (70, 45, 1, 1)}.get(name, (70, 45, 3, 3))
+    tensor = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    there = TRANSFORMS[name].to_nnx(tensor)
+    back = TRANSFORMS[name].to_torch(row_major(there))
+    for view in (there, back):
+        copy = row_major(view)
+        assert copy.flags.c_contiguous
+        assert not np.shares_memory(copy, view)
+        assert np.array_equal(copy, view)
+    assert np.array_equal(back, tensor)
 
 
 def test_weights_and_statistics_survive_both_frameworks_to_the_bit():

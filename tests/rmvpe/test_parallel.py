@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from rmvpe.parallel import in_threads
+from rmvpe.parallel import Beside, in_threads
 
 
 def test_results_are_in_order_whichever_ends_first():
@@ -61,3 +61,45 @@ def test_after_an_error_nothing_more_begins():
     with pytest.raises(ValueError, match="no"):
         in_threads(computations, 1)
     assert begun == []
+
+
+def test_a_computation_beside_takes_the_pieces_in_order():
+    others = []
+
+    def compute(pieces):
+        others.append(threading.current_thread())
+        return list(pieces)
+
+    with Beside(compute) as computation:
+        for piece in range(100):
+            computation.add(piece)
+    assert computation.result() == list(range(100))
+    assert others != [threading.current_thread()]
+    assert not others[0].is_alive()
+
+
+@pytest.mark.parametrize("taken", [0, 1, 3])
+def test_a_computation_that_ends_early_does_not_hold_up_who_brings_the_pieces(taken: int):
+    def compute(pieces):
+        for _ in range(taken):
+            next(pieces)
+        raise ValueError("enough")
+
+    with Beside(compute, ahead=1) as computation:
+        for piece in range(3):
+            computation.add(piece)
+    with pytest.raises(ValueError, match="enough"):
+        computation.result()
+
+
+def test_an_error_of_who_brings_the_pieces_ends_the_computation_too():
+    computation = Beside(list)
+
+    def bring() -> None:
+        with computation:
+            computation.add(1)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        bring()
+    assert computation.result() == [1]

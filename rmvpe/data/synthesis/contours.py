@@ -210,3 +210,9 @@ def smoothed(values: np.ndarray, width: int) -> np.ndarray:
     """`values` [frames] smoothed by a Hann window of `width` frames (odd); the end values are repeated outside."""
     window = np.hanning(width) / np.hanning(width).sum()
     return np.convolve(np.pad(values, width // 2, mode="edge"), window, mode="valid")
+
+
+def at_every_sample(values: np.ndarray) -> np.ndarray:
+    """Frame `values` [frames] read at every sample by straight lines: [(frames - 1) x 80], the first at frame 0."""
+    part = np.arange(FRAME_SAMPLES) / FRAME_SAMPLES
+    return (values[:-1, None] + np.diff(values)[:, None] * part).ravel()

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from rmvpe.audio import SAMPLE_RATE_HZ
-from rmvpe.data.synthesis.contours import FRAME_S, FRAME_SAMPLES, drop_short, runs
+from rmvpe.data.synthesis.contours import FRAME_S, FRAME_SAMPLES, at_every_sample, drop_short, runs
 from rmvpe.errors import UserError
 from rmvpe.files import atomic_path
 from rmvpe.pitch import hz_to_midi
@@ -227,11 +227,11 @@ def _harmonics(log_envelope: np.ndarray, f0_hz: np.ndarray, start: int, end: int
     weights[-1] = 0.0
     if start > 0:
         weights[0] = 0.0
-    turn = np.exp(2j * np.pi * np.cumsum(_between(f0)) / SAMPLE_RATE_HZ)
+    turn = np.exp(2j * np.pi * np.cumsum(at_every_sample(f0)) / SAMPLE_RATE_HZ)
     total, power = np.zeros(len(turn)), np.ones(len(turn), dtype=np.complex128)
     for harmonic in range(count):
         power *= turn
-        total += (_between(weights[:, harmonic]) * power).real
+        total += (at_every_sample(weights[:, harmonic]) * power).real
     return total
 
 
@@ -241,9 +241,3 @@ def _minimum_phase(log_power: np.ndarray) -> np.ndarray:
     cepstrum[:, 1 : FFT_SIZE // 2] *= 2
     cepstrum[:, FFT_SIZE // 2 + 1 :] = 0
     return np.fft.rfft(cepstrum, axis=1)
-
-
-def _between(values: np.ndarray) -> np.ndarray:
-    """Frame `values` [frames] read at every sample by straight lines: [(frames - 1) x 80], the first at frame 0."""
-    part = np.arange(FRAME_SAMPLES) / FRAME_SAMPLES
-    return (values[:-1, None] + np.diff(values)[:, None] * part).ravel()

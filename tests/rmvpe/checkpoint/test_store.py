@@ -115,6 +115,15 @@ def test_float32_round_trip_is_exact(tmp_path: Path) -> None:
     assert found.threshold == 0.4
 
 
+def test_to_ask_for_a_name_reads_no_tensor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint = random_checkpoint()
+    save(tmp_path / "a.safetensors", checkpoint)
+    with checkpoints.opened(tmp_path / "a.safetensors") as found:
+        monkeypatch.setattr(checkpoints, "_read_float32", None)  # a call would fail
+        assert all(name in found.tensors for name in checkpoint.tensors)
+        assert "another" not in found.tensors
+
+
 def test_float16_is_rounded_once_and_widened(tmp_path: Path) -> None:
     original = random_checkpoint()
     save(tmp_path / "a.safetensors", original, "float16")

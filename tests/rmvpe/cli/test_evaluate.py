@@ -163,7 +163,7 @@ def test_a_bad_file_is_named_and_the_rest_evaluated(data: Path, tmp_path: Path, 
         (["--data", "folder:bare", "--json", "bare"], "cannot write bare: it is a folder"),
         (["--data", "folder:bare", "--csv", "music/m.wav/x.csv"], "cannot write to music/m.wav"),
         (["--data", "folder:bare", "--backend", "numpy"], "argument --backend: invalid choice"),
-        ([], "required: --data"),
+        ([], "no recordings are given: add --data SPEC, or --suite"),
     ],
 )
 def test_mistakes(
