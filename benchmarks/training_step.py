@@ -3,19 +3,22 @@
     python benchmarks/training_step.py [--model_name E2E0] [--batch_size 32] [--steps 5]
     python benchmarks/training_step.py --memory 4,8,16,32
 
-Step time: all three take turns in one process on the same batch, from the same weights; medians are compared. The plain
-loop is what one writes first: the same network in PyTorch's default memory layout, sigmoid and binary cross-entropy,
-Adam, clipping, nothing else. Memory: the largest resident set of a fresh process that makes two steps, less that of one
-that has only imported and built the network ("MB above the start").
+Step time: all three take turns on the same batch, from the same weights, each in a process of its own; ours keep freed
+memory, as the training commands do. Medians are compared. The plain loop is what one writes first: the same network in
+PyTorch's default memory layout, sigmoid and binary cross-entropy, Adam, clipping, nothing else. Memory: the largest
+resident set of a fresh process that makes two steps, less that of one that has only imported and built the network
+("MB above the start").
 """
 
 import argparse
 import dataclasses
+import multiprocessing
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection
 
 import numpy as np
 
@@ -23,9 +26,11 @@ from rmvpe.config import TrainConfig, preset
 from rmvpe.data.pipeline import Batch
 from rmvpe.errors import UserError
 from rmvpe.evaluation.trackers.process import peak_memory
+from rmvpe.memory import keep_freed
 from rmvpe.program import Command, run_program
 
 FRAMEWORKS = ("torch", "jax")
+PLAIN = "plain loop"
 
 
 def batch_of(config: TrainConfig) -> Batch:
@@ -79,25 +84,41 @@ def plain(config: TrainConfig, batch: Batch, device: str = "cpu") -> Callable[[]
     return step
 
 
+def take_turns(name: str, config: TrainConfig, turns: Connection) -> None:
+    """The process of one side: a step for each message that comes, answered by its seconds."""
+    batch = batch_of(config)
+    if name == PLAIN:
+        step = plain(config, batch)
+    else:
+        keep_freed()  # as the training commands do
+        step = ours(name, config, batch)
+    while turns.recv():
+        start = time.perf_counter()
+        step()
+        turns.send(time.perf_counter() - start)
+
+
 def step_times(config: TrainConfig, steps: int) -> str:
     """A table of median seconds per step; the first step of each (compilation) is not counted."""
-    batch = batch_of(config)
-    runs = {
-        "plain loop": plain(config, batch),
-        "torch": ours("torch", config, batch),
-        "jax": ours("jax", config, batch),
-    }
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    context = multiprocessing.get_context("spawn")
+    sides: dict[str, Connection] = {}
+    seconds: dict[str, list[float]] = {}
+    for name in (PLAIN, *FRAMEWORKS):
+        sides[name], other = context.Pipe()
+        context.Process(target=take_turns, args=(name, config, other), daemon=True).start()
+        other.close()  # so that the end of the process ends the wait for it
     for number in range(steps + 1):
-        for name, run in runs.items():
-            start = time.perf_counter()
-            run()
+        for name, turns in sides.items():
+            turns.send(True)
+            taken = turns.recv()
             if number:
-                seconds[name].append(time.perf_counter() - start)
+                seconds.setdefault(name, []).append(taken)
+    for turns in sides.values():
+        turns.send(False)
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     lines = ["| | seconds per step | against the plain loop |", "|---|---|---|"]
     for name, median in medians.items():
-        lines.append(f"| {name} | {median:.3f} | {median / medians['plain loop']:.2f} |")
+        lines.append(f"| {name} | {median:.3f} | {median / medians[PLAIN]:.2f} |")
     return "\n".join(lines)
 
 

@@ -39,7 +39,8 @@ class DeviceKind:
     copy from memory that the system cannot move goes on beside the computation. process_group: the backend of
     `torch.distributed`. automatic: whether "auto" may choose it. numbered: whether there may be several, so that each
     process chooses one. channels_last: whether convolutions are faster, or no slower, on images whose channels lie
-    together. ranks_per_card: how many of the devices are one card.
+    together. ranks_per_card: how many of the devices are one card. arranged_training: whether the network is rearranged
+    for training (`rmvpe_torch.cpu_training`).
     """
 
     why_not: Callable[[], str]
@@ -55,6 +56,7 @@ class DeviceKind:
     numbered: bool = False
     channels_last: bool = True
     ranks_per_card: int = 1
+    arranged_training: bool = False
 
 
 def cuda_amp_dtype(capability: tuple[int, int]) -> torch.dtype:
@@ -159,7 +161,9 @@ KINDS: dict[str, DeviceKind] = {
         automatic=False,  # we have not measured this project on it
         channels_last=False,
     ),
-    "cpu": DeviceKind(why_not=lambda: "", module=lambda: torch, amp_dtype=lambda device: torch.bfloat16),
+    "cpu": DeviceKind(
+        why_not=lambda: "", module=lambda: torch, amp_dtype=lambda device: torch.bfloat16, arranged_training=True
+    ),
 }
 
 

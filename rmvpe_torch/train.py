@@ -24,6 +24,7 @@ from rmvpe_torch import device as devices
 from rmvpe_torch import distributed, state
 from rmvpe_torch.checkpoint import load_model
 from rmvpe_torch.compat import data_parallel, has_fused_adam
+from rmvpe_torch.cpu_training import arrange
 from rmvpe_torch.infer import Backend
 from rmvpe_torch.losses import LOSSES
 from rmvpe_torch.model import RMVPE
@@ -66,6 +67,7 @@ class TorchTrainer:
         torch.manual_seed(config.seed)
         model = RMVPE(config.model, dtype) if initial is None else load_model(initial, dtype)
         model.to(self.device, memory_format=devices.memory_format(self.device))  # type: ignore[call-overload]
+        model = arrange(model, self.device)
         self.model = synchronise(model, self.device, ranks) if config.sync_batch_norm else model
         objective = Objective(self.model, config.loss)
         self.objective = objective if ranks.total == 1 else data_parallel(objective)

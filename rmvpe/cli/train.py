@@ -145,10 +145,10 @@ def run(arguments: argparse.Namespace, runtime: Runtime, trial_config: TrainConf
         if job.resume_iteration is None:  # once more when the folder is owned; here before anything is loaded
             check_new(job.logdir, job.command)
     processes = runtime.processes(arguments, job.config)
-    code = processes.relaunch(partial(train, job, processes))
+    code = processes.relaunch(partial(train, job, processes, own_process=True))
     if code is not None:
         return code
-    train(job, processes)
+    train(job, processes, arguments.own_process)
     return 0
 
 

@@ -51,6 +51,14 @@ def _octaves(n: int, sample_rate: int) -> np.ndarray:
     return octaves
 
 
+@lru_cache(maxsize=64)
+def _octaves_above_lowest(n: int, sample_rate: int) -> np.ndarray:
+    """`_octaves` counted from `LOWEST_HZ`, 0 below it."""
+    above = np.maximum(_octaves(n, sample_rate) - np.float32(np.log2(LOWEST_HZ)), 0.0)
+    above.setflags(write=False)
+    return above
+
+
 def _random_spectrum(n: int, rng: np.random.Generator) -> np.ndarray:
     """The spectrum [n / 2 + 1], complex64, of white noise [n], `n` even."""
     return rng.standard_normal(n + 2, dtype=np.float32).view(np.complex64)
@@ -59,7 +67,7 @@ def _random_spectrum(n: int, rng: np.random.Generator) -> np.ndarray:
 def coloured_noise(n_samples: int, sample_rate: int, colour: float, rng: np.random.Generator) -> np.ndarray:
     """Noise [n_samples] of RMS 1 whose power falls with frequency^`colour` (0: white, 1: pink, 2: brown)."""
     n = fast_length(n_samples)
-    above = np.maximum(_octaves(n, sample_rate) - np.float32(np.log2(LOWEST_HZ)), 0.0)
+    above = _octaves_above_lowest(n, sample_rate)
     noise = np.fft.irfft(_random_spectrum(n, rng) * np.exp2(np.float32(-0.5 * colour) * above), n)
     noise = noise[:n_samples].astype(np.float32)
     return noise / np.float32(max(rms(noise), RMS_FLOOR))
@@ -80,8 +88,7 @@ def equalise(
     octave beyond.
     """
     n = fast_length(len(audio))
-    octaves = _octaves(n, sample_rate)
-    above = np.maximum(octaves - np.float32(np.log2(LOWEST_HZ)), 0.0)
+    octaves, above = _octaves(n, sample_rate), _octaves_above_lowest(n, sample_rate)
     gain = np.exp2((above / above[-1] - np.float32(0.5)) * np.float32(tilt_db / 20.0 * np.log2(10.0)))
     for edge_hz, side in ((high_pass_hz, -1), (low_pass_hz, 1)):
         if 0.0 < edge_hz < sample_rate:

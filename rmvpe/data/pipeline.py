@@ -105,7 +105,9 @@ def at_speed(audio: np.ndarray, speed: float) -> np.ndarray:
 
 def followed_by_silence(item: Item, n_samples: int) -> Item:
     """The item, with silence after it if it has fewer than `n_samples`."""
-    missing = (0, max(0, n_samples - len(item.voice)))
+    if len(item.voice) >= n_samples:
+        return item
+    missing = (0, n_samples - len(item.voice))
     accompaniment = None if item.accompaniment is None else np.pad(item.accompaniment, missing)
     return replace(item, voice=np.pad(item.voice, missing), accompaniment=accompaniment)
 

@@ -23,6 +23,7 @@ from rmvpe.data.readers.registry import open_source
 from rmvpe.data.readers.segments import Segments, excerpts
 from rmvpe.errors import UserError
 from rmvpe.evaluation.evaluate import Evaluation
+from rmvpe.memory import keep_freed
 from rmvpe.pictures.theme import DEFAULT_THEME
 from rmvpe.processes import Ranks, ReportedByMain
 from rmvpe.text import printable
@@ -132,8 +133,13 @@ def check_libraries(runtime: Runtime) -> None:
     check_numpy(runtime.name)
 
 
-def train(job: Job, processes: Processes) -> None:
-    """The run itself, in each of its processes. Raises UserError."""
+def train(job: Job, processes: Processes, own_process: bool = False) -> None:
+    """The run itself, in each of its processes. Raises UserError.
+
+    `own_process`: whether this process is a command's, which may keep the memory that it frees.
+    """
+    if own_process:
+        keep_freed()
     if job.config.num_workers:
         # When data workers are ended early, Python's resource tracker frees their shared memory, and warns about it
         before = os.environ.get("PYTHONWARNINGS", "")
