@@ -203,12 +203,15 @@ def update_until_done(run: Run, batches: Iterator[Batch], quiet: bool = False) -
     """All updates that are left, with their validations and states; raises as `fit`.
 
     The numbers of an update are read after the next one was started, so that an accelerator always has work: the next
-    batches are on their way to it while it computes. Before a validation or a state nothing is left unread.
+    batches are on their way to it while it computes. Before a validation or a state nothing is left unread, and in
+    a run of several processes nothing at any time.
     """
     from tqdm import tqdm
 
     trainer, config, hidden = run.trainer, run.config, quiet or not run.trainer.ranks.is_main_process
     first = trainer.compiles and not hidden
+    # Several processes meet in `not_finite`: with another step under way JAX's waited there for each other for ever
+    several = trainer.ranks.processes > 1
     bar = tqdm(total=config.iterations, initial=trainer.step, unit="step", disable=hidden)
     with bar, stop_requests(trainer.ranks) as stop:
         unread = Unread(run, bar)
@@ -219,7 +222,7 @@ def update_until_done(run: Run, batches: Iterator[Batch], quiet: bool = False) -
             last = trainer.step == config.iterations
             due = trainer.step % config.validation_interval == 0 or last
             stopping = bool(stop)  # once for this update: a signal may come at any line below
-            if first or due or stopping:
+            if first or due or stopping or several:
                 unread.read()
             if first:
                 bar.write(f"compiled: the first step took {unread.seconds:.0f} s", sys.stderr)
@@ -304,7 +307,9 @@ class Unread:
         names = ("loss",) if "loss_scale" in record else ("loss", "grad_norm")
         for name in names:
             if not math.isfinite(record[name]):
-                raise not_finite(run.trainer, run.source, run.logdir, started, name, record[name])
+                ranks, gather, losses = run.trainer.ranks, run.trainer.gather, started.update.rank_losses()
+                batches, step, value = started.batches, started.step, record[name]
+                raise not_finite(ranks, gather, losses, batches, run.source, run.logdir, step, name, value)
         now = time.perf_counter()
         self.seconds, waited = now - self._since, self._waited
         self._since, self._waited = now, 0.0

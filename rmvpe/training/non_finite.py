@@ -2,9 +2,9 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -15,14 +15,19 @@ from rmvpe.files import write_text
 from rmvpe.processes import Ranks, ReportedByMain
 from rmvpe.training.folder import FAILED_BATCH
 
-if TYPE_CHECKING:
-    from rmvpe.training.loop import Started, Trainer
-
 MAX_NAMES = 8  # files of a batch in a message; FAILED_BATCH lists all
 
 
 def not_finite(
-    trainer: "Trainer", source: Source, logdir: Path, started: "Started", name: str, value: float
+    ranks: Ranks,
+    gather: Callable[[str], list[str]],
+    losses: Sequence[float],
+    batches: Sequence[Batch],
+    source: Source,
+    logdir: Path,
+    step: int,
+    name: str,
+    value: float,
 ) -> UserError | ReportedByMain:
     """The error for a loss or gradient that is not finite, which all processes meet at the same update.
 
@@ -30,13 +35,12 @@ def not_finite(
     common batch norm the loss is not finite on any rank then). The main process reports it, and lists the files of
     all ranks in `FAILED_BATCH`.
     """
-    losses = started.update.rank_losses()
-    texts = trainer.gather(json.dumps(examined(trainer.ranks, losses, source, started.batches)))
+    texts = gather(json.dumps(examined(ranks, losses, source, batches)))
     rows = [row for text in texts for row in json.loads(text)]
-    message = non_finite_message(started.step, logdir / FAILED_BATCH, name, value, rows)
-    if not trainer.ranks.is_main_process:
+    message = non_finite_message(step, logdir / FAILED_BATCH, name, value, rows)
+    if not ranks.is_main_process:
         return ReportedByMain(message)
-    report = {"step": started.step, name: str(value), "batch": rows}
+    report = {"step": step, name: str(value), "batch": rows}
     write_text(logdir / FAILED_BATCH, json.dumps(report, indent=1))
     return UserError(message)
 

@@ -17,7 +17,7 @@ from rmvpe.checkpoint.store import Checkpoint
 from rmvpe.config import ModelConfig, TrainConfig
 from rmvpe.data.pipeline import Batch
 from rmvpe.errors import UserError
-from rmvpe.processes import ONE_RANK
+from rmvpe.processes import ONE_RANK, Ranks
 from rmvpe.signals import Stopped
 from rmvpe.training.loop import Run, update_until_done
 from rmvpe.training.run_log import RunLog, read_log
@@ -184,3 +184,10 @@ def test_a_step_that_cannot_be_started_loses_no_record(tmp_path):
     with pytest.raises(UserError, match="too little memory"):
         train(Recorder(settings(), full=4), tmp_path, stream())
     assert logged(tmp_path) == [1, 2, 3]
+
+
+def test_several_processes_read_each_step_at_once(tmp_path):
+    trainer = Recorder(settings(iterations=3))
+    trainer.ranks = Ranks(processes=2)
+    train(trainer, tmp_path, stream())
+    assert trainer.events == ["start 1", "read 1", "start 2", "read 2", "start 3", "read 3", "state 3"]
