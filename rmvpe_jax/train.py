@@ -9,6 +9,7 @@ arrays, so that moving to `jax.shard_map` changes a few lines: `_pmap`, `_replic
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -82,7 +83,7 @@ class JaxTrainer:
         self._zero_accumulator = self._pmap(zero_accumulator, (0,))
         self._add_batch = self._pmap(add_batch, (0, 0, 0), donate=(1,))
         self._finish = self._pmap(finish, (0, 0, None), donate=(0,))
-        self._numbers: Any = None  # of the last update, on the devices
+        self.step = 0  # updates started; the devices' own count is the same, but reading it would wait for them
         self._barriers = 0  # passed so far: each needs a name of its own
 
     def _pmap(self, function: Callable, in_axes: tuple, donate: tuple[int, ...] = ()) -> Callable:
@@ -99,30 +100,24 @@ class JaxTrainer:
             donate_argnums=donate,
         )
 
-    @property
-    def step(self) -> int:
-        """Updates done."""
-        return int(first_replica(self.state.step)[0])
-
     def train_step(self, batches: Sequence[Batch], learning_rate: float) -> dict[str, float]:
-        """One update from this process's micro-batches; see `rmvpe.training.loop.Trainer`."""
+        """One update from this process's micro-batches, and its record; see `rmvpe.training.loop.Trainer`."""
+        return self.start_step(batches, learning_rate).record()
+
+    def start_step(self, batches: Sequence[Batch], learning_rate: float) -> "JaxUpdate":
+        """Queue one update from this process's micro-batches; see `rmvpe.training.loop.Trainer`."""
         shards = [{"log_mel": self._shard(batch.log_mel), "target": self._shard(batch.target)} for batch in batches]
         rate = np.float32(learning_rate)
         with distributed.collective_errors(self.ranks):
             if len(shards) == 1:
-                self.state, self._numbers = self._one_batch(self.state, shards[0], rate)
+                self.state, numbers = self._one_batch(self.state, shards[0], rate)
             else:
                 accumulator = self._zero_accumulator(self.state)
                 for shard in shards:
                     accumulator = self._add_batch(self.state.params, accumulator, shard)
-                self.state, self._numbers = self._finish(self.state, accumulator, rate)
-            return dict(zip(RECORD, np.asarray(first_replica(self._numbers))[0].tolist()))
-
-    def rank_losses(self) -> list[float]:
-        """The last update's loss on each of this process's devices, before the mean over all of them."""
-        order = [self.devices.index(shard.device) for shard in self._numbers.addressable_shards]
-        losses = [float(np.asarray(shard.data)[0, len(RECORD)]) for shard in self._numbers.addressable_shards]
-        return [loss for _, loss in sorted(zip(order, losses))]
+                self.state, numbers = self._finish(self.state, accumulator, rate)
+        self.step += 1
+        return JaxUpdate(numbers, self.devices, self.ranks)
 
     def gather(self, text: str) -> list[str]:
         """The texts of all processes, in their order; all of them call it at the same time."""
@@ -189,11 +184,32 @@ class JaxTrainer:
             step=jnp.asarray(state.step, single.step.dtype),
         )
         self.state = self._replicate(restored)
+        self.step = state.step
 
     def barrier(self) -> None:
         """Wait until all processes have called this."""
         self._barriers += 1
         distributed.barrier(self.ranks, f"{self.framework}-{self._barriers}")
+
+
+@dataclass(frozen=True)
+class JaxUpdate:
+    """One update that the devices have or will have computed; see `rmvpe.training.loop.Update`."""
+
+    numbers: Array  # `RECORD` and the device's own loss, one replica per device
+    devices: list[jax.Device]
+    ranks: Ranks
+
+    def record(self) -> dict[str, float]:
+        """The numbers of `RECORD`, as soon as they are computed."""
+        with distributed.collective_errors(self.ranks):
+            return dict(zip(RECORD, np.asarray(first_replica(self.numbers))[0].tolist()))
+
+    def rank_losses(self) -> list[float]:
+        """The loss on each of this process's devices, before the mean over all of them."""
+        order = [self.devices.index(shard.device) for shard in self.numbers.addressable_shards]
+        losses = [float(np.asarray(shard.data)[0, len(RECORD)]) for shard in self.numbers.addressable_shards]
+        return [loss for _, loss in sorted(zip(order, losses))]
 
 
 def map_with_options(

@@ -8,6 +8,7 @@ so that each holds the whole state.
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -75,7 +76,6 @@ class TorchTrainer:
         self.parameters = dict(self.model.named_parameters())
         self.optimizer = make_optimizer(self.parameters.values(), config, self.device)
         self.scaler = devices.grad_scaler(self.device, devices.needs_scaler(dtype))
-        self._own_loss = torch.zeros(())  # of the last update, on this process's batches
 
     @property
     def updates(self) -> int:
@@ -84,17 +84,21 @@ class TorchTrainer:
         return int(states[next(iter(states))]["step"]) if states else 0
 
     def train_step(self, batches: Sequence[Batch], learning_rate: float) -> dict[str, float]:
-        """One update from this process's micro-batches; see `rmvpe.training.loop.Trainer`."""
-        with devices.out_of_memory_errors(self.device):
-            return self._train_step(batches, learning_rate)
+        """One update from this process's micro-batches, and its record; see `rmvpe.training.loop.Trainer`."""
+        return self.start_step(batches, learning_rate).record()
 
-    def _train_step(self, batches: Sequence[Batch], learning_rate: float) -> dict[str, float]:
+    def start_step(self, batches: Sequence[Batch], learning_rate: float) -> "TorchUpdate":
+        """Queue one update from this process's micro-batches; see `rmvpe.training.loop.Trainer`."""
+        with devices.out_of_memory_errors(self.device):
+            return self._start_step(batches, learning_rate)
+
+    def _start_step(self, batches: Sequence[Batch], learning_rate: float) -> "TorchUpdate":
         self.model.train()
         devices.seed(self.device, dropout_seed(self.config.seed, self.step, self.ranks.process))
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
-        self._own_loss = self._gradients(batches)
-        loss = self._mean_over_processes(self._own_loss)
+        own_loss = self._gradients(batches)
+        loss = self._mean_over_processes(own_loss)
         parameters = list(self.parameters.values())
         scale = self.scaler.get_scale()
         self.scaler.unscale_(self.optimizer)
@@ -108,13 +112,8 @@ class TorchTrainer:
             param_norm = total_norm(parameters)
             torch._foreach_sub_(before, list(parameters))
             update_norm = total_norm(before)
-        numbers = torch.stack([loss, grad_norm, param_norm, update_norm]).tolist()  # one wait for the device
-        record = dict(zip(("loss", "grad_norm", "param_norm", "update_norm"), numbers))
-        return record | ({"loss_scale": scale} if self.scaler.is_enabled() else {})
-
-    def rank_losses(self) -> list[float]:
-        """The last update's loss on this process's batches."""
-        return [float(self._own_loss)]
+        numbers = torch.stack([loss, grad_norm, param_norm, update_norm])
+        return TorchUpdate(numbers, own_loss, {"loss_scale": scale} if self.scaler.is_enabled() else {})
 
     def gather(self, text: str) -> list[str]:
         """The texts of all processes, in their order; all of them call it at the same time."""
@@ -216,6 +215,25 @@ class TorchTrainer:
             zero = torch.zeros(1, device=self.device)
             dist.all_reduce(zero)
             zero.item()  # on a GPU the line above only queues the work
+
+
+@dataclass(frozen=True)
+class TorchUpdate:
+    """One update that the device has or will have computed; see `rmvpe.training.loop.Update`."""
+
+    numbers: Tensor  # loss, norms of gradient, parameters and their change: [4]
+    own_loss: Tensor  # on this process's batches
+    scale: dict[str, float]
+
+    def record(self) -> dict[str, float]:
+        """Loss and norms, as soon as they are computed."""
+        with devices.out_of_memory_errors(self.numbers.device):
+            numbers = self.numbers.tolist()
+        return dict(zip(("loss", "grad_norm", "param_norm", "update_norm"), numbers)) | self.scale
+
+    def rank_losses(self) -> list[float]:
+        """The loss on this process's batches."""
+        return [float(self.own_loss)]
 
 
 def make_optimizer(

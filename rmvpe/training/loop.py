@@ -4,7 +4,6 @@ The order at the start is: config, devices, data, network, resume (if asked for)
 files. A loss that is not finite stops the run; the last state is kept.
 """
 
-import json
 import math
 import signal
 import subprocess
@@ -32,11 +31,12 @@ from rmvpe.evaluation.evaluate import CLEAN, Evaluation, Prediction, evenly_spac
 from rmvpe.evaluation.recommend import NAMES, updated
 from rmvpe.files import write_text
 from rmvpe.pictures.theme import DEFAULT_THEME
-from rmvpe.processes import Ranks, ReportedByMain
+from rmvpe.processes import Ranks
 from rmvpe.signals import Stopped
-from rmvpe.training.folder import BEST, CONFIG, FAILED_BATCH, LAST, has_state
+from rmvpe.training.folder import BEST, CONFIG, LAST, has_state
 from rmvpe.training.losses import dropout_floor
 from rmvpe.training.model_card import write_card
+from rmvpe.training.non_finite import not_finite
 from rmvpe.training.run_log import RunLog, best_so_far
 from rmvpe.training.schedule import learning_rate
 from rmvpe.training.state import RunState, StateStore, choose, fingerprint, prune, resume_command
@@ -49,7 +49,22 @@ THRESHOLDS = tuple(np.round(np.arange(0.02, 0.71, 0.02), 2).tolist())  # one of 
 # (docs/fine-tuning.md)
 MOST_FALSE_ALARMS = {snr_name(CLEAN): 0.05}
 ORIGIN = ("licence", "initial")  # in the metadata: who may use the weights, and what training started from
-MAX_NAMES = 8  # files of a batch in a message; FAILED_BATCH lists all
+
+
+class Update(Protocol):
+    """One update that a trainer has started. Both methods wait until it is computed."""
+
+    def record(self) -> dict[str, float]:
+        """The update's numbers.
+
+        "loss" (mean over all ranks and batches, dropout included), "grad_norm" before clipping, "param_norm" after the
+        update and "update_norm" of the parameters' change; with float16 also "loss_scale".
+        """
+        ...
+
+    def rank_losses(self) -> list[float]:
+        """The loss on each of this process's `ranks.local` ranks, before the mean over all of them."""
+        ...
 
 
 class Trainer(Protocol):
@@ -62,19 +77,14 @@ class Trainer(Protocol):
 
     @property
     def step(self) -> int:
-        """Updates done."""
+        """Updates started."""
         ...
 
-    def train_step(self, batches: Sequence[Batch], learning_rate: float) -> dict[str, float]:
-        """One update from this process's `grad_accumulation` batches of `ranks.local` x batch_size examples.
+    def start_step(self, batches: Sequence[Batch], learning_rate: float) -> Update:
+        """Start one update from this process's `grad_accumulation` batches of `ranks.local` x batch_size examples.
 
-        Returns "loss" (mean over all ranks and batches, dropout included), "grad_norm" before clipping, "param_norm"
-        after the update and "update_norm" of the parameters' change; with float16 also "loss_scale".
+        It may return before the devices are done; `Update.record` waits for them.
         """
-        ...
-
-    def rank_losses(self) -> list[float]:
-        """The last update's loss on each of this process's `ranks.local` ranks, before the mean over all of them."""
         ...
 
     def gather(self, text: str) -> list[str]:
@@ -190,128 +200,133 @@ def fit(
 
 
 def update_until_done(run: Run, batches: Iterator[Batch], quiet: bool = False) -> None:
-    """All updates that are left, with their validations and states; raises as `fit`."""
+    """All updates that are left, with their validations and states; raises as `fit`.
+
+    The numbers of an update are read after the next one was started, so that an accelerator always has work: the next
+    batches are on their way to it while it computes. Before a validation or a state nothing is left unread, and in
+    a run of several processes nothing at any time.
+    """
     from tqdm import tqdm
 
     trainer, config, hidden = run.trainer, run.config, quiet or not run.trainer.ranks.is_main_process
     first = trainer.compiles and not hidden
+    # Several processes meet in `not_finite`: with another step under way JAX's waited there for each other for ever
+    several = trainer.ranks.processes > 1
     bar = tqdm(total=config.iterations, initial=trainer.step, unit="step", disable=hidden)
     with bar, stop_requests(trainer.ranks) as stop:
+        unread = Unread(run, bar)
         while trainer.step < config.iterations:
             if first:
                 bar.write("compiling the network: the first step takes up to some minutes", sys.stderr)
-            record = timed_step(run, batches)
-            if first:
-                bar.write(f"compiled: the first step took {record['seconds']:.0f} s", sys.stderr)
-                first = False
-            run.log.step(record)
-            bar.update()
-            bar.set_postfix(loss=f"{record['loss']:.4f}", net=f"{record['loss_net']:.4f}", refresh=False)
+            unread.start(batches)
             last = trainer.step == config.iterations
-            if trainer.step % config.validation_interval == 0 or last:
+            due = trainer.step % config.validation_interval == 0 or last
+            stopping = bool(stop)  # once for this update: a signal may come at any line below
+            if first or due or stopping or several:
+                unread.read()
+            if first:
+                bar.write(f"compiled: the first step took {unread.seconds:.0f} s", sys.stderr)
+                first = False
+            if due:
                 validate_and_save(run)
-            elif stop:
+                stopping = bool(stop)
+            elif stopping:
                 save_state(run)
-            if stop and not last:
+            if stopping and not last:
                 raise Stopped(
                     stop[0],
                     f"stopped after iteration {trainer.step}, whose state is saved: continue with {run.command}",
                 )
 
 
-def drawn(run: Run, stream: Iterator[Batch]) -> list[Batch]:
-    """The batches of one update. If a file cannot be read: UserError, and a run of one process saves its state."""
-    trainer = run.trainer
-    try:
-        return [next(stream) for _ in range(run.config.grad_accumulation)]
-    except Exception as error:
-        message = user_message(error)
-        if message is None:
+@dataclass(frozen=True)
+class Started:
+    """An update that was started, and what its line in the log needs."""
+
+    update: Update
+    step: int  # updates started, with this one
+    batches: Sequence[Batch]
+    learning_rate: float
+
+
+class Unread:
+    """Starts the updates of a run, and holds the last one until its numbers are read: `start` reads the one before."""
+
+    def __init__(self, run: Run, bar: Any) -> None:
+        """`bar`: tqdm's; it moves on with each update that is read."""
+        self.seconds = math.nan  # of the last update that was read
+        self._run, self._bar = run, bar
+        self._started: Started | None = None
+        self._since = 0.0  # when the update before was read
+        self._waited = 0.0  # for batches, since then
+
+    def start(self, stream: Iterator[Batch]) -> None:
+        """Start the next update, then read the one before. Raises UserError as `fit` does."""
+        run, trainer, config = self._run, self._run.trainer, self._run.config
+        if self._started is None:
+            self._since, self._waited = time.perf_counter(), 0.0
+        batches = self._drawn(stream)
+        rate = learning_rate(trainer.step, config)
+        try:
+            update = trainer.start_step(batches, rate)
+        except Exception:
+            self.read()
             raise
-        if trainer.ranks.processes == 1 and trainer.step:
-            save_state(run)
-            message += f"; the state of iteration {trainer.step} is saved, continue then with {run.command}"
-        raise UserError(message) from error
+        run.examples += config.batch_size * config.grad_accumulation * trainer.ranks.total
+        before, self._started = self._started, Started(update, trainer.step, batches, rate)
+        if before is not None:
+            self._log(before)
 
+    def read(self) -> None:
+        """Read and log the last update, if that was not done. Raises UserError if loss or gradient is not finite."""
+        started, self._started = self._started, None
+        if started is not None:
+            self._log(started)
 
-def timed_step(run: Run, stream: Iterator[Batch]) -> dict[str, float]:
-    """One update; returns its line for the log. Raises UserError if the loss or gradient is not finite."""
-    trainer, config = run.trainer, run.config
-    start = time.perf_counter()
-    batches = drawn(run, stream)
-    waited = time.perf_counter() - start
-    rate = learning_rate(trainer.step, config)
-    record = trainer.train_step(batches, rate)
-    # With float16, gradients may be infinite until the loss scale fits; such an update is skipped
-    names = ("loss",) if "loss_scale" in record else ("loss", "grad_norm")
-    for name in names:
-        if not math.isfinite(record[name]):
-            raise not_finite(run, name, record[name], batches)
-    seconds = time.perf_counter() - start
-    examples = config.batch_size * config.grad_accumulation * trainer.ranks.total
-    run.examples += examples
-    floor = float(np.mean([dropout_floor(config, batch.target) for batch in batches]))
-    return {
-        "step": trainer.step,
-        **record,
-        "loss_net": record["loss"] - floor,
-        "learning_rate": rate,
-        "seconds": seconds,
-        "examples_per_s": examples / seconds,
-        "data_wait": waited / seconds,
-    }
+    def _drawn(self, stream: Iterator[Batch]) -> list[Batch]:
+        """The batches of one update. If a file cannot be read: UserError; a run of one process saves its state."""
+        run, trainer, start = self._run, self._run.trainer, time.perf_counter()
+        try:
+            batches = [next(stream) for _ in range(run.config.grad_accumulation)]
+        except Exception as error:
+            self.read()  # the update before was computed: its numbers belong to the log, and decide about the state
+            message = user_message(error)
+            if message is None:
+                raise
+            if trainer.ranks.processes == 1 and trainer.step:
+                save_state(run)
+                message += f"; the state of iteration {trainer.step} is saved, continue then with {run.command}"
+            raise UserError(message) from error
+        self._waited += time.perf_counter() - start
+        return batches
 
-
-def not_finite(run: Run, name: str, value: float, batches: Sequence[Batch]) -> UserError | ReportedByMain:
-    """The error for a loss or gradient that is not finite, which all processes meet at the same update.
-
-    It names the files of the ranks where the loss is not finite, of these the ones that are not finite themselves (with
-    common batch norm the loss is not finite on any rank then). The main process reports it, and lists the files of
-    all ranks in `FAILED_BATCH`.
-    """
-    trainer = run.trainer
-    texts = trainer.gather(json.dumps(examined(trainer.ranks, trainer.rank_losses(), run.source, batches)))
-    rows = [row for text in texts for row in json.loads(text)]
-    message = non_finite_message(run, name, value, rows)
-    if not trainer.ranks.is_main_process:
-        return ReportedByMain(message)
-    report = {"step": trainer.step, name: str(value), "batch": rows}
-    write_text(run.logdir / FAILED_BATCH, json.dumps(report, indent=1))
-    return UserError(message)
-
-
-def examined(ranks: Ranks, losses: Sequence[float], source: Source, batches: Sequence[Batch]) -> list[dict[str, Any]]:
-    """This process's examples: file and rank, whether spectrogram and target are finite, and whether the loss is."""
-    rows: list[dict[str, Any]] = []
-    for batch in batches:
-        each = len(batch.index) // ranks.local
-        finite = [np.isfinite(array).reshape(len(array), -1).all(axis=1) for array in (batch.log_mel, batch.target)]
-        for row, (index, start) in enumerate(zip(batch.index, batch.start_s)):
-            rank = min(row // each, ranks.local - 1)
-            rows.append(
-                {
-                    "file": source.name(int(index)),
-                    "start_s": float(start),
-                    "finite_input": bool(finite[0][row] and finite[1][row]),
-                    "finite_loss": math.isfinite(losses[rank]),
-                    "rank": ranks.process * ranks.local + rank,
-                }
-            )
-    return rows
-
-
-def non_finite_message(run: Run, name: str, value: float, rows: Sequence[Mapping[str, Any]]) -> str:
-    """The sentence about a loss or gradient that is not finite; `rows`: `examined` of all processes."""
-    suspects = [row for row in rows if not row["finite_loss"]] or rows
-    suspects = [row for row in suspects if not row["finite_input"]] or suspects
-    listed = ", ".join(f"{row['file']} at {row['start_s']:.2f} s" for row in suspects[:MAX_NAMES])
-    more = f" and {len(suspects) - MAX_NAMES} more" if len(suspects) > MAX_NAMES else ""
-    what = "the loss" if name == "loss" else "the gradient"
-    return (
-        f"{what} became {value} at iteration {run.trainer.step} on {listed}{more} "
-        f"(all in {run.logdir / FAILED_BATCH}): the run stopped, its last state is kept; "
-        "fix these files, or resume with a lower --learning_rate or without --amp"
-    )
+    def _log(self, started: Started) -> None:
+        run, config = self._run, self._run.config
+        record = started.update.record()
+        # With float16, gradients may be infinite until the loss scale fits; such an update is skipped
+        names = ("loss",) if "loss_scale" in record else ("loss", "grad_norm")
+        for name in names:
+            if not math.isfinite(record[name]):
+                ranks, gather, losses = run.trainer.ranks, run.trainer.gather, started.update.rank_losses()
+                batches, step, value = started.batches, started.step, record[name]
+                raise not_finite(ranks, gather, losses, batches, run.source, run.logdir, step, name, value)
+        now = time.perf_counter()
+        self.seconds, waited = now - self._since, self._waited
+        self._since, self._waited = now, 0.0
+        examples = config.batch_size * config.grad_accumulation * run.trainer.ranks.total
+        floor = float(np.mean([dropout_floor(config, batch.target) for batch in started.batches]))
+        row = {
+            "step": started.step,
+            **record,
+            "loss_net": record["loss"] - floor,
+            "learning_rate": started.learning_rate,
+            "seconds": self.seconds,
+            "examples_per_s": examples / self.seconds,
+            "data_wait": waited / self.seconds,
+        }
+        run.log.step(row)
+        self._bar.update()
+        self._bar.set_postfix(loss=f"{row['loss']:.4f}", net=f"{row['loss_net']:.4f}", refresh=False)
 
 
 def validate(network: Backend, config: TrainConfig, valid: Source) -> dict[str, list[Prediction]]:

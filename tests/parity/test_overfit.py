@@ -52,7 +52,7 @@ def learn(trainer: Trainer, clips: Hybrid, config: TrainConfig, enough: float) -
     course = [accuracy()]
     while trainer.step < config.iterations and course[-1] <= enough:
         for _ in range(LOOK_EVERY):
-            trainer.train_step([next(batches)], config.learning_rate)
+            trainer.start_step([next(batches)], config.learning_rate)
         course.append(accuracy())
     return course
 

@@ -21,7 +21,8 @@ from rmvpe.data.readers.hybrid import Hybrid  # noqa: E402
 from rmvpe.errors import UserError  # noqa: E402
 from rmvpe.evaluation.agreement import compare_salience  # noqa: E402
 from rmvpe.evaluation.recommend import NAMES  # noqa: E402
-from rmvpe.training.loop import FAILED_BATCH, Trainer, fit, resume  # noqa: E402
+from rmvpe.training.folder import FAILED_BATCH  # noqa: E402
+from rmvpe.training.loop import Trainer, fit, resume  # noqa: E402
 from rmvpe.training.run_log import read_log  # noqa: E402
 from rmvpe.training.schedule import learning_rate  # noqa: E402
 from rmvpe.training.state import changes, fingerprint  # noqa: E402
@@ -64,7 +65,7 @@ def test_twenty_steps_give_the_same_losses_and_the_same_f0(hybrid):
     jax_side = trainer("jax", config, torch_side.checkpoint({}))
     for step in range(20):
         batch = data[step]
-        a, b = (side.train_step([batch], 5e-4) for side in (torch_side, jax_side))
+        a, b = (side.start_step([batch], 5e-4).record() for side in (torch_side, jax_side))
         assert a["loss"] == pytest.approx(b["loss"], rel=1e-4), step
         # Adam divides by the gradient's size: weights whose gradient is rounding noise drift apart within a few steps.
         # How far depends on the processor: 2 % of the gradient was seen. The test below is the exact one.
@@ -91,7 +92,7 @@ def test_the_arithmetic_of_twenty_steps_is_the_same(hybrid):
         )
         for step in range(20):
             batch = mapped(data[step], lambda a: a.astype(np.float64) if a.dtype == np.float32 else a)
-            a, b = (side.train_step([batch], 5e-4) for side in (torch_side, jax_side))
+            a, b = (side.start_step([batch], 5e-4).record() for side in (torch_side, jax_side))
             for name in a:
                 assert a[name] == pytest.approx(b[name], rel=1e-6), (step, name)
 
@@ -250,7 +251,7 @@ def test_accumulated_batches_are_one_update(framework, hybrid):
     config = dataclasses.replace(CONFIG, grad_accumulation=2, batch_size=2)
     stream = training_batches(Hybrid(hybrid, "train"), config)
     side = trainer(framework, config)
-    record = side.train_step([next(stream), next(stream)], 5e-4)
+    record = side.start_step([next(stream), next(stream)], 5e-4).record()
     assert side.step == 1
     assert np.isfinite(list(record.values())).all()
 
@@ -259,10 +260,10 @@ def test_bfloat16_convolutions_train_in_both(hybrid):
     low = dataclasses.replace(CONFIG, conv_dtype="bfloat16")
     batch = training_dataset(Hybrid(hybrid, "train"), low)[0]
     start = trainer("torch").checkpoint({})
-    full = trainer("torch", CONFIG, start).train_step([batch], 5e-4)["loss"]
+    full = trainer("torch", CONFIG, start).start_step([batch], 5e-4).record()["loss"]
     for framework in FRAMEWORKS:
         side = trainer(framework, low, start)
-        assert side.train_step([batch], 5e-4)["loss"] == pytest.approx(full, rel=2e-2)
+        assert side.start_step([batch], 5e-4).record()["loss"] == pytest.approx(full, rel=2e-2)
         assert all(tensor.dtype == np.float32 for tensor in side.checkpoint({}).tensors.values())
 
 
