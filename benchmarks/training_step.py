@@ -1,13 +1,13 @@
 """Seconds per training step and memory of both frameworks against a plain loop over the published recipe.
 
-    python benchmarks/training_step.py [--model_name E2E0] [--batch_size 32] [--steps 5]
+    python benchmarks/training_step.py [--model_name E2E0] [--batch_size 32] [--steps 5] [--rounds 2]
     python benchmarks/training_step.py --memory 4,8,16,32
 
-Step time: all three take turns on the same batch, from the same weights, each in a process of its own; ours keep freed
-memory, as the training commands do. Medians are compared. The plain loop is what one writes first: the same network in
-PyTorch's default memory layout, sigmoid and binary cross-entropy, Adam, clipping, nothing else. Memory: the largest
-resident set of a fresh process that makes two steps, less that of one that has only imported and built the network
-("MB above the start").
+Step time: all three take turns on the same batch, from the same weights, each in processes of its own, one at a time;
+ours keep freed memory, as the training commands do. Medians are compared. The plain loop is what one writes first: the
+same network in PyTorch's default memory layout, sigmoid and binary cross-entropy, Adam, clipping, nothing else. Memory:
+the largest resident set of a fresh process that makes two steps, less that of one that has only imported and built the
+network ("MB above the start").
 """
 
 import argparse
@@ -84,37 +84,37 @@ def plain(config: TrainConfig, batch: Batch, device: str = "cpu") -> Callable[[]
     return step
 
 
-def take_turns(name: str, config: TrainConfig, turns: Connection) -> None:
-    """The process of one side: a step for each message that comes, answered by its seconds."""
+def measure(name: str, config: TrainConfig, steps: int, answer: Connection) -> None:
+    """The process of one side: sends the seconds of each of its steps after the first, which compiles."""
     batch = batch_of(config)
     if name == PLAIN:
         step = plain(config, batch)
     else:
         keep_freed()  # as the training commands do
         step = ours(name, config, batch)
-    while turns.recv():
+    seconds = []
+    for _ in range(steps + 1):
         start = time.perf_counter()
         step()
-        turns.send(time.perf_counter() - start)
+        seconds.append(time.perf_counter() - start)
+    answer.send(seconds[1:])
 
 
-def step_times(config: TrainConfig, steps: int) -> str:
-    """A table of median seconds per step; the first step of each (compilation) is not counted."""
+def step_times(config: TrainConfig, steps: int, rounds: int) -> str:
+    """A table of median seconds per step.
+
+    One process at a time: at batch 32 all three together fill 24 GB, and the system's search for memory counts as work.
+    """
     context = multiprocessing.get_context("spawn")
-    sides: dict[str, Connection] = {}
     seconds: dict[str, list[float]] = {}
-    for name in (PLAIN, *FRAMEWORKS):
-        sides[name], other = context.Pipe()
-        context.Process(target=take_turns, args=(name, config, other), daemon=True).start()
-        other.close()  # so that the end of the process ends the wait for it
-    for number in range(steps + 1):
-        for name, turns in sides.items():
-            turns.send(True)
-            taken = turns.recv()
-            if number:
-                seconds.setdefault(name, []).append(taken)
-    for turns in sides.values():
-        turns.send(False)
+    for _ in range(rounds):
+        for name in (PLAIN, *FRAMEWORKS):
+            receiver, answer = context.Pipe(duplex=False)
+            process = context.Process(target=measure, args=(name, config, steps, answer))
+            process.start()
+            answer.close()  # so that the end of the process ends the wait for it
+            seconds.setdefault(name, []).extend(receiver.recv())
+            process.join()
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     lines = ["| | seconds per step | against the plain loop |", "|---|---|---|"]
     for name, median in medians.items():
@@ -124,6 +124,7 @@ def step_times(config: TrainConfig, steps: int) -> str:
 
 def peak_mb(framework: str, config: TrainConfig, steps: int) -> float:
     """Largest resident set in MB of this process after `steps` steps."""
+    keep_freed()
     run = ours(framework, config, batch_of(config))
     for _ in range(steps):
         run()
@@ -152,8 +153,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags."""
     parser.add_argument("--model_name", default="E2E0", help="default: %(default)s")
     parser.add_argument("--batch_size", type=int, default=32, help="excerpts of 128 frames (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=5, help="per process, after one uncounted (default: %(default)s)")
     parser.add_argument(
-        "--steps", type=int, default=5, help="per framework, after one uncounted (default: %(default)s)"
+        "--rounds", type=int, default=2, help="processes per framework, in turns (default: %(default)s)"
     )
     parser.add_argument("--conv_dtype", default="float32", help="float32 or bfloat16, not for the plain loop")
     parser.add_argument("--memory", metavar="SIZES", help="measure memory for these batch sizes instead, as in 4,8,16")
@@ -176,7 +178,7 @@ def run(arguments: argparse.Namespace) -> int:
             raise UserError(f"--memory {arguments.memory!r} must be batch sizes joined by commas, as in 4,8,16")
         print(memory_table(arguments.model_name, [int(size) for size in sizes]))
     else:
-        print(step_times(config, arguments.steps))
+        print(step_times(config, arguments.steps, arguments.rounds))
     return 0
 
 
