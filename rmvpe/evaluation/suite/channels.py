@@ -79,7 +79,7 @@ def coded(sound: np.ndarray, name: str) -> np.ndarray:
 
     encoder, container, bit_rate, rate = CODECS[name]
     file = io.BytesIO()
-    with av.open(file, "w", format=container) as output:
+    with av.open(file, mode="w", format=container) as output:
         stream: Any = output.add_stream(encoder, rate=rate)
         stream.bit_rate = bit_rate
         stream.layout = "mono"
