@@ -2,11 +2,12 @@
 
     python scripts/probe_voicing.py small --data Hybrid --files 400
 
-A logistic regression from the GRU outputs and the confidence's logit to "there is a voice" is fitted on
-files of the training split, each mixed at one ratio, and compared with the salience alone on another split. Per ratio,
-the probe gets the threshold at which it calls as many unvoiced frames voiced (VFA) as the weights do at theirs. OA
-counts pitch and voicing. The interval is a paired bootstrap over files. An output of its own for voicing can be worth
-its cost only if a probe shows a gain.
+A logistic regression from the GRU outputs and the confidence's logit to "there is a voice" is fitted on files of one
+split, each mixed at three ratios, and compared with the confidence alone on another split. Per ratio, the probe gets
+the threshold at which it calls as many unvoiced frames voiced (VFA) as the weights do at theirs. OA counts pitch and
+voicing. The interval is a paired bootstrap over files. A large penalty leaves the confidence alone, a small one learns
+the voices of the first split by heart: try several. An output of its own for voicing can be worth its cost only if a
+probe shows a gain.
 """
 
 import argparse
@@ -32,7 +33,7 @@ from rmvpe.pitch import cents_between
 from rmvpe.program import Command, run_program
 
 RATIOS = (CLEAN, 20.0, 10.0, 5.0, 0.0, -5.0, MUSIC)
-PENALTY = 1e-4  # on the squares of the weights, per frame
+IN_TURN = (0, 3, 5)  # a file for fitting comes at these of the ratios, counted from its own place on
 RESAMPLED = 2000
 
 
@@ -80,17 +81,25 @@ def frames_of(estimator: Estimator, item: Item, snr_db: float) -> Frames | None:
     return Frames(hidden[known], confidence[known], sung[known], right[known])
 
 
-def gather(estimator: Estimator, data: Hybrid, indices: Sequence[int], ratios: Sequence[float]) -> Iterator[Frames]:
-    """The files with their ratios in turn: one ratio per file."""
+def gather(estimator: Estimator, data: Hybrid, work: Sequence[tuple[int, float]]) -> Iterator[Frames]:
+    """The files of these numbers at these ratios."""
     from tqdm import tqdm
 
-    for place, index in enumerate(tqdm(indices, unit="file", file=sys.stderr)):
-        if (frames := frames_of(estimator, data[index], ratios[place % len(ratios)])) is not None:
+    for index, ratio in tqdm(work, unit="mix", file=sys.stderr):
+        if (frames := frames_of(estimator, data[index], ratio)) is not None:
             yield frames
 
 
-def fit(files: Sequence[Frames]) -> tuple[np.ndarray, float]:
-    """Weights [inputs] and offset of the logistic regression. Raises UserError if frames of one kind are missing."""
+def several_ratios(indices: Sequence[int]) -> list[tuple[int, float]]:
+    """Three ratios for each file, all of them equally often."""
+    return [(index, RATIOS[(place + step) % len(RATIOS)]) for place, index in enumerate(indices) for step in IN_TURN]
+
+
+def fit(files: Sequence[Frames], penalty: float) -> tuple[np.ndarray, float]:
+    """Weights [inputs] and offset of the logistic regression. Raises UserError if frames of one kind are missing.
+
+    penalty: on the squares of the weights of the GRU outputs; a large one leaves the confidence alone.
+    """
     from scipy.optimize import minimize
     from scipy.special import expit
 
@@ -105,8 +114,9 @@ def fit(files: Sequence[Frames]) -> tuple[np.ndarray, float]:
         weights, offset = parameters[:-1].astype(np.float32), parameters[-1]
         z = x @ weights + np.float32(offset)
         difference = expit(z) - y
-        value = np.mean(np.logaddexp(0.0, z) - y * z) + PENALTY * np.sum(weights**2)
-        gradient = np.append(x.T @ difference / len(y) + 2 * PENALTY * weights, difference.mean())
+        value = np.mean(np.logaddexp(0.0, z) - y * z) + penalty * np.sum(weights[:-1] ** 2)
+        gradient = np.append(x.T @ difference / len(y), difference.mean())
+        gradient[:-2] += 2 * penalty * weights[:-1]
         return float(value), gradient.astype(np.float64)
 
     found = minimize(loss, np.zeros(x.shape[1] + 1), jac=True, method="L-BFGS-B", options={"maxiter": 300})
@@ -141,7 +151,7 @@ def table(estimator: Estimator, data: Hybrid, weights: np.ndarray, offset: float
     """OA of salience and probe at each ratio, as Markdown."""
     lines = ["| voice to music | VFA % | OA %, salience | OA %, probe | change [95 %] |", "|---|---|---|---|---|"]
     for ratio in RATIOS[:-1]:
-        files = list(gather(estimator, data, indices, (ratio,)))
+        files = list(gather(estimator, data, [(index, ratio) for index in indices]))
         if not files:
             continue
         plain = [frames.confidence for frames in files]
@@ -164,8 +174,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", default="Hybrid", help="folder with train/ and the other split (default: %(default)s)"
     )
+    parser.add_argument("--fit-split", default="train", help="split for the regression (default: %(default)s)")
     parser.add_argument("--split", default="valid", help="split on which both are compared (default: %(default)s)")
-    parser.add_argument("--files", type=int, default=400, help="training files (default: %(default)s)")
+    parser.add_argument("--files", type=int, default=400, help="files for the regression (default: %(default)s)")
+    parser.add_argument(
+        "--penalty",
+        type=float,
+        default=1.0,
+        help="on the squares of the weights of the GRU outputs, in units of their deviation (default: %(default)s)",
+    )
     parser.add_argument("--backend", default="auto", help="as in `rmvpe predict` (default: %(default)s)")
 
 
@@ -173,9 +190,12 @@ def run(arguments: argparse.Namespace) -> int:
     """Fit, compare, print."""
     if arguments.files < 1:
         raise UserError(f"--files {arguments.files} must be at least 1")
+    if not arguments.penalty >= 0:
+        raise UserError(f"--penalty {arguments.penalty} must not be below 0")
     estimator = rmvpe.load(arguments.weights, arguments.backend, "cpu")
-    train, other = Hybrid(arguments.data, "train"), Hybrid(arguments.data, arguments.split)
-    weights, offset = fit(list(gather(estimator, train, evenly_spaced(len(train), arguments.files), RATIOS)))
+    data, other = Hybrid(arguments.data, arguments.fit_split), Hybrid(arguments.data, arguments.split)
+    work = several_ratios(evenly_spaced(len(data), arguments.files))
+    weights, offset = fit(list(gather(estimator, data, work)), arguments.penalty)
     print(table(estimator, other, weights, offset, range(len(other))))
     return 0
 

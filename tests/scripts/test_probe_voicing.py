@@ -35,12 +35,24 @@ def accuracy_at(script, files, scores, vfa):
 
 @pytest.mark.parametrize(("informative", "least", "most"), [(True, 0.30, 0.40), (False, -0.02, 0.02)])
 def test_the_probe_finds_what_the_confidence_lacks(script, informative, least, most) -> None:
-    weights, offset = script.fit([frames(script, seed, informative) for seed in range(3)])
+    weights, offset = script.fit([frames(script, seed, informative) for seed in range(3)], penalty=1e-3)
     other = [frames(script, seed, informative) for seed in (10, 11)]
     plain, total = accuracy_at(script, other, [file.confidence for file in other], 0.2)
     probed, _ = accuracy_at(script, other, [file.probed(weights, offset) for file in other], 0.2)
     # Found: 0.9 right pitches of 98.5 % of the voiced frames instead of 20 %, half of all frames
     assert least < (probed - plain).sum() / total.sum() < most
+
+
+def test_a_large_penalty_leaves_the_confidence_alone(script) -> None:
+    weights, _ = script.fit([frames(script, seed, informative=True) for seed in range(3)], penalty=1e6)
+    assert np.abs(weights[:-1]).max() < 1e-3
+
+
+def test_all_ratios_come_equally_often(script) -> None:
+    work = script.several_ratios(range(7))
+    assert sorted(ratio for _, ratio in work) == sorted(3 * script.RATIOS)
+    assert sorted({index for index, _ in work}) == list(range(7))
+    assert len(set(work)) == 21
 
 
 def test_both_have_the_same_false_alarms(script) -> None:
@@ -64,7 +76,7 @@ def test_frames_of_one_kind_are_refused(script) -> None:
     file = frames(script, 0, informative=True)
     silent = script.Frames(file.hidden, file.confidence, np.zeros(2000, bool), np.zeros(2000, bool))
     with pytest.raises(rmvpe.errors.UserError, match="voiced and unvoiced"):
-        script.fit([silent])
+        script.fit([silent], penalty=1.0)
 
 
 def test_a_whole_run_has_the_scores_of_evaluate(script, tmp_path, capsys) -> None:
