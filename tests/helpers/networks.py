@@ -1,4 +1,4 @@
-"""Stand-ins for a network, in numpy, whose salience is known exactly."""
+"""Networks for tests: stand-ins in numpy whose salience is known exactly, and a tiny one with every layer."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,6 +6,23 @@ import numpy as np
 
 from rmvpe.backends import Pair, States
 from rmvpe.batches import Batch
+from rmvpe.config import MelConfig, ModelConfig
+
+# Every kind of layer, and two of everything that can be repeated
+EVERY_LAYER = ModelConfig(
+    name="tiny",
+    mel=MelConfig(n_mels=16),
+    levels=2,
+    blocks=2,
+    inter_layers=2,
+    channels=3,
+    head_channels=2,
+    gru_hidden=5,
+    gru_layers=2,
+    n_bins=12,
+    timbre_filter=True,
+    dropout=0.0,
+)
 
 
 class GruPair:

@@ -22,7 +22,7 @@ from onnx.reference import ReferenceEvaluator
 import rmvpe_jax.checkpoint
 import rmvpe_torch.checkpoint
 from rmvpe.checkpoint.store import Checkpoint
-from rmvpe.config import MelConfig, ModelConfig
+from rmvpe.config import ModelConfig
 from rmvpe_jax.layers import ConvTranspose
 from rmvpe_jax.model import RMVPE, chain, flatten_channels
 from rmvpe_jax.params import nnx_to_torch
@@ -31,24 +31,10 @@ from rmvpe_ort.graph import Graph
 from rmvpe_ort.layers import Layers
 from rmvpe_ort.model import RMVPE as OnnxRMVPE
 from tests.helpers import golden
+from tests.helpers.networks import EVERY_LAYER
 
 TOLERANCE = 1e-10
-# Every kind of layer, and two of everything that can be repeated
-TINY = ModelConfig(
-    name="tiny",
-    mel=MelConfig(n_mels=16),
-    levels=2,
-    blocks=2,
-    inter_layers=2,
-    channels=3,
-    head_channels=2,
-    gru_hidden=5,
-    gru_layers=2,
-    n_bins=12,
-    timbre_filter=True,
-    dropout=0.0,
-)
-ONE_OF_EACH = replace(TINY, blocks=1, inter_layers=1, gru_layers=1)
+ONE_OF_EACH = replace(EVERY_LAYER, blocks=1, inter_layers=1, gru_layers=1)
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -102,10 +88,10 @@ def at_path(model: Any, path: str) -> Any:
 
 @pytest.mark.parametrize("training", [False, True])
 def test_every_layer_agrees(training):
-    checkpoint = golden.checkpoint(TINY)
+    checkpoint = golden.checkpoint(EVERY_LAYER)
     ours = jax_model(checkpoint, training)
     compared = set()
-    for path, inputs, output in calls(torch_model(checkpoint, training), random_input(TINY)):
+    for path, inputs, output in calls(torch_model(checkpoint, training), random_input(EVERY_LAYER)):
         module = at_path(ours, path)
         if isinstance(module, nnx.List):
             found = chain(module, *channels_last(inputs))
@@ -135,7 +121,7 @@ def onnx_results(checkpoint: Checkpoint, log_mel: np.ndarray) -> dict[str, np.nd
 
 
 def test_every_layer_agrees_in_onnx():
-    checkpoint, log_mel = golden.checkpoint(TINY), random_input(TINY)
+    checkpoint, log_mel = golden.checkpoint(EVERY_LAYER), random_input(EVERY_LAYER)
     ours = onnx_results(checkpoint, log_mel)
     theirs = {path: output for path, _, output in calls(torch_model(checkpoint, training=False), log_mel)}
     for path, found in ours.items():
@@ -154,7 +140,7 @@ def test_every_layer_agrees_in_onnx():
 
 def test_loss_gradients_and_running_statistics_agree():
     checkpoint = golden.checkpoint(ONE_OF_EACH)
-    log_mel, target = random_input(TINY), np.random.default_rng(6).random((2, 24, TINY.n_bins))
+    log_mel, target = random_input(EVERY_LAYER), np.random.default_rng(6).random((2, 24, EVERY_LAYER.n_bins))
 
     theirs = torch_model(checkpoint, training=True)
     loss = torch.nn.functional.binary_cross_entropy(theirs(torch.from_numpy(log_mel)), torch.from_numpy(target))

@@ -6,29 +6,17 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from rmvpe.config import MelConfig, ModelConfig  # noqa: E402
 from rmvpe_torch.cpu_training import arrange  # noqa: E402
 from rmvpe_torch.model import RMVPE, BiGRU  # noqa: E402
+from tests.helpers.networks import EVERY_LAYER  # noqa: E402
 
 TOLERANCE = 1e-10  # float64: the same sums in another order
-TINY = ModelConfig(
-    name="tiny",
-    mel=MelConfig(n_mels=16),
-    levels=2,
-    blocks=2,
-    inter_layers=2,
-    channels=4,
-    gru_hidden=8,
-    gru_layers=2,
-    dropout=0.0,
-    timbre_filter=True,
-)
 
 
 def pair() -> tuple[RMVPE, RMVPE]:
     """A network in float64, and the same one arranged for training on a CPU."""
     torch.manual_seed(1)
-    plain = RMVPE(TINY).double().train()
+    plain = RMVPE(EVERY_LAYER).double().train()
     other = copy.deepcopy(plain).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return plain, arrange(other, torch.device("cpu"))
 
@@ -55,7 +43,8 @@ def test_names_order_and_parameters_stay():
 @pytest.mark.parametrize(("clips", "frames"), [(1, 1), (3, 1), (1, 5), (3, 5)])
 def test_the_gru_agrees_for_one_clip_and_for_one_frame(clips, frames):
     plain, arranged = (model.fc[0] for model in pair())
-    x = torch.randn(clips, frames, 3 * 16, dtype=torch.float64, requires_grad=True)
+    features = EVERY_LAYER.head_channels * EVERY_LAYER.mel.n_mels
+    x = torch.randn(clips, frames, features, dtype=torch.float64, requires_grad=True)
     found = []
     for block in (plain, arranged):
         output = block(x)
@@ -75,6 +64,6 @@ def test_the_weights_of_the_bottom_get_gradients_in_their_own_layout():
 
 
 def test_on_another_device_the_network_stays_as_it_is():
-    model = arrange(RMVPE(TINY), torch.device("cuda"))
+    model = arrange(RMVPE(EVERY_LAYER), torch.device("cuda"))
     assert type(model.fc[0]) is BiGRU
     assert not any(module.inplace for module in model.modules() if isinstance(module, torch.nn.ReLU))
